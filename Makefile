@@ -1,0 +1,65 @@
+# Everything is installed into .venv; `make` alone prints what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv
+# uv does not read pip's configuration; an index named for pip serves both.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+export UV_NO_PROGRESS ?= 1
+
+.PHONY: help
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: install
+install: .venv/.installed ## Put everything, the console script gatehouse too, into .venv
+
+.venv/.installed: requirements/dev.txt requirements/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.13 install" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/uv.txt requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: run
+run: install ## Start PostgreSQL, Valkey and the service for a laptop; data in .data
+	@$(BIN)/gatehouse dev
+
+.PHONY: check
+check: install ## Style, types, import contracts, generated documents
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m db.describe --check
+
+.PHONY: test
+test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian workers
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=95
+	$(BIN)/coverage report --include='app/identity/*,app/sessions/*' --fail-under=100
+
+.PHONY: bench
+bench: install ## Speed as ratios, measured in one run on this machine (needs wrk)
+	$(BIN)/python -m bench
+
+.PHONY: format
+format: install ## Put the code into the house's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: lock
+lock: install ## Resolve the dependencies anew into requirements/*.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 pyproject.toml -o requirements/base.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --extra embedded --group dev --constraint requirements/base.txt pyproject.toml -o requirements/dev.txt
+	echo uv | $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade - -o requirements/uv.txt
+
+.PHONY: clean
+clean: ## Remove .venv and what tools left; .data stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache htmlcov .coverage .coverage.*

@@ -1,0 +1,1 @@
+"""Gatehouse: an authentication service."""

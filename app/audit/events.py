@@ -1,0 +1,67 @@
+"""The events of the contract, and how one is written: with the change that it records, or not at all."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+from app.client import Client
+from app.database import Transaction
+
+
+class Event(StrEnum):
+    USER_REGISTERED = "user.registered"
+    LOGIN_SUCCEEDED = "login.succeeded"
+    LOGIN_FAILED = "login.failed"
+    RATE_LIMITED = "rate_limited"
+    LOGOUT = "logout"
+    TOKEN_REFRESHED = "token.refreshed"  # noqa: S105 - an event's name
+    TOKEN_REUSE_DETECTED = "token.reuse_detected"  # noqa: S105 - an event's name
+    SESSION_REVOKED = "session.revoked"
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105 - an event's name
+    USER_CREATED = "user.created"
+    USER_UPDATED = "user.updated"
+    USER_DELETED = "user.deleted"
+    CLEANUP_RAN = "cleanup.ran"
+
+
+async def record(
+    tx: Transaction,
+    event: Event,
+    client: Client | None = None,
+    *,
+    user_id: int | None = None,
+    actor_id: int | None = None,
+    session_ids: Sequence[UUID | None] = (None,),
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Write a row for each session named (one without a session if none is); `details` hold no secret.
+
+    `user_id` is whom it happened to, `actor_id` who did it; without a client it was the command line or a schedule.
+    """
+    await tx.execute(
+        """
+        INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id, details)
+        SELECT $1, $2, $3, unnest($4::uuid[]), $5, $6, $7, $8
+        """,
+        event,
+        user_id,
+        actor_id,
+        session_ids,
+        client.ip if client else None,
+        client.user_agent if client else None,
+        client.request_id if client else None,
+        msgspec.json.encode(details or {}).decode(),
+    )
+
+
+async def pseudonymise(tx: Transaction, user_id: int) -> None:
+    """Blank what tells who a deleted person was; the events, and the bare id, stay."""
+    await tx.execute(
+        """
+        UPDATE audit_events SET ip_address = NULL, user_agent = NULL, details = '{}'
+        WHERE user_id = $1 OR actor_id = $1
+        """,
+        user_id,
+    )

@@ -1,0 +1,71 @@
+"""Many lookups, one call: whoever asks while a call is under way travels together in the next one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+
+class Batch:
+    """Gathers keys and loads them, one call in flight at a time.
+
+    A lookup joins only a call that has not been sent: an answer that was already on its way when a request began may be
+    older than a change that was acknowledged before it (docs/decisions/0001-cache.md, C1). A call that fails releases
+    everybody, also those who wait for the next one, so that nobody pays for two timeouts (C10).
+    """
+
+    def __init__(self, load: Callable[[list[str]], Awaitable[Mapping[str, bytes | None]]], *, most: int) -> None:
+        self._load = load
+        self._most = most  # keys a call; what is above it travels in the call after
+        self._waiting: list[tuple[asyncio.Future[Mapping[str, bytes | None]], Sequence[str]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes | None]:
+        """What `load` found under these keys (among others); its error if it failed."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Mapping[str, bytes | None]] = loop.create_future()
+        self._waiting.append((future, keys))
+        if self._running is None:
+            self._running = loop.create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                futures, keys = self._take()
+                found = await self._load(keys)
+                for future in futures:
+                    if not future.done():
+                        future.set_result(found)
+        except Exception as error:  # noqa: BLE001 - it is handed to everybody who waits
+            futures += [future for future, _ in self._waiting]
+            self._waiting.clear()
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+        except asyncio.CancelledError:
+            for future in [*futures, *(future for future, _ in self._waiting)]:
+                future.cancel()
+            self._waiting.clear()
+            raise
+        finally:
+            self._running = None
+
+    def _take(self) -> tuple[list[asyncio.Future[Mapping[str, bytes | None]]], list[str]]:
+        keys: dict[str, None] = {}
+        futures = []
+        taken = 0
+        for future, wanted in self._waiting:
+            if taken and len(keys) + len(wanted) > self._most:
+                break
+            taken += 1
+            if not future.done():  # its caller has gone
+                futures.append(future)
+                for key in wanted:
+                    keys[key] = None
+        del self._waiting[:taken]
+        return futures, list(keys)
+
+    async def stop(self) -> None:
+        """Cancel what is under way, and whoever waits for it."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)

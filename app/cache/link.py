@@ -1,0 +1,208 @@
+"""The way to Valkey: one server whose identity is known, in one epoch; dropped whole at the first doubt."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import structlog
+from valkey.asyncio import BlockingConnectionPool, Valkey
+from valkey.asyncio.connection import AbstractConnection
+from valkey.asyncio.retry import Retry
+from valkey.backoff import NoBackoff
+from valkey.exceptions import ConnectionError as ValkeyConnectionError
+from valkey.exceptions import ResponseError, ValkeyError
+
+from app.database import Database
+from app.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+DEADLINE = 0.25  # seconds for whatever Valkey is asked: a round trip takes 0.0002, and PostgreSQL can answer instead
+CONNECTIONS = 32  # a process; lookups use one, the others are for limits, fills and deletions of a moment
+RECONNECT_FIRST, RECONNECT_MOST = 0.1, 1.0  # seconds between two tries to reach Valkey: the breaker's rest
+GRANT_INTERVAL = 10  # seconds between two epochs: two servers that are both reachable must not take turns faster
+
+
+class ValkeyAway(Exception):
+    """Valkey cannot be reached, is not trusted, or did not answer within DEADLINE."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Connections to one server, each of which was checked to be this server when it was opened."""
+
+    epoch: int
+    identity: str
+    client: Valkey
+
+    def key(self, key: str) -> str:
+        return f"gatehouse:{self.epoch}:{key}"
+
+
+class Links:
+    """Keeps one link open and the epoch right; `current` is None while Valkey is away or not yet known."""
+
+    def __init__(self, url: str, database: Database) -> None:
+        self.url = url
+        self.current: Link | None = None
+        self.epoch = 0  # the newest this process has heard of
+        self.learned_at = 0.0  # when, on the monotonic clock
+        self._database = database
+        self._identity = ""  # whom that epoch was granted to
+        self._wanted = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        with suppress(ValkeyAway, Unavailable):
+            await self._open()
+        if self.current is None:
+            self._wanted.set()
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        self.drop(self.current)
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    @asynccontextmanager
+    async def use(self) -> AsyncGenerator[Link]:
+        """The link, for commands that together take at most DEADLINE.
+
+        Raises:
+            ValkeyAway: whatever went wrong but a refusal of the command itself; the link is dropped.
+            ResponseError: the server answered, and refused.
+        """
+        link = self.current
+        if link is None:
+            raise ValkeyAway
+        try:
+            async with asyncio.timeout(DEADLINE):
+                yield link
+        except ResponseError:
+            raise
+        except (ValkeyError, OSError, TimeoutError) as error:
+            self.drop(link)
+            raise ValkeyAway(repr(error)) from error
+        except asyncio.CancelledError:
+            raise  # the client closes the connection that was waited on
+
+    def drop(self, link: Link | None) -> None:
+        """Use this link no more; the keeper looks for a new one."""
+        if link is None or self.current is not link:
+            return
+        self.current = None
+        self._wanted.set()
+        task = asyncio.get_running_loop().create_task(_close(link.client))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def heard(self, epoch: int, identity: str) -> None:
+        """PostgreSQL says whose memory is trusted; a link of another epoch is dropped."""
+        if epoch != self.epoch:
+            self.epoch, self._identity = epoch, identity
+            self.learned_at = asyncio.get_running_loop().time()
+            if self.current is not None and self.current.epoch != epoch:
+                log.info("valkey.epoch_changed", epoch=epoch)
+                self.drop(self.current)
+
+    async def _keep(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            pause = RECONNECT_FIRST
+            while self.current is None:
+                try:
+                    await self._open()
+                    log.info("valkey.connected", epoch=self.epoch)
+                except (ValkeyAway, Unavailable) as error:
+                    log.warning("valkey.away", reason=str(error.__cause__ or error)[:200])
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, RECONNECT_MOST)
+
+    async def _open(self) -> None:
+        """Find out who answers, have the epoch granted to it, and take it into use.
+
+        Raises:
+            ValkeyAway: nobody answers, or a replica, or the epoch belongs to another server at the moment.
+            Unavailable: PostgreSQL cannot say, and this is not the server that was trusted last.
+        """
+        probe = self._client(None)
+        try:
+            async with asyncio.timeout(4 * DEADLINE):
+                identity = await _identify(probe)
+        except (ValkeyError, OSError, TimeoutError) as error:
+            raise ValkeyAway(repr(error)) from error
+        finally:
+            await _close(probe)
+        try:
+            epoch = await self._granted(identity)
+        except Unavailable:
+            if identity != self._identity:
+                raise
+            epoch = self.epoch  # the same server as ever: what is cached goes on serving without PostgreSQL
+        self.current = Link(epoch, identity, self._client(identity))
+
+    async def _granted(self, identity: str) -> int:
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                """
+                UPDATE cache_epoch SET epoch = epoch + 1, identity = $1, granted_at = clock_timestamp()
+                WHERE identity <> $1 AND granted_at < clock_timestamp() - make_interval(secs => $2)
+                RETURNING epoch, identity
+                """,
+                identity,
+                GRANT_INTERVAL,
+            ) or await connection.fetchrow("SELECT epoch, identity FROM cache_epoch")
+        if row is None or row["identity"] != identity:
+            raise ValkeyAway("another Valkey server is trusted at the moment")
+        self.heard(row["epoch"], row["identity"])
+        return cast("int", row["epoch"])
+
+    def _client(self, identity: str | None) -> Valkey:
+        async def check(connection: AbstractConnection) -> None:
+            await connection.on_connect()
+            if identity is not None and await _identity_of(connection) != identity:
+                raise ValkeyConnectionError("another server answers at this address")
+
+        pool = BlockingConnectionPool.from_url(
+            self.url,
+            max_connections=CONNECTIONS,
+            timeout=DEADLINE,
+            socket_timeout=4 * DEADLINE,
+            socket_connect_timeout=4 * DEADLINE,
+            valkey_connect_func=check,
+            retry=Retry(NoBackoff(), 0),
+        )
+        return Valkey(connection_pool=pool)
+
+
+async def _identify(client: Valkey) -> str:
+    connection = cast("AbstractConnection", await client.connection_pool.get_connection("INFO"))
+    try:
+        return await _identity_of(connection)
+    finally:
+        await client.connection_pool.release(connection)
+
+
+async def _identity_of(connection: AbstractConnection) -> str:
+    """`run_id` alone survives two fail-overs with a lost write in between; `master_replid` is new at each (C7)."""
+    said: dict[str, str] = {}
+    for section in ("server", "replication"):
+        await connection.send_command("INFO", section)
+        answer: Any = await connection.read_response()
+        text = answer.decode() if isinstance(answer, bytes) else str(answer)
+        said |= dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    if said.get("role") != "master":
+        raise ValkeyConnectionError("this server is a replica")
+    return f"{said['run_id']}:{said['master_replid']}"
+
+
+async def _close(client: Valkey) -> None:
+    with suppress(ValkeyError, OSError, TimeoutError):
+        await client.aclose()
+        await client.connection_pool.disconnect()

@@ -1,0 +1,166 @@
+"""What has changed and may not yet be gone from Valkey: every process keeps up with it, or stops trusting Valkey."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+
+import asyncpg
+import structlog
+from msgspec import Struct
+from valkey.exceptions import ResponseError
+
+from app.cache.link import Links, ValkeyAway
+from app.database import UNREACHABLE, Database, Transaction
+from app.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+POLL_INTERVAL = 0.25  # seconds
+POLL_TIMEOUT = 0.5  # seconds; with the interval it stays within TRUST
+TRUST = 1.0  # seconds that Valkey is trusted from the start of the last successful poll (T)
+WAIT = 1.1 * TRUST  # seconds after which nobody can still trust what he read before a commit (W > T, clocks drift)
+RELAY_BATCH = 1000  # rows a round trip
+RETRY_INTERVAL = 0.1  # seconds between two tries of a change to have its deletion confirmed
+
+
+class Change(Struct, frozen=True):
+    """The outbox rows of one committed change."""
+
+    rows: dict[int, str]  # id of the row, key of the entry
+
+
+class Outbox:
+    """The poll that renews the lease, and the relay that carries over what another process left behind."""
+
+    def __init__(self, database: Database, links: Links) -> None:
+        self.pending: frozenset[str] = frozenset()  # keys that are asked of PostgreSQL and not filled
+        self.trusted_until = 0.0  # on the monotonic clock
+        self.lost = False  # the last poll failed: PostgreSQL is away
+        self._database = database
+        self._links = links
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._polling: asyncio.Task[None] | None = None
+        self._seen: dict[int, str] = {}  # rows of the last poll
+        self._left_behind: dict[int, str] = {}  # rows that two polls have shown
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        await self.poll()
+        self._tasks = [asyncio.create_task(self._keep_polling()), asyncio.create_task(self._keep_relaying())]
+
+    async def stop(self) -> None:
+        tasks = [*self._tasks, *([self._polling] if self._polling else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._hang_up()
+
+    # ---- the lease ------------------------------------------------------------------------------------------------
+
+    async def poll(self) -> None:
+        """Renew the lease if PostgreSQL answers; a poll under way serves everybody, for its lease counts from its start."""
+        if self._polling is None:
+            self._polling = asyncio.create_task(self._poll())
+            self._polling.add_done_callback(self._polled)
+        await asyncio.shield(self._polling)
+
+    def _polled(self, _: "asyncio.Task[None]") -> None:
+        self._polling = None
+
+    async def _poll(self) -> None:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(POLL_TIMEOUT):
+                if self._connection is None:
+                    self._connection = await asyncpg.connect(
+                        self._database.url, timeout=POLL_TIMEOUT, server_settings={"application_name": "gatehouse outbox"}
+                    )
+                rows = await self._connection.fetch(
+                    "SELECT e.epoch, e.identity, o.id, o.key FROM cache_epoch e LEFT JOIN cache_outbox o ON true"
+                )
+        except (*UNREACHABLE, asyncpg.UndefinedTableError) as error:
+            if not self.lost:
+                log.warning("outbox.poll_failed", reason=repr(error)[:200])
+            self.lost = True
+            await self._hang_up()
+            return
+        pending = {row["id"]: row["key"] for row in rows if row["id"] is not None}
+        self._links.heard(rows[0]["epoch"], rows[0]["identity"])
+        self.pending = frozenset(pending.values())
+        self._left_behind = {row: key for row, key in pending.items() if row in self._seen}
+        self._seen = pending
+        self.trusted_until = started + TRUST
+        self.lost = False
+
+    async def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _keep_polling(self) -> None:
+        while True:
+            started = time.monotonic()
+            await self.poll()
+            await asyncio.sleep(max(0.0, started + POLL_INTERVAL - time.monotonic()))
+
+    # ---- the relay ------------------------------------------------------------------------------------------------
+
+    async def _keep_relaying(self) -> None:
+        """Carry over rows that two polls have shown: their own process has died, or Valkey was away."""
+        while True:
+            await asyncio.sleep(POLL_INTERVAL)
+            rows = list(self._left_behind.items())
+            for start in range(0, len(rows), RELAY_BATCH):
+                if not await self._carry(dict(rows[start : start + RELAY_BATCH])):
+                    break
+
+    async def announce(self, tx: Transaction, keys: Iterable[str]) -> Change:
+        """Note in the transaction of a change which entries it makes old; one row a change and key, never shared."""
+        keys = list(keys)
+        if not keys:
+            return Change({})
+        rows = await tx.fetch("INSERT INTO cache_outbox (key) SELECT unnest($1::text[]) RETURNING id, key", keys)
+        return Change({row["id"]: row["key"] for row in rows})
+
+    async def settle(self, *changes: Change) -> None:
+        """After the commit: return once no process can still serve what the change has ended.
+
+        That is when the entries are deleted and the rows gone, or, where the deletion is not confirmed, WAIT after the
+        commit: by then everyone has polled and seen the row, or has stopped trusting Valkey.
+        """
+        committed = time.monotonic()
+        rows = {row: key for change in changes for row, key in change.rows.items()}
+        while rows and not await self._carry(rows):
+            left = committed + WAIT - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, RETRY_INTERVAL))
+
+    async def _carry(self, rows: dict[int, str]) -> bool:
+        """Delete the entries, then the rows; twice is harmless. True once the rows are gone, whoever removed them.
+
+        Rows are removed only while the epoch that the deletion was sent under is the current one, and only if this
+        process learned of it WAIT ago: until then somebody may still read the server of the epoch before (C5).
+        """
+        try:
+            async with self._links.use() as link:
+                await link.client.delete(*(link.key(key) for key in set(rows.values())))
+        except (ValkeyAway, ResponseError) as error:
+            if isinstance(error, ResponseError):  # a replica now, or locked: the keeper finds out who is who
+                self._links.drop(self._links.current)
+            return False
+        if time.monotonic() < self._links.learned_at + WAIT:
+            return False
+        try:
+            return await self._remove(list(rows), link.epoch)
+        except Unavailable:
+            return False
+
+    async def _remove(self, ids: Sequence[int], epoch: int) -> bool:
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "DELETE FROM cache_outbox WHERE id = ANY($1) AND $2 = (SELECT epoch FROM cache_epoch)", ids, epoch
+            )
+            left: int = await connection.fetchval("SELECT count(*) FROM cache_outbox WHERE id = ANY($1)", ids)
+        return left == 0
+

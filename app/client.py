@@ -1,0 +1,98 @@
+"""Who is at the other end: the address that counts, the user agent, the request's id."""
+
+import ipaddress
+from collections.abc import Iterable
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.types import Scope
+from msgspec import Struct
+
+from app.settings import Network
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+MAX_USER_AGENT = 512  # characters kept of what a client says of itself
+
+
+class Client(Struct, frozen=True, kw_only=True):
+    """What is recorded of a request beside what it asks."""
+
+    ip: Address
+    user_agent: str
+    request_id: str
+
+    @property
+    def network(self) -> str:
+        """What limits count by: an IPv4 address, or the /64 that an IPv6 site owns whole (RFC 6177)."""
+        if isinstance(self.ip, ipaddress.IPv6Address):
+            return str(ipaddress.ip_network((self.ip, 64), strict=False))
+        return str(self.ip)
+
+
+UNKNOWN = ipaddress.ip_address("0.0.0.0")  # noqa: S104 - not an address to bind: a peer without one (a Unix socket)
+
+
+def address(text: str) -> Address | None:
+    """An address, an IPv4 one mapped into IPv6 as the IPv4 one that it is; None for anything else."""
+    try:
+        found = ipaddress.ip_address(text.strip().strip("[]"))
+    except ValueError:
+        return None
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        return found.ipv4_mapped
+    return found
+
+
+def client_ip(peer: str, forwarded_for: Iterable[str], trusted: tuple[Network, ...]) -> Address:
+    """The peer, unless it is a trusted proxy: then the right-most hop that is not one.
+
+    A hop that is no address ends the walk: what stands left of it was written by somebody unknown.
+    """
+    ip = address(peer) or UNKNOWN
+    if not trusted or not _within(ip, trusted):
+        return ip
+    hops = [hop for line in forwarded_for for hop in line.split(",")]
+    for hop in reversed(hops):
+        found = address(hop)
+        if found is None:
+            return ip
+        ip = found
+        if not _within(found, trusted):
+            return found
+    return ip
+
+
+def _within(ip: Address, networks: tuple[Network, ...]) -> bool:
+    return any(ip.version == network.version and ip in network for network in networks)
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first header of this name, as Latin-1 text."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return value.decode("latin-1")
+    return None
+
+
+def client_of(connection: ASGIConnection[object, object, object, object]) -> Client:
+    """The client of a connection; the request id was given at the edge."""
+    scope = connection.scope
+    peer = scope.get("client")
+    forwarded = [value.decode("latin-1") for key, value in scope["headers"] if key == b"x-forwarded-for"]
+    trusted: tuple[Network, ...] = connection.app.state.settings.trusted_proxies
+    return Client(
+        ip=client_ip(peer[0] if peer else "", forwarded, trusted),
+        user_agent=printable(header(scope, b"user-agent") or "")[:MAX_USER_AGENT],
+        request_id=scope["state"]["request_id"],
+    )
+
+
+def printable(text: str) -> str:
+    """The text without control characters, so that it can neither break a log line nor be refused by PostgreSQL."""
+    return text if text.isprintable() else "".join(c for c in text if c.isprintable())
+
+
+async def provide_client(request: Request[object, object, object]) -> Client:
+    """Dependency `client`."""
+    return client_of(request)

@@ -1,0 +1,121 @@
+"""PostgreSQL by asyncpg: the pool, the transaction, and the line between "no" and "we could not find out"."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from app.errors import Unavailable
+
+Transaction = PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]
+
+CONNECT_TIMEOUT = 2.0  # seconds; a database on the same network answers in milliseconds
+ACQUIRE_TIMEOUT = 2.0  # seconds a request waits for a connection before it is 503
+STATEMENT_TIMEOUT = 5.0  # seconds; the longest statement of a request is a page of a list
+IDLE_SECONDS = 300.0  # a connection unused as long is closed: a burst does not hold the budget for ever
+
+UNREACHABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.DiskFullError,
+    asyncpg.OutOfMemoryError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+
+
+class DatabaseUnavailable(Unavailable):
+    """PostgreSQL cannot be reached, or did not answer in time; whether a write took effect is not known."""
+
+
+@asynccontextmanager
+async def reachable() -> AsyncGenerator[None]:
+    """Turn every way in which PostgreSQL can be away into one error."""
+    try:
+        yield
+    except UNREACHABLE as error:
+        raise DatabaseUnavailable from error
+
+
+class Database:
+    """The pool. Connections are made when they are needed, so that a process starts, and recovers, without PostgreSQL."""
+
+    def __init__(self, url: str, size: int) -> None:
+        self.url = url
+        self.size = size
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def start(self) -> None:
+        self._pool = await asyncpg.create_pool(
+            self.url,
+            min_size=0,
+            max_size=self.size,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=STATEMENT_TIMEOUT,
+            max_inactive_connection_lifetime=IDLE_SECONDS,
+            server_settings={"application_name": "gatehouse", "timezone": "UTC", "jit": "off"},
+        )
+
+    async def stop(self) -> None:
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            try:
+                await asyncio.wait_for(pool.close(), 2.0)  # seconds; what is still out then is cut off
+            except (TimeoutError, *UNREACHABLE):
+                pool.terminate()
+
+    @property
+    def pool(self) -> "asyncpg.Pool[asyncpg.Record]":
+        if self._pool is None:
+            raise DatabaseUnavailable
+        return self._pool
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Transaction]:
+        """A connection for single statements, each of which commits by itself.
+
+        Raises:
+            DatabaseUnavailable: there is no connection to be had, or it broke, or a statement took too long.
+        """
+        async with reachable(), self.pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Transaction]:
+        """A transaction: short, and never across hashing, mail or Valkey.
+
+        Raises:
+            DatabaseUnavailable: as for `connection`; the transaction may or may not have been committed.
+        """
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        async with self.connection() as connection:
+            return await connection.fetch(query, *args)
+
+    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
+        async with self.connection() as connection:
+            return await connection.fetchrow(query, *args)
+
+    async def execute(self, query: str, *args: Any) -> str:
+        async with self.connection() as connection:
+            return await connection.execute(query, *args)
+
+    def gauge(self) -> tuple[int, int]:
+        """Connections open, and of these in use."""
+        pool = self._pool
+        return (0, 0) if pool is None else (pool.get_size(), pool.get_size() - pool.get_idle_size())

@@ -1,0 +1,1 @@
+"""What an orchestrator asks: live, ready, started, and how the stores are."""

@@ -1,0 +1,85 @@
+"""Tables of accounts and rights."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models import Model, Time
+
+
+class User(Model):
+    """A person. Ids are never reused; a deleted person's row is gone, the audit keeps the bare id."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    provider: Mapped[str] = mapped_column(server_default=text("'local'"))
+    username: Mapped[str]
+    email: Mapped[str | None]  # lower case, IDNA domain: the form it is compared in
+    email_verified: Mapped[bool] = mapped_column(server_default=text("false"))
+    full_name: Mapped[str | None]
+    password_hash: Mapped[str | None]  # PHC string; none: cannot sign in by password
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    must_change_password: Mapped[bool] = mapped_column(server_default=text("false"))
+    mfa_enabled: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
+    last_login: Mapped[datetime | None] = mapped_column(Time)
+
+    __table_args__ = (
+        Index("users_username_key", "provider", text("lower(username)"), unique=True),
+        Index("users_email_key", "email", unique=True),
+        Index("users_created_at_idx", "created_at", "id"),
+    )
+
+
+class Role(Model):
+    """A name and a set of permissions. `admin` is built in and holds all there are."""
+
+    __tablename__ = "roles"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    description: Mapped[str] = mapped_column(server_default=text("''"))
+    built_in: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
+
+
+class Permission(Model):
+    """A right: the service's own, or one that an application invented."""
+
+    __tablename__ = "permissions"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    description: Mapped[str] = mapped_column(server_default=text("''"))
+
+
+class RolePermission(Model):
+    """What a role may do."""
+
+    __tablename__ = "role_permissions"
+
+    role: Mapped[str] = mapped_column(ForeignKey("roles.name", ondelete="CASCADE", onupdate="CASCADE"), primary_key=True)
+    permission: Mapped[str] = mapped_column(ForeignKey("permissions.name", ondelete="CASCADE"), primary_key=True)
+
+    __table_args__ = (Index("role_permissions_permission_idx", "permission"),)
+
+
+class UserRole(Model):
+    """Who holds a role."""
+
+    __tablename__ = "user_roles"
+
+    user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    role: Mapped[str] = mapped_column(ForeignKey("roles.name", ondelete="CASCADE", onupdate="CASCADE"), primary_key=True)
+
+    __table_args__ = (Index("user_roles_role_idx", "role"),)
+
+
+class RoleTable(Model):
+    """One row: the number of the role table, raised by every change of a role, so that a copy knows that it is old."""
+
+    __tablename__ = "role_table"
+
+    only: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    number: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))

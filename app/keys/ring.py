@@ -1,0 +1,189 @@
+"""The signing keys of a process: loaded from PostgreSQL, looked after in the background."""
+
+import asyncio
+import base64
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+
+import jwt
+import msgspec
+import structlog
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
+from jwt.algorithms import AllowedPrivateKeys, AllowedPublicKeys, get_default_algorithms
+
+from app.database import Database
+from app.errors import Unavailable
+from app.keys import queries
+from app.keys.secrets import Box, NotOurs
+from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+RELOAD_INTERVAL = 5.0  # seconds between two looks at the table
+UNKNOWN_INTERVAL = 1.0  # seconds between two looks because of a token whose key is not known
+PUBLISH_SECONDS = 20.0  # a new key is published as long before it signs: four looks of every replica
+LEEWAY_SECONDS = 60.0  # how long after its last token a key is kept: skew between replicas
+RSA_BITS = 2048  # NIST SP 800-131A
+HMAC_KID = "shared"
+
+
+class Key:
+    """A key that verifies, and signs if its private half is at hand."""
+
+    def __init__(self, kid: str, algorithm: str, public: Any, private: Any, jwk: Mapping[str, Any] | None) -> None:
+        self.kid = kid
+        self.algorithm = algorithm
+        self.public = public
+        self.private = private
+        self.jwk = jwk
+
+
+class Ring:
+    """The keys of the moment. With HS256 the key is JWT_SECRET, shared with whoever verifies, and nothing is stored."""
+
+    def __init__(self, db: Database, settings: Settings) -> None:
+        self._db = db
+        self._algorithm = settings.jwt_algorithm
+        self._box = box_of(settings)
+        self._keys: dict[str, Key] = {}
+        self._signs_from: list[tuple[float, Key]] = []  # monotonic times, ascending
+        self._looked_at = 0.0
+        self._looking = asyncio.Lock()
+        self._keeper: asyncio.Task[None] | None = None
+        if settings.jwt_algorithm == "HS256":
+            secret = settings.jwt_secret.encode()
+            shared = Key(HMAC_KID, "HS256", secret, secret, None)
+            self._keys = {HMAC_KID: shared}
+            self._signs_from = [(0.0, shared)]
+
+    @property
+    def _stored(self) -> bool:
+        return self._algorithm != "HS256"
+
+    async def start(self) -> None:
+        """Load the keys; make the first one if there is none. PostgreSQL may be away: then the keeper goes on trying."""
+        if self._stored:
+            try:
+                await self._ensure()
+            except Unavailable:
+                log.warning("keys.not_loaded")
+            self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+
+    def signing(self) -> Key:
+        """The newest key whose time has come.
+
+        Raises:
+            Unavailable: no key could be loaded yet.
+        """
+        now = time.monotonic()
+        for signs_from, key in reversed(self._signs_from):
+            if signs_from <= now:
+                return key
+        raise Unavailable
+
+    async def verifying(self, kid: str) -> Key | None:
+        """The key of this name; looks again for one it does not know, but not for every forged name."""
+        key = self._keys.get(kid)
+        if key is None and self._stored and time.monotonic() - self._looked_at > UNKNOWN_INTERVAL:
+            await self._load()
+            key = self._keys.get(kid)
+        if key is None and not self._keys:
+            raise Unavailable  # no key was ever loaded: we cannot tell
+        return key
+
+    def jwks(self) -> dict[str, list[dict[str, Any]]]:
+        """RFC 7517 §5; with HS256 it is empty, for the key is a secret."""
+        return {"keys": [dict(key.jwk) for key in self._keys.values() if key.jwk is not None]}
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(RELOAD_INTERVAL if self._keys else 0.25)
+            try:
+                await (self._load() if self._keys else self._ensure())
+            except Unavailable:
+                continue
+
+    async def _ensure(self) -> None:
+        await ensure(self._db, self._algorithm, self._box)
+        await self._load()
+
+    async def _load(self) -> None:
+        async with self._looking:
+            self._looked_at = time.monotonic()
+            rows = await queries.all_keys(self._db)
+            keys: dict[str, Key] = {}
+            signs_from = []
+            for row in rows:
+                key = await self._key(row["kid"], row["algorithm"], row["public_jwk"], row["private_key"])
+                keys[key.kid] = key
+                if key.private is not None and key.algorithm == self._algorithm:
+                    signs_from.append((self._looked_at + row["signs_in"], key))
+            self._keys, self._signs_from = keys, signs_from
+
+    async def _key(self, kid: str, algorithm: str, jwk: str, sealed: bytes) -> Key:
+        if kid in self._keys:
+            return self._keys[kid]
+        document = msgspec.json.decode(jwk)
+        public = jwt.PyJWK(document, algorithm).key
+        try:
+            private = load_der_private_key(self._box.open(sealed, kid), password=None)
+        except NotOurs:
+            log.error("keys.cannot_be_opened", kid=kid, hint="SECRET_KEY has changed: set SECRET_KEY_PREVIOUS to the old one")
+            return Key(kid, algorithm, public, None, document)
+        if not self._box.is_current(sealed):
+            await queries.reseal(self._db, kid, sealed, self._box.seal(self._box.open(sealed, kid), kid))
+        return Key(kid, algorithm, public, private, document)
+
+
+def box_of(settings: Settings) -> Box:
+    return Box("signing keys", settings.secret_key, settings.secret_key_previous)
+
+
+async def ensure(db: Database, algorithm: str, box: Box) -> None:
+    """Make a key that signs at once, unless there is one of this algorithm."""
+    async with db.transaction() as tx:
+        await queries.lock(tx)
+        if not await queries.has_key(tx, algorithm):
+            await queries.add(tx, *_new(algorithm, box), signs_in=0.0)
+
+
+async def rotate(db: Database, algorithm: str, box: Box) -> str:
+    """Publish a new key, which signs in PUBLISH_SECONDS; the old one verifies until its last token has expired."""
+    async with db.transaction() as tx:
+        await queries.lock(tx)
+        signs_in = PUBLISH_SECONDS if await queries.has_key(tx, algorithm) else 0.0
+        kid, *rest = _new(algorithm, box)
+        await queries.add(tx, kid, *rest, signs_in=signs_in)
+    return kid
+
+
+def _new(algorithm: str, box: Box) -> tuple[str, str, str, bytes]:
+    private: AllowedPrivateKeys
+    if algorithm == "ES256":
+        private = ec.generate_private_key(ec.SECP256R1())
+    elif algorithm == "EdDSA":
+        private = ed25519.Ed25519PrivateKey.generate()
+    else:
+        private = rsa.generate_private_key(65537, RSA_BITS)
+    jwk = public_jwk(algorithm, cast("AllowedPublicKeys", private.public_key()))
+    der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return jwk["kid"], algorithm, msgspec.json.encode(jwk).decode(), box.seal(der, jwk["kid"])
+
+
+def public_jwk(algorithm: str, public: AllowedPublicKeys) -> dict[str, Any]:
+    """The public half as RFC 7517 has it, named by its thumbprint (RFC 7638)."""
+    to_jwk = cast("Any", get_default_algorithms()[algorithm]).to_jwk
+    full = to_jwk(public, as_dict=True)
+    jwk = {name: full[name] for name in ("crv", "e", "kty", "n", "x", "y") if name in full}
+    digest = hashlib.sha256(msgspec.json.encode(jwk, order="sorted")).digest()
+    return {**jwk, "kid": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(), "alg": algorithm, "use": "sig"}
+
+

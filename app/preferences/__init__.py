@@ -1,0 +1,1 @@
+"""What a person keeps with us: keys and JSON values."""

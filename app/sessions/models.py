@@ -1,0 +1,42 @@
+"""The table of sessions."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, func, text
+from sqlalchemy.dialects.postgresql import ARRAY, INET, TEXT
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models import Model, Time
+
+
+class Session(Model):
+    """One sign-in on one device; tokens are functions of this row and are stored nowhere.
+
+    No index covers what a refresh or a look changes (generation, rotated_at, last_accessed), so those updates stay
+    heap-only (PostgreSQL HOT).
+    """
+
+    __tablename__ = "sessions"
+
+    id: Mapped[UUID] = mapped_column(PG_UUID(as_uuid=True), primary_key=True)  # UUIDv7, made by the service
+    user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
+    generation: Mapped[int] = mapped_column(Integer, server_default=text("0"))  # refreshes so far
+    rotated_at: Mapped[datetime | None] = mapped_column(Time)
+    created_at: Mapped[datetime] = mapped_column(Time, server_default=func.clock_timestamp())
+    expires_at: Mapped[datetime] = mapped_column(Time)  # absolute: a refresh never moves it
+    last_accessed: Mapped[datetime] = mapped_column(Time, server_default=func.clock_timestamp())
+    auth_time: Mapped[datetime] = mapped_column(Time, server_default=func.clock_timestamp())
+    amr: Mapped[list[str]] = mapped_column(ARRAY(TEXT))  # RFC 8176
+    ip_address: Mapped[str | None] = mapped_column(INET)
+    user_agent: Mapped[str | None]
+    device_name: Mapped[str | None]
+    revoked_at: Mapped[datetime | None] = mapped_column(Time)
+    revoked_reason: Mapped[str | None]
+
+    __table_args__ = (
+        Index("sessions_user_id_idx", "user_id"),
+        Index("sessions_ended_at_idx", text("COALESCE(revoked_at, expires_at)")),
+        {"postgresql_with": {"fillfactor": 80}},
+    )

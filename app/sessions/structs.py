@@ -1,0 +1,58 @@
+"""What the wire and the other rooms see of a session."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+KIND = "s"  # of the session's entry: `s:<session id>`
+
+
+class SessionEntry(Struct, frozen=True, array_like=True):
+    """What validation has to know of a live session; a dead one's entry is empty."""
+
+    user_id: int
+    generation: int
+    auth_time: int  # seconds since 1970
+    amr: list[str]
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    id: UUID
+    user_id: int
+    username: str
+    created_at: datetime
+    last_accessed: datetime
+    expires_at: datetime
+    ip_address: str | None
+    user_agent: str | None
+    device_name: str | None
+    amr: list[str]
+    current: bool
+    revoked_at: datetime | None
+    revoked_reason: str | None
+
+
+class SessionList(Struct, frozen=True):
+    items: list[Session]
+
+
+class Tokens(Struct, frozen=True, kw_only=True):
+    """A session's tokens of one generation, as RFC 6749 §5.1 names them."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int  # seconds
+    refresh_expires_in: int  # seconds
+    session_id: UUID
+
+    def __repr__(self) -> str:
+        return f"Tokens(session_id={self.session_id})"
+
+
+class RefreshRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+    def __repr__(self) -> str:
+        return "RefreshRequest(refresh_token=...)"

@@ -1,0 +1,211 @@
+"""Access tokens (RFC 9068) and refresh tokens: both functions of the session's row, neither stored."""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from typing import Annotated, Any
+from uuid import UUID
+
+import jwt
+import msgspec
+from msgspec import Meta, Struct
+
+from app.errors import InvalidRefreshToken, InvalidToken
+from app.keys.ring import Ring
+from app.keys.secrets import derive, key_id
+from app.settings import Settings
+
+MAX_TOKEN_CHARACTERS = 4096  # an access token of a user with 50 roles has about 1,500; headers are bounded anyway
+SKEW_SECONDS = 30  # how far the clocks of two replicas may differ: allowed to iat and nbf, never to exp
+MAX_LIFETIME_SECONDS = 86400  # the longest that ACCESS_TOKEN_EXPIRE_MINUTES allows; no token of ours claims more
+COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 §7.1, without padding
+
+
+class Claims(Struct, frozen=True):
+    """The claims that a token has to have, in the types that RFC 7519 and RFC 9068 give them."""
+
+    iss: str
+    aud: str
+    sub: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,18}$")]
+    sid: UUID
+    jti: str
+    iat: int
+    nbf: int
+    exp: int
+    auth_time: int
+
+    @property
+    def user_id(self) -> int:
+        return int(self.sub)
+
+    @property
+    def generation(self) -> int:
+        return int(self.jti.rpartition(".")[2])
+
+
+class AccessTokens:
+    """Makes and verifies access tokens."""
+
+    def __init__(self, ring: Ring, settings: Settings) -> None:
+        self._ring = ring
+        self.issuer = settings.public_url
+        self.audience = settings.audience
+        self.lifetime = settings.access_token_expire_minutes * 60  # seconds
+
+    def issue(
+        self,
+        *,
+        user_id: int,
+        session_id: UUID,
+        generation: int,
+        auth_time: int,
+        amr: list[str],
+        roles: list[str],
+        session_seconds: float,
+    ) -> tuple[str, int]:
+        """A token, and the seconds it lives: never past its session."""
+        key = self._ring.signing()
+        now = int(time.time())
+        lifetime = max(1, min(self.lifetime, int(session_seconds)))
+        claims = {
+            "iss": self.issuer,
+            "aud": self.audience,
+            "sub": str(user_id),
+            "sid": str(session_id),
+            "jti": f"{session_id}.{generation}",
+            "iat": now,
+            "nbf": now,
+            "exp": now + lifetime,
+            "auth_time": auth_time,
+            "amr": amr,
+            "roles": roles,
+        }
+        token = jwt.encode(claims, key.private, algorithm=key.algorithm, headers={"typ": "at+jwt", "kid": key.kid})
+        return token, lifetime
+
+    async def verify(self, token: str) -> Claims:
+        """The claims of a token that one of our keys has signed and that is valid now.
+
+        The algorithm is the key's own, never the token's choice (RFC 8725 §3.1); a key is found by name among ours.
+
+        Raises:
+            InvalidToken: anything else.
+            Unavailable: the keys could not be loaded.
+        """
+        if len(token) > MAX_TOKEN_CHARACTERS or COMPACT.fullmatch(token) is None:
+            raise InvalidToken
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.InvalidTokenError:
+            raise InvalidToken from None
+        kid = header.get("kid")
+        key = await self._ring.verifying(kid) if isinstance(kid, str) else None
+        if key is None or header.get("typ") != "at+jwt" or "crit" in header or not canonical(token):
+            raise InvalidToken
+        try:
+            payload: dict[str, Any] = jwt.decode(
+                token,
+                key.public,
+                algorithms=[key.algorithm],
+                audience=self.audience,
+                issuer=self.issuer,
+                options={
+                    "require": ["iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp"],
+                    "verify_exp": False,  # PyJWT has one leeway for all three times; see below
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+            claims = msgspec.convert(payload, Claims, strict=True)
+        except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError):
+            raise InvalidToken from None
+        now = time.time()
+        prefix, _, generation = claims.jti.rpartition(".")
+        if (
+            claims.exp <= now
+            or max(claims.iat, claims.nbf) > now + SKEW_SECONDS
+            or claims.exp - claims.iat > MAX_LIFETIME_SECONDS
+            or prefix != str(claims.sid)
+            or re.fullmatch(r"0|[1-9][0-9]{0,9}", generation) is None
+            or claims.user_id >= 1 << 63
+        ):
+            raise InvalidToken
+        return claims
+
+
+def canonical(token: str) -> bool:
+    """Whether each part is the one base64url text of its bytes: else one token would have several texts."""
+    for part in token.split("."):
+        try:
+            decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+        except ValueError:
+            return False
+        if base64.urlsafe_b64encode(decoded).rstrip(b"=").decode() != part:
+            return False
+    return True
+
+
+class RefreshToken(Struct, frozen=True):
+    """What a refresh token says: which session, and after how many refreshes."""
+
+    session_id: UUID
+    generation: int
+
+
+class RefreshTokens:
+    """Makes and reads refresh tokens: `gh1_` and base64url of key id, session id, generation and an HMAC over these.
+
+    Nothing is stored, not even hashed, and yet any old token of any session is still recognised.
+    """
+
+    PREFIX = "gh1_"  # the version; a fixed beginning lets secret scanners find leaked ones
+    BODY = 4 + 16 + 4  # bytes: key id, session id, generation
+    MAC = 32  # bytes: HMAC-SHA-256
+
+    def __init__(self, secret: str, previous: str = "") -> None:
+        derived = [derive(each, "refresh tokens") for each in (secret, previous) if each]
+        self._keys = {key_id(key): key for key in reversed(derived)}
+        self._current = key_id(derived[0])
+
+    def issue(self, session_id: UUID, generation: int) -> str:
+        body = self._current + session_id.bytes + generation.to_bytes(4, "big")
+        text = base64.urlsafe_b64encode(body + self._mac(self._current, body)).rstrip(b"=").decode()
+        return self.PREFIX + text
+
+    def read(self, token: str) -> RefreshToken:
+        """What one of our tokens says.
+
+        Raises:
+            InvalidRefreshToken: it is not one of ours.
+        """
+        text = token.removeprefix(self.PREFIX)
+        if text == token or not text.isascii() or len(text) != -(-4 * (self.BODY + self.MAC) // 3):
+            raise InvalidRefreshToken
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except ValueError:
+            raise InvalidRefreshToken from None
+        body, mac = raw[: self.BODY], raw[self.BODY :]
+        known = body[:4] in self._keys
+        expected = self._mac(body[:4] if known else self._current, body)
+        if not (hmac.compare_digest(mac, expected) and known and self._is_canonical(raw, text)):
+            raise InvalidRefreshToken
+        return RefreshToken(UUID(bytes=body[4:20]), int.from_bytes(body[20:24], "big"))
+
+    def _mac(self, name: bytes, body: bytes) -> bytes:
+        return hmac.digest(self._keys[name], self.PREFIX.encode() + body, hashlib.sha256)
+
+    @staticmethod
+    def _is_canonical(raw: bytes, text: str) -> bool:
+        return base64.urlsafe_b64encode(raw).rstrip(b"=").decode() == text
+
+
+def new_session_id() -> UUID:
+    """A UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, 74 random bits."""
+    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=value)

@@ -1,0 +1,302 @@
+"""The settings: environment variables or `.env`, checked at start, one clear line for each that is wrong.
+
+`.env.example` lists them for operators; a test keeps the two alike.
+"""
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
+
+MIN_SECRET_BYTES = 32  # 256 bits: RFC 7518 §3.2 asks as much of an HS256 key
+GUESSABLE_PASSWORDS = ("admin", "password", "gatehouse", "changeme", "change-me", "secret", "letmein", "123456", "qwerty")
+
+
+class InvalidSettings(Exception):
+    """One line for each setting that is missing or wrong; never its value where that may be secret."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most `limit` events in any window of `seconds`."""
+
+    limit: int
+    seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be set. A field is the environment variable of the same name in capitals."""
+
+    environment: Literal["development", "production"] = "production"
+    public_url: str = ""
+    audience: str = ""
+    secret_key: str = field(default="", repr=False)
+    secret_key_previous: str = field(default="", repr=False)
+
+    database_url: str = field(default="", repr=False)
+    database_pool_size: int = 10  # connections a worker; 1 more is held for the outbox
+    valkey_url: str = field(default="", repr=False)
+
+    jwt_algorithm: Algorithm = "ES256"
+    jwt_secret: str = field(default="", repr=False)
+    access_token_expire_minutes: int = 15
+    refresh_token_expire_days: int = 30
+    refresh_grace_seconds: int = 10  # a lost answer or a second tab asks again within it
+    strict_revocation: bool = False  # on: neither lease nor PostgreSQL is 503, never a cached answer
+
+    registration: Literal["open", "closed"] = "open"
+    password_grant: bool = True
+    password_min_length: int = 8  # characters; NIST SP 800-63B-4 §3.1.1
+    argon2_memory_kib: int = 19456  # OWASP Password Storage Cheat Sheet: 19 MiB, t=2, p=1
+    argon2_time_cost: int = 2
+    argon2_parallelism: int = 1
+
+    rate_limit_login: Rate | None = Rate(5, 900)
+    rate_limit_account: Rate | None = Rate(10, 900)
+    rate_limit_register: Rate | None = Rate(3, 3600)
+
+    trusted_proxies: tuple[Network, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+
+    admin_username: str = "admin"
+    admin_password: str = field(default="", repr=False)
+
+    session_retention_days: int = 30
+    audit_retention_days: int = 400
+    sessions_per_user: int = 0  # 0: no cap; else the oldest goes
+
+    metrics_token: str = field(default="", repr=False)
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    api_docs: bool = True
+    drain_seconds: float = 10.0
+
+    @property
+    def development(self) -> bool:
+        return self.environment == "development"
+
+
+def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:
+    """Read and check the settings; the environment wins over the file.
+
+    Raises:
+        InvalidSettings: with a line for each setting that is wrong. A name in `.env` that is no setting is one of them
+            (a misspelt setting must not pass for its default); the environment is not ours alone and is not searched.
+    """
+    problems: list[str] = []
+    given: dict[str, str] = {}
+    known = {f.name.upper() for f in fields(Settings)}
+    if env_file is not None and env_file.is_file():
+        in_file = {name: value or "" for name, value in dotenv_values(env_file, interpolate=False).items()}
+        problems += [f"{name}: there is no such setting (in {env_file})" for name in in_file if name not in known]
+        given |= in_file
+    given |= os.environ if environ is None else environ
+
+    values: dict[str, Any] = {}
+    for f in fields(Settings):
+        raw = given.get(f.name.upper())
+        if raw is None or not raw.strip():
+            continue
+        try:
+            values[f.name] = PARSERS[f.name](raw.strip())
+        except ValueError as error:
+            problems.append(f"{f.name.upper()}: {error}")
+    if not problems:
+        settings = Settings(**_with_defaults(values))
+        problems += _contradictions(settings)
+        if not problems:
+            return settings
+    raise InvalidSettings(problems)
+
+
+def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    values["public_url"] = str(values.get("public_url", "")).rstrip("/")
+    values.setdefault("audience", values["public_url"])
+    return values
+
+
+def _contradictions(s: Settings) -> list[str]:
+    """What no single value shows: things missing, and things that may not be so in production."""
+    problems = []
+    for name, value, example in (
+        ("SECRET_KEY", s.secret_key, "generate one with: openssl rand -base64 48"),
+        ("DATABASE_URL", s.database_url, "for example postgresql://user:password@host/gatehouse"),
+        ("VALKEY_URL", s.valkey_url, "for example valkey://host:6379/0"),
+        ("PUBLIC_URL", s.public_url, "for example https://auth.example.org"),
+    ):
+        if not value:
+            problems.append(f"{name}: is required; {example}")
+    if s.jwt_algorithm == "HS256" and not s.jwt_secret:
+        problems.append("JWT_SECRET: is required with JWT_ALGORITHM=HS256")
+    if s.public_url and not s.development and not s.public_url.startswith("https://"):
+        problems.append("PUBLIC_URL: has to begin with https:// in production")
+    if s.admin_password and not s.development:
+        weakness = guessable(s.admin_password, s.admin_username, s.password_min_length)
+        if weakness:
+            problems.append(f"ADMIN_PASSWORD: {weakness}")
+    return problems
+
+
+def guessable(password: str, username: str, min_length: int) -> str | None:
+    """Why a password for the first administrator is refused in production; None if it may be used."""
+    plain = password.casefold()
+    if len(password) < max(min_length, 12):
+        return f"is too short: at least {max(min_length, 12)} characters in production"
+    if len(set(plain)) < 5 or plain.startswith(GUESSABLE_PASSWORDS) or plain.rstrip("0123456789!") == username.casefold():
+        return "is guessable; leave it empty and use `gatehouse users create-admin`, or choose another"
+    return None
+
+
+# ---- how a value is read ------------------------------------------------------------------------------------------
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        by_fold = {choice.lower(): choice for choice in choices}
+        if raw.lower() not in by_fold:
+            raise ValueError(f"has to be one of {', '.join(choices)}")
+        return by_fold[raw.lower()]
+
+    return parse
+
+
+def _switch(raw: str) -> bool:
+    return _one_of("on", "off")(raw) == "on"
+
+
+def _whole(minimum: int, maximum: int, unit: str) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", raw) or not minimum <= int(raw) <= maximum:
+            raise ValueError(f"has to be a whole number of {unit} from {minimum} to {maximum}")
+        return int(raw)
+
+    return parse
+
+
+def _seconds(raw: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?", raw) or float(raw) > 3600:
+        raise ValueError("has to be a number of seconds from 0 to 3600")
+    return float(raw)
+
+
+def _secret(raw: str) -> str:
+    if len(raw.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(
+            f"has to be at least {MIN_SECRET_BYTES} bytes long; generate one with: openssl rand -base64 48"
+        )
+    if len(set(raw)) < 8 or raw.casefold().startswith(("change", "replace", "secret", "example")):
+        raise ValueError("is guessable; generate one with: openssl rand -base64 48")
+    return raw
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        try:
+            parts = urlsplit(raw)
+            port_fits = parts.port is None or parts.port > 0
+        except ValueError:
+            port_fits = False
+            parts = urlsplit("")
+        if parts.scheme not in schemes or not port_fits or not (parts.netloc or parts.query):
+            raise ValueError(f"has to be a URL beginning with {' or '.join(f'{s}://' for s in schemes)}")
+        return raw
+
+    return parse
+
+
+def _public_url(raw: str) -> str:
+    parts = urlsplit(_url("https", "http")(raw))
+    if parts.query or parts.fragment or parts.username or not parts.hostname:
+        raise ValueError("has to be an https:// URL without user, query and fragment")
+    return raw
+
+
+def _origin(raw: str) -> str:
+    parts = urlsplit(raw)
+    if parts.scheme not in ("http", "https") or not parts.hostname or raw != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError("has to be a list of origins such as https://app.example.org, separated by commas")
+    return raw.lower()
+
+
+def _network(raw: str) -> Network:
+    try:
+        return ipaddress.ip_network(raw, strict=False)
+    except ValueError:
+        raise ValueError("has to be a list of addresses or networks (CIDR), separated by commas") from None
+
+
+def _list_of(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    return lambda raw: tuple(parse(part.strip()) for part in raw.split(",") if part.strip())
+
+
+def _rate(raw: str) -> Rate | None:
+    """`5/15m`: at most 5 in 15 minutes; units s, m, h, d; `off` turns the limit off."""
+    if raw.lower() == "off":
+        return None
+    match = re.fullmatch(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,4})([smhd])", raw)
+    if match is None:
+        raise ValueError("has to look like 5/15m (at most 5 in 15 minutes; s, m, h, d), or be off")
+    return Rate(int(match[1]), int(match[2]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[3]])
+
+
+def _username(raw: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", raw):
+        raise ValueError("has to be 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit")
+    return raw
+
+
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "environment": _one_of("development", "production"),
+    "public_url": _public_url,
+    "audience": _text,
+    "secret_key": _secret,
+    "secret_key_previous": _secret,
+    "database_url": _url("postgresql", "postgres"),
+    "database_pool_size": _whole(1, 1000, "connections"),
+    "valkey_url": _url("valkey", "valkeys", "redis", "rediss"),
+    "jwt_algorithm": _one_of("ES256", "EdDSA", "RS256", "HS256"),
+    "jwt_secret": _secret,
+    "access_token_expire_minutes": _whole(1, 1440, "minutes"),
+    "refresh_token_expire_days": _whole(1, 3650, "days"),
+    "refresh_grace_seconds": _whole(0, 300, "seconds"),
+    "strict_revocation": _switch,
+    "registration": _one_of("open", "closed"),
+    "password_grant": _switch,
+    "password_min_length": _whole(8, 128, "characters"),
+    "argon2_memory_kib": _whole(8192, 4194304, "KiB"),
+    "argon2_time_cost": _whole(1, 100, "passes"),
+    "argon2_parallelism": _whole(1, 64, "lanes"),
+    "rate_limit_login": _rate,
+    "rate_limit_account": _rate,
+    "rate_limit_register": _rate,
+    "trusted_proxies": _list_of(_network),
+    "cors_origins": _list_of(_origin),
+    "admin_username": _username,
+    "admin_password": _text,
+    "session_retention_days": _whole(0, 36500, "days"),
+    "audit_retention_days": _whole(1, 36500, "days"),
+    "sessions_per_user": _whole(0, 100000, "sessions"),
+    "metrics_token": _text,
+    "log_format": _one_of("json", "console"),
+    "log_level": _one_of("debug", "info", "warning", "error"),
+    "api_docs": _switch,
+    "drain_seconds": _seconds,
+}

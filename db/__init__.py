@@ -1,0 +1,1 @@
+"""What an operator touches: migrations, their environment, and the views."""

@@ -1,0 +1,13 @@
+"""Every model there is, collected for the migrations and for docs/schema.md."""
+
+import app.audit.models
+import app.cache.models
+import app.identity.models
+import app.keys.models
+import app.preferences.models
+import app.sessions.models
+from app.models import Model
+
+metadata = Model.metadata
+
+__all__ = ["app", "metadata"]
