@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from typing import Any
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -18,16 +19,14 @@ MAX_USER_AGENT = 512  # characters kept of what a client says of itself
 class Client(Struct, frozen=True, kw_only=True):
     """What is recorded of a request beside what it asks."""
 
-    ip: Address
+    ip: str  # as `address` writes it
     user_agent: str
     request_id: str
 
     @property
     def network(self) -> str:
         """What limits count by: an IPv4 address, or the /64 that an IPv6 site owns whole (RFC 6177)."""
-        if isinstance(self.ip, ipaddress.IPv6Address):
-            return str(ipaddress.ip_network((self.ip, 64), strict=False))
-        return str(self.ip)
+        return str(ipaddress.ip_network((self.ip, 64), strict=False)) if ":" in self.ip else self.ip
 
 
 UNKNOWN = ipaddress.ip_address("0.0.0.0")  # noqa: S104 - not an address to bind: a peer without one (a Unix socket)
@@ -75,14 +74,14 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-def client_of(connection: ASGIConnection[object, object, object, object]) -> Client:
+def client_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Client:
     """The client of a connection; the request id was given at the edge."""
     scope = connection.scope
     peer = scope.get("client")
     forwarded = [value.decode("latin-1") for key, value in scope["headers"] if key == b"x-forwarded-for"]
     trusted: tuple[Network, ...] = connection.app.state.settings.trusted_proxies
     return Client(
-        ip=client_ip(peer[0] if peer else "", forwarded, trusted),
+        ip=str(client_ip(peer[0] if peer else "", forwarded, trusted)),
         user_agent=printable(header(scope, b"user-agent") or "")[:MAX_USER_AGENT],
         request_id=scope["state"]["request_id"],
     )
@@ -93,6 +92,6 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c for c in text if c.isprintable())
 
 
-async def provide_client(request: Request[object, object, object]) -> Client:
+async def provide_client(request: Request[Any, Any, Any]) -> Client:
     """Dependency `client`."""
     return client_of(request)

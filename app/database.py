@@ -3,14 +3,22 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from app.errors import Unavailable
 
-Transaction = PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]
+
+class Transaction(Protocol):
+    """What statements run on inside a transaction."""
+
+    async def execute(self, query: str, *args: object) -> str: ...
+    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]: ...
+    async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None: ...
+    async def fetchval(self, query: str, *args: object) -> Any: ...  # noqa: ANN401 - as the statement says
+
 
 CONNECT_TIMEOUT = 2.0  # seconds; a database on the same network answers in milliseconds
 ACQUIRE_TIMEOUT = 2.0  # seconds a request waits for a connection before it is 503
@@ -51,7 +59,7 @@ async def reachable() -> AsyncGenerator[None]:
 
 
 class Database:
-    """The pool. Connections are made when they are needed, so that a process starts, and recovers, without PostgreSQL."""
+    """The pool. Connections are made when needed, so that a process starts, and recovers, without PostgreSQL."""
 
     def __init__(self, url: str, size: int) -> None:
         self.url = url
@@ -84,7 +92,7 @@ class Database:
         return self._pool
 
     @asynccontextmanager
-    async def connection(self) -> AsyncGenerator[Transaction]:
+    async def connection(self) -> AsyncGenerator["PoolConnectionProxy[asyncpg.Record]"]:
         """A connection for single statements, each of which commits by itself.
 
         Raises:
@@ -103,15 +111,15 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
-    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
         async with self.connection() as connection:
             return await connection.fetch(query, *args)
 
-    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
+    async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:
         async with self.connection() as connection:
             return await connection.fetchrow(query, *args)
 
-    async def execute(self, query: str, *args: Any) -> str:
+    async def execute(self, query: str, *args: object) -> str:
         async with self.connection() as connection:
             return await connection.execute(query, *args)
 

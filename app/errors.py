@@ -35,7 +35,7 @@ class MalformedRequest(AppError):
 
 
 class InvalidCredentials(AppError):
-    """Unknown, inactive and password-less user and wrong password: one error, so that none can be told from the answer."""
+    """Unknown, inactive or password-less user and wrong password: one error, so that none can be told from it."""
 
     status = 401
     code = "invalid_credentials"

@@ -18,7 +18,19 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
 
 MIN_SECRET_BYTES = 32  # 256 bits: RFC 7518 §3.2 asks as much of an HS256 key
-GUESSABLE_PASSWORDS = ("admin", "password", "gatehouse", "changeme", "change-me", "secret", "letmein", "123456", "qwerty")
+DIFFERENT_IN_SECRET = 8  # characters; fewer were typed, not generated
+DIFFERENT_IN_PASSWORD = 5  # characters
+GUESSABLE_PASSWORDS = (
+    "admin",
+    "password",
+    "gatehouse",
+    "changeme",
+    "change-me",
+    "secret",
+    "letmein",
+    "123456",
+    "qwerty",
+)
 
 
 class InvalidSettings(Exception):
@@ -156,7 +168,11 @@ def guessable(password: str, username: str, min_length: int) -> str | None:
     plain = password.casefold()
     if len(password) < max(min_length, 12):
         return f"is too short: at least {max(min_length, 12)} characters in production"
-    if len(set(plain)) < 5 or plain.startswith(GUESSABLE_PASSWORDS) or plain.rstrip("0123456789!") == username.casefold():
+    if (
+        len(set(plain)) < DIFFERENT_IN_PASSWORD
+        or plain.startswith(GUESSABLE_PASSWORDS)
+        or plain.rstrip("0123456789!") == username.casefold()
+    ):
         return "is guessable; leave it empty and use `gatehouse users create-admin`, or choose another"
     return None
 
@@ -192,8 +208,8 @@ def _whole(minimum: int, maximum: int, unit: str) -> Callable[[str], int]:
 
 
 def _seconds(raw: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?", raw) or float(raw) > 3600:
-        raise ValueError("has to be a number of seconds from 0 to 3600")
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", raw):
+        raise ValueError("has to be a number of seconds below 1000")
     return float(raw)
 
 
@@ -202,7 +218,7 @@ def _secret(raw: str) -> str:
         raise ValueError(
             f"has to be at least {MIN_SECRET_BYTES} bytes long; generate one with: openssl rand -base64 48"
         )
-    if len(set(raw)) < 8 or raw.casefold().startswith(("change", "replace", "secret", "example")):
+    if len(set(raw)) < DIFFERENT_IN_SECRET or raw.casefold().startswith(("change", "replace", "secret", "example")):
         raise ValueError("is guessable; generate one with: openssl rand -base64 48")
     return raw
 

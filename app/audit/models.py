@@ -12,8 +12,10 @@ from app.models import Model, Time
 
 
 class AuditEvent(Model):
-    """What happened. Partitioned by month, with a default partition, so that retention is a dropped partition and a
-    month that nobody created cannot fail a login. No foreign keys: an event outlives whom it names.
+    """What happened; no foreign keys, for an event outlives whom it names.
+
+    Partitioned by month, with a default partition, so that retention is a dropped partition and a month that nobody
+    created cannot fail a login.
     """
 
     __tablename__ = "audit_events"

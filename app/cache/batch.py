@@ -1,10 +1,13 @@
 """Many lookups, one call: whoever asks while a call is under way travels together in the next one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 
-class Batch:
+class Batch(Generic[T]):
     """Gathers keys and loads them, one call in flight at a time.
 
     A lookup joins only a call that has not been sent: an answer that was already on its way when a request began may be
@@ -12,22 +15,23 @@ class Batch:
     everybody, also those who wait for the next one, so that nobody pays for two timeouts (C10).
     """
 
-    def __init__(self, load: Callable[[list[str]], Awaitable[Mapping[str, bytes | None]]], *, most: int) -> None:
+    def __init__(self, load: Callable[[list[str]], Awaitable[T]], *, most: int) -> None:
         self._load = load
         self._most = most  # keys a call; what is above it travels in the call after
-        self._waiting: list[tuple[asyncio.Future[Mapping[str, bytes | None]], Sequence[str]]] = []
+        self._waiting: list[tuple[asyncio.Future[T], Sequence[str]]] = []
         self._running: asyncio.Task[None] | None = None
 
-    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes | None]:
+    async def get(self, keys: Sequence[str]) -> T:
         """What `load` found under these keys (among others); its error if it failed."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Mapping[str, bytes | None]] = loop.create_future()
+        future: asyncio.Future[T] = loop.create_future()
         self._waiting.append((future, keys))
         if self._running is None:
             self._running = loop.create_task(self._run())
         return await future
 
     async def _run(self) -> None:
+        futures: list[asyncio.Future[T]] = []
         try:
             while self._waiting:
                 futures, keys = self._take()
@@ -49,7 +53,7 @@ class Batch:
         finally:
             self._running = None
 
-    def _take(self) -> tuple[list[asyncio.Future[Mapping[str, bytes | None]]], list[str]]:
+    def _take(self) -> tuple[list[asyncio.Future[T]], list[str]]:
         keys: dict[str, None] = {}
         futures = []
         taken = 0

@@ -49,6 +49,12 @@ class Truth(Struct, frozen=True):
     seconds: float = ENTRY_SECONDS
 
 
+class Found(dict[str, bytes | None]):
+    """Snapshots by key, and which store had them."""
+
+    source = "valkey"
+
+
 class Leases(Struct, frozen=True):
     """Placeholders that a fill has put into Valkey, by key."""
 
@@ -84,7 +90,7 @@ class Entries:
         await self.outbox.stop()
         await self.links.stop()
 
-    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes | None]:
+    async def get(self, keys: Sequence[str]) -> Found:
         """The snapshots under these keys; one round trip to Valkey, shared by all who ask at the moment.
 
         Raises:
@@ -97,13 +103,18 @@ class Entries:
         try:
             found = await self._lookups.get(keys)
         except (ValkeyAway, ResponseError):
-            return await self._fills.get(keys)
+            return await self._read(keys, {}, keys)
         pending = self.outbox.pending
         missing = [key for key in keys if found[key] is None or (pending and key in pending)]
         if not missing:
             return found
+        return await self._read(keys, found, missing)
+
+    async def _read(self, keys: Sequence[str], found: Mapping[str, bytes | None], missing: Sequence[str]) -> Found:
         truths = await self._fills.get(missing)
-        return {key: truths[key] if key in truths else found[key] for key in keys}
+        read = Found({key: truths[key] if key in truths else found[key] for key in keys})
+        read.source = "postgres"
+        return read
 
     async def renew(self, key: str, snapshot: bytes) -> bytes:
         """The truth in place of a snapshot that its reader found to be old or not to belong there."""
@@ -121,10 +132,10 @@ class Entries:
 
     # ---- calls ----------------------------------------------------------------------------------------------------
 
-    async def _look_up(self, keys: list[str]) -> Mapping[str, bytes | None]:
+    async def _look_up(self, keys: list[str]) -> Found:
         async with self.links.use() as link:
             raws = await link.client.mget([link.key(key) for key in keys])
-        found: dict[str, bytes | None] = {}
+        found = Found()
         for key, raw in zip(keys, raws, strict=True):
             if raw is not None and raw[:1] == SNAPSHOT:
                 found[key] = raw[1:]
@@ -134,7 +145,7 @@ class Entries:
                     self._old[key] = raw
         return found
 
-    async def _fill(self, keys: list[str]) -> Mapping[str, bytes | None]:
+    async def _fill(self, keys: list[str]) -> Found:
         """Read PostgreSQL, and leave what it says in Valkey for the others, each entry under a lease taken before."""
         old = {key: self._old.pop(key, b"") for key in keys}
         leases = Leases(0, {})
@@ -143,7 +154,7 @@ class Entries:
         truths = await self._load(keys)
         if leases.nonces:
             await self._swap(leases, truths)
-        return {key: truth.snapshot for key, truth in truths.items()}
+        return Found({key: truth.snapshot for key, truth in truths.items()})
 
     async def _lease(self, old: Mapping[str, bytes]) -> Leases:
         """Placeholders of ours, acknowledged by Valkey before PostgreSQL is read; a new nonce for every attempt."""
@@ -152,12 +163,14 @@ class Entries:
             async with self.links.use() as link:
                 pipe = link.client.pipeline(transaction=False)
                 for key, nonce in nonces.items():
-                    pipe.eval(LEASE, 1, link.key(key), nonce, LEASE_SECONDS, old[key])
+                    pipe.execute_command("EVAL", LEASE, 1, link.key(key), nonce, LEASE_SECONDS, old[key])
                 taken = await pipe.execute(raise_on_error=False)
         except (ValkeyAway, ResponseError):
             return Leases(0, {})
         ours = (answer == b"OK" for answer in taken)
-        return Leases(link.epoch, {key: nonce for (key, nonce), is_ours in zip(nonces.items(), ours, strict=True) if is_ours})
+        return Leases(
+            link.epoch, {key: nonce for (key, nonce), is_ours in zip(nonces.items(), ours, strict=True) if is_ours}
+        )
 
     async def _swap(self, leases: Leases, truths: Mapping[str, Truth]) -> None:
         try:
@@ -168,7 +181,7 @@ class Entries:
                 for key, nonce in leases.nonces.items():
                     truth = truths[key]
                     life = max(1, round(1000 * min(truth.seconds, ENTRY_SECONDS)))
-                    pipe.eval(FILL, 1, link.key(key), nonce, SNAPSHOT + truth.snapshot, life)
+                    pipe.execute_command("EVAL", FILL, 1, link.key(key), nonce, SNAPSHOT + truth.snapshot, life)
                 await pipe.execute(raise_on_error=False)
         except (ValkeyAway, ResponseError):
             return  # the placeholders expire

@@ -182,7 +182,7 @@ class Links:
 
 
 async def _identify(client: Valkey) -> str:
-    connection = cast("AbstractConnection", await client.connection_pool.get_connection("INFO"))
+    connection = cast("AbstractConnection", await client.connection_pool.get_connection("INFO"))  # type: ignore[no-untyped-call]
     try:
         return await _identity_of(connection)
     finally:

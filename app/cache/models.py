@@ -9,7 +9,7 @@ from app.models import Model, Time
 
 
 class CacheOutbox(Model):
-    """An entry that a committed change has made old and that may still be in Valkey: one row a change, empty but for moments."""
+    """An entry that a committed change has made old and that may still be in Valkey; empty but for moments."""
 
     __tablename__ = "cache_outbox"
 
@@ -23,7 +23,7 @@ class CacheEpoch(Model):
 
     __tablename__ = "cache_epoch"
 
-    only: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    singleton: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
     epoch: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     identity: Mapped[str] = mapped_column(server_default=text("''"))  # run_id and master_replid of the server
     granted_at: Mapped[datetime] = mapped_column(Time, server_default=text("'-infinity'"))

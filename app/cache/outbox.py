@@ -58,7 +58,7 @@ class Outbox:
     # ---- the lease ------------------------------------------------------------------------------------------------
 
     async def poll(self) -> None:
-        """Renew the lease if PostgreSQL answers; a poll under way serves everybody, for its lease counts from its start."""
+        """Renew the lease if PostgreSQL answers; a poll under way serves all, for its lease counts from its start."""
         if self._polling is None:
             self._polling = asyncio.create_task(self._poll())
             self._polling.add_done_callback(self._polled)
@@ -73,7 +73,9 @@ class Outbox:
             async with asyncio.timeout(POLL_TIMEOUT):
                 if self._connection is None:
                     self._connection = await asyncpg.connect(
-                        self._database.url, timeout=POLL_TIMEOUT, server_settings={"application_name": "gatehouse outbox"}
+                        self._database.url,
+                        timeout=POLL_TIMEOUT,
+                        server_settings={"application_name": "gatehouse outbox"},
                     )
                 rows = await self._connection.fetch(
                     "SELECT e.epoch, e.identity, o.id, o.key FROM cache_epoch e LEFT JOIN cache_outbox o ON true"
@@ -163,4 +165,3 @@ class Outbox:
             )
             left: int = await connection.fetchval("SELECT count(*) FROM cache_outbox WHERE id = ANY($1)", ids)
         return left == 0
-

@@ -59,7 +59,9 @@ class RolePermission(Model):
 
     __tablename__ = "role_permissions"
 
-    role: Mapped[str] = mapped_column(ForeignKey("roles.name", ondelete="CASCADE", onupdate="CASCADE"), primary_key=True)
+    role: Mapped[str] = mapped_column(
+        ForeignKey("roles.name", ondelete="CASCADE", onupdate="CASCADE"), primary_key=True
+    )
     permission: Mapped[str] = mapped_column(ForeignKey("permissions.name", ondelete="CASCADE"), primary_key=True)
 
     __table_args__ = (Index("role_permissions_permission_idx", "permission"),)
@@ -71,7 +73,9 @@ class UserRole(Model):
     __tablename__ = "user_roles"
 
     user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    role: Mapped[str] = mapped_column(ForeignKey("roles.name", ondelete="CASCADE", onupdate="CASCADE"), primary_key=True)
+    role: Mapped[str] = mapped_column(
+        ForeignKey("roles.name", ondelete="CASCADE", onupdate="CASCADE"), primary_key=True
+    )
 
     __table_args__ = (Index("user_roles_role_idx", "role"),)
 
@@ -81,5 +85,5 @@ class RoleTable(Model):
 
     __tablename__ = "role_table"
 
-    only: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    singleton: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
     number: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))

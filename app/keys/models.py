@@ -10,7 +10,7 @@ from app.models import Model, Time
 
 
 class SigningKey(Model):
-    """A key pair. The newest whose `signing_from` has come signs; older ones verify until their last token has expired."""
+    """A key pair. The newest whose `signing_from` has come signs; older ones verify while a token of theirs lives."""
 
     __tablename__ = "signing_keys"
 

@@ -1,13 +1,14 @@
 """Statements on signing keys."""
 
 import asyncpg
+from msgspec import Struct
 
 from app.database import Database, Transaction
 
 KEYS_LOCK = 4_849_321_707  # whoever makes a key holds it, so that two starts make one
 
 
-async def all_keys(db: Database) -> list[asyncpg.Record]:
+async def all_keys(db: Database | Transaction) -> list[asyncpg.Record]:
     """Every key, oldest first, with the seconds until it signs (negative: since when it may)."""
     return await db.fetch(
         """
@@ -22,21 +23,25 @@ async def lock(tx: Transaction) -> None:
     await tx.execute("SELECT pg_advisory_xact_lock($1)", KEYS_LOCK)
 
 
-async def has_key(tx: Transaction, algorithm: str) -> bool:
-    found: bool = await tx.fetchval("SELECT EXISTS (SELECT FROM signing_keys WHERE algorithm = $1)", algorithm)
-    return found
+class NewKey(Struct, frozen=True):
+    """A key pair to be stored: the public half as JSON, the private one sealed."""
+
+    kid: str
+    algorithm: str
+    public_jwk: str
+    private_key: bytes
 
 
-async def add(tx: Transaction, kid: str, algorithm: str, public_jwk: str, private_key: bytes, signs_in: float) -> None:
+async def add(tx: Transaction, new: NewKey, signs_in: float) -> None:
     await tx.execute(
         """
         INSERT INTO signing_keys (kid, algorithm, public_jwk, private_key, signing_from)
         VALUES ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
         """,
-        kid,
-        algorithm,
-        public_jwk,
-        private_key,
+        new.kid,
+        new.algorithm,
+        new.public_jwk,
+        new.private_key,
         signs_in,
     )
 

@@ -7,18 +7,23 @@ import time
 from collections.abc import Mapping
 from typing import Any, cast
 
+import asyncpg
 import jwt
 import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
-from jwt.algorithms import AllowedPrivateKeys, AllowedPublicKeys, get_default_algorithms
+from jwt.algorithms import get_default_algorithms
 
 from app.database import Database
 from app.errors import Unavailable
 from app.keys import queries
+from app.keys.queries import NewKey
 from app.keys.secrets import Box, NotOurs
 from app.settings import Settings
+
+Private = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+Public = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +38,14 @@ HMAC_KID = "shared"
 class Key:
     """A key that verifies, and signs if its private half is at hand."""
 
-    def __init__(self, kid: str, algorithm: str, public: Any, private: Any, jwk: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        kid: str,
+        algorithm: str,
+        public: Public | bytes,
+        private: Private | bytes | None,
+        jwk: Mapping[str, Any] | None,
+    ) -> None:
         self.kid = kid
         self.algorithm = algorithm
         self.public = public
@@ -64,7 +76,7 @@ class Ring:
         return self._algorithm != "HS256"
 
     async def start(self) -> None:
-        """Load the keys; make the first one if there is none. PostgreSQL may be away: then the keeper goes on trying."""
+        """Load the keys; make the first if there is none. PostgreSQL may be away: then the keeper goes on trying."""
         if self._stored:
             try:
                 await self._ensure()
@@ -134,9 +146,9 @@ class Ring:
         document = msgspec.json.decode(jwk)
         public = jwt.PyJWK(document, algorithm).key
         try:
-            private = load_der_private_key(self._box.open(sealed, kid), password=None)
+            private = cast("Private", load_der_private_key(self._box.open(sealed, kid), password=None))
         except NotOurs:
-            log.error("keys.cannot_be_opened", kid=kid, hint="SECRET_KEY has changed: set SECRET_KEY_PREVIOUS to the old one")
+            log.warning("keys.cannot_be_opened", kid=kid, hint="set SECRET_KEY_PREVIOUS to the SECRET_KEY before")
             return Key(kid, algorithm, public, None, document)
         if not self._box.is_current(sealed):
             await queries.reseal(self._db, kid, sealed, self._box.seal(self._box.open(sealed, kid), kid))
@@ -148,42 +160,49 @@ def box_of(settings: Settings) -> Box:
 
 
 async def ensure(db: Database, algorithm: str, box: Box) -> None:
-    """Make a key that signs at once, unless there is one of this algorithm."""
+    """Make a key that signs at once, unless there is one of this algorithm that can be opened."""
     async with db.transaction() as tx:
         await queries.lock(tx)
-        if not await queries.has_key(tx, algorithm):
-            await queries.add(tx, *_new(algorithm, box), signs_in=0.0)
+        if not any(_opens(box, row) for row in await queries.all_keys(tx) if row["algorithm"] == algorithm):
+            await queries.add(tx, _new(algorithm, box), signs_in=0.0)
 
 
 async def rotate(db: Database, algorithm: str, box: Box) -> str:
     """Publish a new key, which signs in PUBLISH_SECONDS; the old one verifies until its last token has expired."""
     async with db.transaction() as tx:
         await queries.lock(tx)
-        signs_in = PUBLISH_SECONDS if await queries.has_key(tx, algorithm) else 0.0
-        kid, *rest = _new(algorithm, box)
-        await queries.add(tx, kid, *rest, signs_in=signs_in)
-    return kid
+        others = [row for row in await queries.all_keys(tx) if row["algorithm"] == algorithm and _opens(box, row)]
+        signs_in = PUBLISH_SECONDS if others else 0.0
+        new = _new(algorithm, box)
+        await queries.add(tx, new, signs_in=signs_in)
+    return new.kid
 
 
-def _new(algorithm: str, box: Box) -> tuple[str, str, str, bytes]:
-    private: AllowedPrivateKeys
+def _opens(box: Box, row: asyncpg.Record) -> bool:
+    try:
+        box.open(row["private_key"], row["kid"])
+    except NotOurs:
+        return False
+    return True
+
+
+def _new(algorithm: str, box: Box) -> NewKey:
+    private: Private
     if algorithm == "ES256":
         private = ec.generate_private_key(ec.SECP256R1())
     elif algorithm == "EdDSA":
         private = ed25519.Ed25519PrivateKey.generate()
     else:
         private = rsa.generate_private_key(65537, RSA_BITS)
-    jwk = public_jwk(algorithm, cast("AllowedPublicKeys", private.public_key()))
+    jwk = public_jwk(algorithm, private.public_key())
     der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    return jwk["kid"], algorithm, msgspec.json.encode(jwk).decode(), box.seal(der, jwk["kid"])
+    return NewKey(jwk["kid"], algorithm, msgspec.json.encode(jwk).decode(), box.seal(der, jwk["kid"]))
 
 
-def public_jwk(algorithm: str, public: AllowedPublicKeys) -> dict[str, Any]:
+def public_jwk(algorithm: str, public: Public) -> dict[str, Any]:
     """The public half as RFC 7517 has it, named by its thumbprint (RFC 7638)."""
     to_jwk = cast("Any", get_default_algorithms()[algorithm]).to_jwk
     full = to_jwk(public, as_dict=True)
     jwk = {name: full[name] for name in ("crv", "e", "kty", "n", "x", "y") if name in full}
     digest = hashlib.sha256(msgspec.json.encode(jwk, order="sorted")).digest()
     return {**jwk, "kid": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(), "alg": algorithm, "use": "sig"}
-
-

@@ -29,7 +29,7 @@ class Box:
     """Seals what the database may see only sealed; opens what the present or the previous SECRET_KEY sealed."""
 
     def __init__(self, purpose: str, secret: str, previous: str = "") -> None:
-        self._keys = {}
+        self._keys: dict[bytes, AESGCM] = {}
         for each in filter(None, (secret, previous)):
             key = derive(each, purpose)
             self._keys.setdefault(key_id(key), AESGCM(key))

@@ -14,7 +14,7 @@ from app.sessions.structs import SessionEntry
 
 LIVE = "revoked_at IS NULL AND expires_at > clock_timestamp()"
 
-TOKEN_COLUMNS = """
+COLUMNS = """
     id, user_id, generation, extract(epoch FROM auth_time)::int8 AS auth_time, amr,
     extract(epoch FROM expires_at - clock_timestamp())::float8 AS seconds_left
 """
@@ -26,7 +26,7 @@ ROTATE = f"""
         SET generation = generation + 1, rotated_at = clock_timestamp(), last_accessed = clock_timestamp(),
             ip_address = $3, user_agent = $4
         WHERE id = $1 AND generation = $2 AND {LIVE}
-        RETURNING {TOKEN_COLUMNS}
+        RETURNING {COLUMNS}
     ), recorded AS (
         INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id)
         SELECT '{Event.TOKEN_REFRESHED}', user_id, user_id, id, $3, $4, $5 FROM rotated
@@ -49,7 +49,7 @@ async def add(
         f"""
         INSERT INTO sessions (id, user_id, expires_at, amr, ip_address, user_agent, device_name)
         VALUES ($1, $2, clock_timestamp() + make_interval(days => $3), $4, $5, $6, $7)
-        RETURNING {TOKEN_COLUMNS}
+        RETURNING {COLUMNS}
         """,  # noqa: S608 - only constants are put in
         session_id,
         user_id,
@@ -72,7 +72,7 @@ async def state(db: Database, session_id: UUID, grace_seconds: int) -> asyncpg.R
     """Why a rotation found nothing: its own statement, because the snapshot of the first may be too old (C9)."""
     return await db.fetchrow(
         f"""
-        SELECT {TOKEN_COLUMNS}, {LIVE} AS live,
+        SELECT {COLUMNS}, {LIVE} AS live,
                rotated_at >= clock_timestamp() - make_interval(secs => $2) AS in_grace
         FROM sessions WHERE id = $1
         """,  # noqa: S608 - only constants are put in
@@ -84,7 +84,7 @@ async def state(db: Database, session_id: UUID, grace_seconds: int) -> asyncpg.R
 async def truths(db: Database, session_ids: Sequence[str]) -> Mapping[str, Truth]:
     """What PostgreSQL says of these sessions, for the cache."""
     rows = await db.fetch(
-        f"SELECT {TOKEN_COLUMNS} FROM sessions WHERE id = ANY($1::uuid[]) AND {LIVE}",  # noqa: S608 - constants
+        f"SELECT {COLUMNS} FROM sessions WHERE id = ANY($1::uuid[]) AND {LIVE}",  # noqa: S608 - constants
         session_ids,
     )
     return {
@@ -133,8 +133,8 @@ async def live_of(db: Database, user_id: int) -> list[asyncpg.Record]:
     """The live sessions of a user, newest first. At most 1,000: more devices than anybody looks through."""
     return await db.fetch(
         f"""
-        SELECT s.id, s.user_id, u.username, s.created_at, s.last_accessed, s.expires_at, host(s.ip_address) AS ip_address,
-               s.user_agent, s.device_name, s.amr, s.revoked_at, s.revoked_reason
+        SELECT s.id, s.user_id, u.username, s.created_at, s.last_accessed, s.expires_at,
+               host(s.ip_address) AS ip_address, s.user_agent, s.device_name, s.amr, s.revoked_at, s.revoked_reason
         FROM sessions s JOIN user_names u ON u.id = s.user_id
         WHERE s.user_id = $1 AND {LIVE}
         ORDER BY s.created_at DESC, s.id DESC LIMIT 1000
@@ -147,7 +147,8 @@ async def touch(db: Database, seconds_ago: Mapping[UUID, float]) -> None:
     """Note when sessions were last seen: one statement for all of them, on no index."""
     await db.execute(
         """
-        UPDATE sessions s SET last_accessed = greatest(s.last_accessed, clock_timestamp() - make_interval(secs => v.ago))
+        UPDATE sessions s
+        SET last_accessed = greatest(s.last_accessed, clock_timestamp() - make_interval(secs => v.ago))
         FROM unnest($1::uuid[], $2::float8[]) AS v (id, ago) WHERE s.id = v.id
         """,
         list(seconds_ago),

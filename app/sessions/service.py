@@ -18,7 +18,7 @@ from app.settings import Settings
 
 
 class Sessions:
-    """The use cases of sessions. What ends one returns only when no replica serves it any more (app/cache/outbox.py)."""
+    """The use cases of sessions. What ends one returns once no replica serves it any more (app/cache/outbox.py)."""
 
     def __init__(
         self, db: Database, entries: Entries, access: AccessTokens, refresh: RefreshTokens, settings: Settings
@@ -72,7 +72,7 @@ class Sessions:
     # ---- refreshing -----------------------------------------------------------------------------------------------
 
     async def rotate(self, refresh_token: str, client: Client) -> tuple[asyncpg.Record, str]:
-        """The session's row at the successor of this token, and whether it was made (`rotated`) or given again (`grace`).
+        """The session's row at the successor of this token, which was made now (`rotated`) or given again (`grace`).
 
         Raises:
             InvalidRefreshToken: not one of ours, or its session has ended.

@@ -56,3 +56,10 @@ class RefreshRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         return "RefreshRequest(refresh_token=...)"
+
+
+class LogoutRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+
+    def __repr__(self) -> str:
+        return "LogoutRequest(refresh_token=...)"

@@ -83,7 +83,9 @@ class AccessTokens:
             "amr": amr,
             "roles": roles,
         }
-        token = jwt.encode(claims, key.private, algorithm=key.algorithm, headers={"typ": "at+jwt", "kid": key.kid})
+        token = jwt.encode(
+            claims, key.private or b"", algorithm=key.algorithm, headers={"typ": "at+jwt", "kid": key.kid}
+        )
         return token, lifetime
 
     async def verify(self, token: str) -> Claims:

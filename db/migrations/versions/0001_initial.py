@@ -63,7 +63,7 @@ STATEMENTS = [
     )
     """,
     "CREATE INDEX user_roles_role_idx ON user_roles (role)",
-    "CREATE TABLE role_table (only boolean PRIMARY KEY DEFAULT true CHECK (only), number bigint NOT NULL DEFAULT 1)",
+    "CREATE TABLE role_table (singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton), number bigint NOT NULL DEFAULT 1)",
     "INSERT INTO role_table DEFAULT VALUES",
     """
     INSERT INTO permissions (name, description) VALUES
@@ -124,7 +124,7 @@ STATEMENTS = [
     """,
     """
     CREATE TABLE cache_epoch (
-        only boolean PRIMARY KEY DEFAULT true CHECK (only),
+        singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
         epoch bigint NOT NULL DEFAULT 0,
         identity text NOT NULL DEFAULT '',
         granted_at timestamptz NOT NULL DEFAULT '-infinity'

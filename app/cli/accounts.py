@@ -1,0 +1,55 @@
+"""`gatehouse users …`: accounts without the API, by whoever may run commands on the server."""
+
+import argparse
+import asyncio
+
+from app.cli import passwords
+from app.cli.first_admin import means
+from app.cli.terminal import answer
+from app.identity import accounts
+from app.main import assemble
+from app.settings import Settings, load
+
+
+def create_admin(arguments: argparse.Namespace) -> int:
+    settings = load(env_file=arguments.env_file)
+    password = passwords.from_stdin() if arguments.password_stdin else passwords.generated()
+    user_id = asyncio.run(_create_admin(settings, arguments, password))
+    _tell(arguments, user_id, arguments.username, password)
+    return 0
+
+
+def set_password(arguments: argparse.Namespace) -> int:
+    settings = load(env_file=arguments.env_file)
+    password = passwords.from_stdin() if arguments.password_stdin else passwords.generated()
+    user_id = asyncio.run(_set_password(settings, arguments.name, password))
+    _tell(arguments, user_id, arguments.name, password)
+    return 0
+
+
+async def _create_admin(settings: Settings, arguments: argparse.Namespace, password: str) -> int:
+    async with means(settings) as (db, hasher):
+        return await accounts.create_admin(db, hasher, arguments.username, password, arguments.email)
+
+
+async def _set_password(settings: Settings, username: str, password: str) -> int:
+    """Sessions end on every replica before this returns, so it takes part in the outbox as a server does."""
+    parts = assemble(settings)
+    await parts.db.start()
+    await parts.entries.start()
+    try:
+        return await accounts.set_password(parts.db, parts.entries, parts.sessions, parts.passwords, username, password)
+    finally:
+        await parts.passwords.stop()
+        await parts.entries.stop()
+        await parts.db.stop()
+
+
+def _tell(arguments: argparse.Namespace, user_id: int, username: str, password: str) -> None:
+    """A password that came on standard input is known; one that we made is shown this once."""
+    data: dict[str, object] = {"id": user_id, "username": username}
+    lines = [f"id        {user_id}", f"username  {username}"]
+    if not arguments.password_stdin:
+        data["password"] = password
+        lines.append(f"password  {password}   (shown only now)")
+    answer(arguments, data, *lines)

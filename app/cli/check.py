@@ -1,0 +1,173 @@
+"""`gatehouse check`: what is wrong with settings and stores, and how to mend it; shows no password and no key."""
+
+import argparse
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import distribution, version
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from argon2 import PasswordHasher
+from valkey.asyncio import Valkey
+from valkey.exceptions import ValkeyError
+
+from app.cli import database
+from app.cli.terminal import answer
+from app.errors import Unavailable
+from app.settings import Settings, load
+
+TIMEOUT = 2.0  # seconds; a store on the same network answers in milliseconds
+HASHES = 5  # of which the fastest counts: the others shared their core with somebody
+SLOW_HASH_MS = 250.0  # a core signs fewer than four people in a second
+MIN_POSTGRES = 14
+MIN_VALKEY, MIN_REDIS = (8,), (7,)  # older ones may work, and are not tried
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Finding:
+    status: Literal["ok", "warning", "error"]
+    subject: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.status:<8} {self.subject:<12} {self.message}"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    settings = load(env_file=arguments.env_file)
+    findings = asyncio.run(_all(settings, arguments.workers))
+    failed = any(finding.status == "error" for finding in findings)
+    answer(arguments, {"ok": not failed, "findings": [asdict(f) for f in findings]}, *map(str, findings))
+    return 1 if failed else 0
+
+
+async def _all(settings: Settings, workers: int) -> list[Finding]:
+    findings = list(_settings(settings))
+    findings += [finding async for finding in _postgres(settings, workers)]
+    findings += [finding async for finding in _valkey(settings)]
+    findings.append(_argon2(settings))
+    return findings
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    yield Finding("ok", "settings", f"{settings.environment}, {settings.public_url}")
+    if settings.development:
+        yield Finding("warning", "settings", "ENVIRONMENT=development is for a laptop: remove it where others sign in")
+    elif not settings.metrics_token:
+        yield Finding("warning", "metrics", "/metrics answers 404: set METRICS_TOKEN to a token, or to off to open it")
+    if settings.secret_key_previous:
+        hint = "unset it once `gatehouse check` has been clean on every replica for REFRESH_TOKEN_EXPIRE_DAYS"
+        yield Finding("warning", "settings", f"SECRET_KEY_PREVIOUS is still set; {hint}")
+
+
+async def _postgres(settings: Settings, workers: int) -> AsyncGenerator[Finding]:
+    where = _where(settings.database_url, 5432)
+    try:
+        async with database.connection(settings) as db:
+            server = db.get_server_version()
+            if server.major < MIN_POSTGRES:
+                yield Finding(
+                    "error", "postgresql", f"{server.major} at {where} is too old: {MIN_POSTGRES} is the oldest"
+                )
+            else:
+                yield Finding("ok", "postgresql", f"{server.major}.{server.minor} at {where}")
+            yield await _migrations(db)
+            yield await _connections(db, settings, workers)
+    except Unavailable as error:
+        reason = str(error.__cause__) or "no answer in time"
+        yield Finding("error", "postgresql", f"{where} cannot be used: {reason}; see DATABASE_URL, and that it runs")
+
+
+async def _migrations(db: database.Connection) -> Finding:
+    missing = await database.missing(db)
+    if missing:
+        return Finding("error", "migrations", f"missing: {', '.join(missing)}; run `gatehouse migrate`")
+    oldest = await database.oldest_release(db)
+    if _numbers(version("gatehouse")) < _numbers(oldest):
+        return Finding(
+            "error", "migrations", f"the schema needs release {oldest} or newer; this is {version('gatehouse')}"
+        )
+    return Finding("ok", "migrations", "at head")
+
+
+async def _connections(db: database.Connection, settings: Settings, workers: int) -> Finding:
+    budget = await database.budget(db, settings, workers, running=True)
+    text = f"{budget.own} of this server ({workers} workers) and {budget.others} of others, of {budget.limit}"
+    if budget.suffices:
+        return Finding("ok", "connections", text)
+    return Finding("warning", "connections", f"{text}; raise max_connections, or lower DATABASE_POOL_SIZE or --workers")
+
+
+async def _valkey(settings: Settings) -> AsyncGenerator[Finding]:
+    where = _where(settings.valkey_url, 6379)
+    client = Valkey.from_url(settings.valkey_url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+    try:
+        info: dict[str, Any] = await client.info()
+    except (ValkeyError, OSError) as error:
+        yield Finding("error", "valkey", f"{where} cannot be used: {error}; see VALKEY_URL, and that it runs")
+        return
+    finally:
+        await client.aclose()
+    yield _server(info, where)
+    yield _memory(info)
+    parts = urlsplit(settings.valkey_url)
+    if not settings.development and parts.scheme in ("valkey", "redis") and parts.hostname not in LOOPBACK:
+        yield Finding("warning", "valkey", "the way to it is not encrypted: use valkeys:// in VALKEY_URL")
+
+
+def _server(info: dict[str, Any], where: str) -> Finding:
+    ours = info.get("valkey_version")
+    name, oldest = ("Valkey", MIN_VALKEY) if ours else ("Redis", MIN_REDIS)
+    number = str(ours or info.get("redis_version"))
+    if info.get("role") != "master":
+        return Finding("error", "valkey", f"{name} {number} at {where} is a replica: name the primary in VALKEY_URL")
+    if _numbers(number) < oldest:
+        return Finding(
+            "warning", "valkey", f"{name} {number} at {where} is older than what is tried: {name} {oldest[0]}"
+        )
+    return Finding("ok", "valkey", f"{name} {number} at {where}")
+
+
+def _memory(info: dict[str, Any]) -> Finding:
+    """A full server that evicts nothing refuses writes: sessions are then read from PostgreSQL."""
+    policy, most = str(info.get("maxmemory_policy")), int(info.get("maxmemory", 0))
+    if most and policy == "noeviction":
+        return Finding(
+            "warning", "valkey", "maxmemory-policy is noeviction: set volatile-ttl, or a full cache stays full"
+        )
+    bound = f"{most >> 20} MiB" if most else "no bound"
+    return Finding("ok", "valkey", f"maxmemory {bound}, {policy}")
+
+
+def _argon2(settings: Settings) -> Finding:
+    hasher = PasswordHasher(settings.argon2_time_cost, settings.argon2_memory_kib, settings.argon2_parallelism)
+    times = []
+    for _ in range(HASHES):
+        started = time.perf_counter()
+        hasher.hash("correct horse battery staple")
+        times.append((time.perf_counter() - started) * 1000)
+    ms = min(times)
+    costs = f"m={settings.argon2_memory_kib} KiB, t={settings.argon2_time_cost}, p={settings.argon2_parallelism}"
+    text = f"{ms:.0f} ms a hash ({costs}; {_build()})"
+    if ms > SLOW_HASH_MS:
+        return Finding("warning", "argon2", f"{text}: sign-ins are slow; lower ARGON2_MEMORY_KIB or ARGON2_TIME_COST")
+    return Finding("ok", "argon2", f"{text}: {1000 / ms:.0f} sign-ins a second and core")
+
+
+def _build() -> str:
+    """Compiled for this machine (`make native`) it is about twice as fast as the published wheel, which is for any."""
+    tags = distribution("argon2-cffi-bindings").read_text("WHEEL") or ""
+    return "published wheel" if any(word in tags for word in ("manylinux", "musllinux", "macosx")) else "built here"
+
+
+def _where(url: str, port: int) -> str:
+    """Host and port of a URL, without its password; a URL that names no host names its socket by a parameter."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or port}" if parts.hostname else "the given socket"
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())

@@ -1,0 +1,148 @@
+"""`gatehouse dev`: everything on this machine, by one command, for trying and developing."""
+
+import argparse
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import TypeVar
+
+from dotenv import dotenv_values
+
+from app import logs
+from app.cli import files, runtime, serve
+from app.cli.embedded import Postgres, Valkey
+from app.cli.server import Server, check_port
+from app.cli.terminal import say
+from app.settings import Settings, load
+from db import schema
+
+STOP_SECONDS = 2  # for requests under way at Ctrl-C: a person waits
+LOOK_SECONDS = 0.05  # between two looks whether the workers listen
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (where to look for a server that listens everywhere)
+API = "/api/auth/v2"
+
+Store = TypeVar("Store", Postgres, Valkey)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    started = time.monotonic()
+    directory = files.private_directory(arguments.data_dir)
+    with files.locked(directory):
+        check_port(arguments.host, arguments.port)
+        say(f"gatehouse dev: data in {directory}")
+        with (
+            _told(Postgres(directory / "postgres")) as postgres,
+            _told(Valkey(directory / "valkey")) as valkey,
+            runtime.directory(arguments.workers) as shared,
+        ):
+            settings = _settings(arguments, directory, postgres.url(), valkey.url)
+            logs.configure(settings)
+            _migrate(settings)
+            _make_first_admin(settings)
+            server = Server(
+                serve.TARGET,
+                arguments.host,
+                arguments.port,
+                arguments.workers,
+                draining=shared / "draining",
+                drain_seconds=0.0,
+                stop_seconds=STOP_SECONDS,
+            )
+            with _announced(arguments, _welcome(settings, directory), started):
+                server.run()
+        say("gatehouse dev: stopped")
+    return 0
+
+
+@contextmanager
+def _told(store: Store) -> Generator[Store]:
+    started = time.monotonic()
+    with store:
+        say(f"  {store.name} runs on port {store.port} ({time.monotonic() - started:.1f} s)")
+        yield store
+
+
+def _settings(arguments: argparse.Namespace, directory: Path, database_url: str, valkey_url: str) -> Settings:
+    """What is set holds, but for the stores and the key that their data is sealed with: those are our own.
+
+    Left in the environment for the workers, and in `env` for other commands: `gatehouse check --env-file .data/env`.
+    """
+    names = [field.name.upper() for field in fields(Settings)]
+    found = {**dotenv_values(".env", interpolate=False), **os.environ}
+    given = {name: value for name in names if (value := found.get(name))}
+    if given.get("DATABASE_URL") or given.get("VALKEY_URL"):
+        say("  DATABASE_URL and VALKEY_URL are set, and for `gatehouse serve`: dev has stores of its own")
+    defaults = {"PUBLIC_URL": f"http://localhost:{arguments.port}", "LOG_FORMAT": "console"}
+    ours = {
+        "ENVIRONMENT": "development",
+        "SECRET_KEY": files.kept_secret(directory / "secret_key"),
+        "DATABASE_URL": database_url,
+        "VALKEY_URL": valkey_url,
+    }
+    os.environ.update(defaults | given | ours)
+    settings = load()
+    files.replace(directory / "env", "".join(f"{name}='{os.environ[name]}'\n" for name in defaults | given | ours))
+    return settings
+
+
+def _migrate(settings: Settings) -> None:
+    missing = asyncio.run(schema.pending(settings.database_url))
+    if missing:
+        started = time.monotonic()
+        asyncio.run(schema.upgrade(settings.database_url))
+        say(f"  Schema brought to {missing[-1]} ({time.monotonic() - started:.1f} s)")
+
+
+def _make_first_admin(settings: Settings) -> None:
+    """Shown at once, and never again: should the server fail to start, the account is there all the same."""
+    from app.cli import first_admin, passwords  # noqa: PLC0415 (prometheus_client has to be imported after `runtime`)
+
+    password = settings.admin_password or passwords.generated()
+    if asyncio.run(first_admin.make(settings, password)):
+        shown = "as in ADMIN_PASSWORD" if settings.admin_password else f"{password}   (shown only now)"
+        say(
+            f"\n  The first administrator was made:\n\n    username  {settings.admin_username}\n    password  {shown}\n"
+        )
+
+
+def _welcome(settings: Settings, directory: Path) -> str:
+    url = settings.public_url
+    body = f'{{"username": "{settings.admin_username}", "password": "..."}}'
+    lines = [
+        f"  The service answers at {url}{API}",
+        *([f"  Documentation, to try it out as well: {url}/docs"] if settings.api_docs else []),
+        f"  Sign in: curl {url}{API}/login -H 'Content-Type: application/json' -d '{body}'",
+        f"  Password lost: gatehouse users set-password {settings.admin_username} --env-file {directory / 'env'}",
+        "  Ctrl-C stops all of it.",
+    ]
+    return "\n".join(lines)
+
+
+@contextmanager
+def _announced(arguments: argparse.Namespace, text: str, started: float) -> Generator[None]:
+    """Say it once the workers listen; unless that never happens."""
+    over = threading.Event()
+    address = (ANY_ADDRESS.get(arguments.host, arguments.host), arguments.port)
+
+    def look() -> None:
+        while not over.wait(LOOK_SECONDS):
+            try:
+                socket.create_connection(address, timeout=1.0).close()
+            except OSError:
+                continue
+            say(f"{text}\n  Ready in {time.monotonic() - started:.1f} s.")
+            return
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

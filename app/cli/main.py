@@ -1,0 +1,172 @@
+"""The console script `gatehouse`: which commands there are, and how each of them can fail."""
+
+import argparse
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+from app.cli.refusal import Refused
+from app.cli.terminal import complain
+from app.settings import InvalidSettings
+
+EXIT_REFUSED = 1
+EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it; to stop a server is no failure
+
+SERVERS = ("dev", "serve")
+
+
+class Commands(Protocol):
+    """What argparse gives for its subcommands, under no public name."""
+
+    def add_parser(self, name: str, *, help: str, description: str) -> argparse.ArgumentParser: ...  # noqa: A002
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status.
+
+    A command's module is imported only when it runs: all of them take 2 s, `gatehouse --help` should take none, and the
+    server has to name a directory for its metrics before what counts is imported.
+    """
+    arguments = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    command = importlib.import_module(f"app.cli.{arguments.module}")
+    try:
+        status: int = getattr(command, arguments.function)(arguments)
+    except InvalidSettings as invalid:
+        for problem in invalid.problems:
+            complain(problem)
+        return EXIT_SETTINGS
+    except KeyboardInterrupt:
+        return 0 if arguments.module in SERVERS else EXIT_INTERRUPTED
+    except BrokenPipeError:  # `gatehouse openapi | head`
+        sys.stderr.close()
+        return EXIT_REFUSED
+    except Exception as error:
+        line = _line(error)
+        if line is None:
+            raise
+        complain(line)
+        return EXIT_REFUSED
+    return status
+
+
+def _interrupt(*_: object) -> None:
+    """SIGTERM is taken like Ctrl-C; without a handler, process 1 of a container would not hear it at all."""
+    raise KeyboardInterrupt
+
+
+def _line(error: Exception) -> str | None:
+    """What a foreseen error says in one line; None for a fault of ours, which keeps its traceback."""
+    if isinstance(error, Refused):
+        return str(error)
+    translate = importlib.import_module("app.cli.translation").translate
+    line: str | None = translate(error)
+    return line
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser("gatehouse", description="A self-hosted authentication service.")
+    top.add_argument("--version", action="version", version=f"gatehouse {version('gatehouse')}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    _serving(commands)
+    _operating(commands)
+    _people(commands)
+    return top
+
+
+def _serving(commands: Commands) -> None:
+    dev = _command(
+        commands, "dev", "PostgreSQL, Valkey and the service on this machine, for trying and developing", "dev"
+    )
+    dev.add_argument("--data-dir", type=Path, default=Path(".data"), metavar="DIR", help="what is kept (default .data)")
+    _listening(dev, "127.0.0.1", "only this machine")
+    serve = _command(commands, "serve", "the service, on DATABASE_URL and VALKEY_URL", "serve")
+    _listening(serve, "0.0.0.0", "every IPv4 address, as a container needs it; :: for IPv6 as well")  # noqa: S104
+
+
+def _listening(command: argparse.ArgumentParser, host: str, meaning: str) -> None:
+    command.add_argument("--host", default=host, help=f"where to listen (default {host}: {meaning})")
+    command.add_argument("--port", type=_port, default=8000, help="(default 8000)")
+    command.add_argument("--workers", type=_workers, default=1, help="processes (default 1; one a core is enough)")
+
+
+def _operating(commands: Commands) -> None:
+    migrate = _command(
+        commands, "migrate", "bring the schema to head; safe from any number of replicas at once", "migrate"
+    )
+    migrate.add_argument("--plan", action="store_true", help="only show what is missing, and its SQL")
+    _with_settings(migrate)
+    _with_json(migrate)
+    check = _command(commands, "check", "what is wrong with the settings and the stores, and how to mend it", "check")
+    check.add_argument("--workers", type=_workers, default=1, help="of the server, for its connections (default 1)")
+    _with_settings(check)
+    _with_json(check)
+    cleanup = _command(commands, "cleanup", "delete what has expired, now", "upkeep", "cleanup")
+    _with_settings(cleanup)
+    _with_json(cleanup)
+    _command(commands, "openapi", "print the OpenAPI document", "openapi")
+    keys = _group(commands, "keys", "the keys that sign tokens")
+    rotate = _command(keys, "rotate", "publish a new key, which soon begins to sign", "upkeep", "rotate")
+    _with_settings(rotate)
+    _with_json(rotate)
+
+
+def _people(commands: Commands) -> None:
+    users = _group(commands, "users", "accounts")
+    create = _command(users, "create-admin", "make an administrator", "accounts", "create_admin")
+    create.add_argument("--username", default="admin", help="(default admin)")
+    create.add_argument("--email")
+    password = _command(users, "set-password", "the way back in; ends the user's sessions", "accounts", "set_password")
+    password.add_argument("name", metavar="NAME", help="the username")
+    for command in (create, password):
+        command.add_argument(
+            "--password-stdin", action="store_true", help="read it from standard input; else one is made and shown once"
+        )
+        _with_settings(command)
+        _with_json(command)
+
+
+def _group(commands: Commands, name: str, purpose: str) -> Commands:
+    group = commands.add_parser(name, help=purpose, description=purpose)
+    return group.add_subparsers(required=True, metavar="COMMAND", title="commands")
+
+
+def _command(
+    commands: Commands, name: str, purpose: str, module: str, function: str = "run"
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=purpose, description=purpose)
+    command.set_defaults(module=module, function=function)
+    return command
+
+
+def _with_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--env-file",
+        type=Path,
+        default=Path(".env"),
+        metavar="FILE",
+        help="settings that the environment lacks (default .env)",
+    )
+
+
+def _with_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _port(text: str) -> int:
+    return _whole(text, 65535)
+
+
+def _workers(text: str) -> int:
+    return _whole(text, 256)
+
+
+def _whole(text: str, most: int) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"has to be a whole number from 1 to {most}")
+    return int(text)

@@ -1,0 +1,26 @@
+"""`gatehouse migrate`: the schema to head, and the first administrator where one was asked for."""
+
+import argparse
+import asyncio
+
+from app.cli import first_admin
+from app.cli.terminal import answer
+from app.settings import load
+from db import schema
+
+
+def run(arguments: argparse.Namespace) -> int:
+    settings = load(env_file=arguments.env_file)
+    missing = asyncio.run(schema.pending(settings.database_url))
+    if arguments.plan:
+        sql = schema.plan(missing)
+        summary = f"-- missing: {', '.join(missing)}" if missing else "-- the schema is at head"
+        answer(arguments, {"pending": missing, "sql": sql}, summary, sql)
+        return 0
+    asyncio.run(schema.upgrade(settings.database_url))
+    made = bool(settings.admin_password) and asyncio.run(first_admin.make(settings, settings.admin_password))
+    lines = [f"schema: applied {', '.join(missing)}" if missing else "schema: at head, nothing to do"]
+    if made:
+        lines.append(f"made the first administrator: {settings.admin_username}")
+    answer(arguments, {"applied": missing, "first_admin": settings.admin_username if made else None}, *lines)
+    return 0

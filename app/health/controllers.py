@@ -1,0 +1,73 @@
+"""The routes of health, and `/metrics`."""
+
+import hmac
+from typing import Annotated, Any, Literal
+
+from litestar import Controller, Request, Response, get
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromQuery
+from litestar.status_codes import HTTP_200_OK, HTTP_503_SERVICE_UNAVAILABLE
+from msgspec import Meta
+
+from app.errors import NotAuthenticated, NotFound, Unavailable
+from app.health.service import RELEASE, Health
+from app.health.structs import Report, Status
+from app.metrics import CONTENT_TYPE, Metrics
+from app.sessions.caller import OptionalCaller, bearer
+from app.settings import Settings
+
+DegradedOk = Annotated[
+    Literal["ok"] | None, Meta(description="`ok`: also ready while Valkey alone can tell which sessions live.")
+]
+
+
+class HealthController(Controller):
+    tags = ("health",)
+    path = "/health"
+
+    @get(exclude_from_auth=True, summary="Health")
+    async def report(self, health: NamedDependency[Health], optional_caller: OptionalCaller) -> Response[Report]:
+        """200 while requests can be served, also `degraded`; the details only for `system:maintain`."""
+        status, checks = await health.checks()
+        report = Report(status=status)
+        if optional_caller is not None and optional_caller.may("system:maintain"):
+            report = Report(status=status, version=RELEASE, uptime_seconds=health.uptime_seconds, checks=checks)
+        return Response(report, status_code=HTTP_503_SERVICE_UNAVAILABLE if status is Status.DOWN else HTTP_200_OK)
+
+    @get("/live", exclude_from_auth=True, summary="Liveness")
+    async def live(self) -> Report:
+        """200 while the process can serve; touches no store."""
+        return Report(status=Status.OK)
+
+    @get("/ready", exclude_from_auth=True, summary="Readiness")
+    async def ready(self, health: NamedDependency[Health], degraded: FromQuery[DegradedOk] = None) -> Report:
+        """200 when requests can be served."""
+        if not await health.ready(degraded_ok=degraded == "ok"):
+            raise Unavailable("Not ready.")
+        return Report(status=Status.OK)
+
+    @get("/startup", exclude_from_auth=True, summary="Startup")
+    async def startup(self, health: NamedDependency[Health]) -> Report:
+        """503 until first ready."""
+        if not await health.started():
+            raise Unavailable("Not started yet.")
+        return Report(status=Status.OK)
+
+
+def metrics_handler(metrics: Metrics, settings: Settings) -> HTTPRouteHandler:
+    """`/metrics`: open in development; in production by METRICS_TOKEN, and not there at all without one."""
+    token = settings.metrics_token
+    is_open = token == "off" or (settings.development and not token)  # noqa: S105 - the contract's word
+
+    @get("/metrics", exclude_from_auth=True, summary="Metrics", tags=["health"], sync_to_thread=False)
+    def read_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """The Prometheus exposition, over all workers of this server."""
+        if not is_open:
+            if not token:
+                raise NotFound
+            if not hmac.compare_digest((bearer(request.scope) or "").encode(), token.encode()):
+                raise NotAuthenticated
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+    return read_metrics

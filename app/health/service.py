@@ -1,0 +1,100 @@
+"""What can be said about this process and its stores."""
+
+import os
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from valkey.exceptions import ResponseError
+
+from app.cache.entries import Entries
+from app.cache.link import ValkeyAway
+from app.database import Database
+from app.errors import Unavailable
+from app.health.structs import Check, Status
+from app.settings import Settings
+from db.revisions import known
+
+RELEASE = version("gatehouse")
+
+
+class Health:
+    """Probes. `ready` looks at PostgreSQL each time; a lost Valkey is `degraded`, for PostgreSQL can stand in."""
+
+    def __init__(self, db: Database, entries: Entries, settings: Settings) -> None:
+        self._db = db
+        self._entries = entries
+        self._settings = settings
+        self._started_at = time.monotonic()
+        self._known = known()
+        self._was_ready = False
+        runtime = os.environ.get("GATEHOUSE_RUNTIME_DIR")
+        self._drain_marker = Path(runtime) / "draining" if runtime else None
+
+    @property
+    def uptime_seconds(self) -> int:
+        return int(time.monotonic() - self._started_at)
+
+    @property
+    def draining(self) -> bool:
+        """Whether the parent process has been asked to stop: requests go on, but no new ones should be sent here."""
+        return self._drain_marker is not None and self._drain_marker.exists()
+
+    async def ready(self, *, degraded_ok: bool = False) -> bool:
+        """Whether requests can be served; with `degraded_ok` also if only cached sessions can be told."""
+        if self.draining:
+            return False
+        _, migrations = await self._schema()
+        ready = migrations.status is Status.OK
+        if not ready and degraded_ok and self._was_ready:
+            ready = migrations.status is Status.UNKNOWN and await self._valkey_alone()
+        self._was_ready |= ready
+        return ready
+
+    async def started(self) -> bool:
+        return self._was_ready or await self.ready()
+
+    async def checks(self) -> tuple[Status, dict[str, Check]]:
+        """The whole and its parts."""
+        database, migrations = await self._schema()
+        valkey = await self._valkey()
+        if database.status is not Status.OK or migrations.status is not Status.OK:
+            whole = Status.DOWN
+        else:
+            whole = Status.OK if valkey.status is Status.OK else Status.DEGRADED
+        return whole, {"database": database, "valkey": valkey, "migrations": migrations}
+
+    async def _schema(self) -> tuple[Check, Check]:
+        """PostgreSQL, and whether its schema is one that this release works on."""
+        started = time.perf_counter()
+        try:
+            exists = await self._db.fetchrow("SELECT to_regclass('schema_history') IS NOT NULL AS exists")
+            rows = []
+            if exists and exists["exists"]:
+                rows = await self._db.fetch("SELECT revision, oldest_release FROM schema_history ORDER BY revision")
+        except Unavailable:
+            return Check(Status.DOWN, None), Check(Status.UNKNOWN, None)
+        database = Check(Status.OK, _ms_since(started))
+        applied = {row["revision"] for row in rows}
+        fits = bool(rows) and applied >= self._known and _release(RELEASE) >= _release(rows[-1]["oldest_release"])
+        return database, Check(Status.OK if fits else Status.DOWN, None)
+
+    async def _valkey(self) -> Check:
+        started = time.perf_counter()
+        try:
+            async with self._entries.links.use() as link:
+                await link.client.ping()
+        except (ValkeyAway, ResponseError):
+            return Check(Status.DOWN, None)
+        return Check(Status.OK, _ms_since(started))
+
+    async def _valkey_alone(self) -> bool:
+        return not self._settings.strict_revocation and (await self._valkey()).status is Status.OK
+
+
+def _ms_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 2)
+
+
+def _release(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:3])

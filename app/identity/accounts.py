@@ -1,0 +1,230 @@
+"""The life of an account: registered, changed, given a password, and the first one of all."""
+
+from app.audit.events import Event, record
+from app.cache.entries import Entries
+from app.client import Client
+from app.database import Database, Transaction
+from app.errors import EmailTaken, Forbidden, InvalidCredentials, NotFound, RateLimited, UsernameTaken, WeakPassword
+from app.identity import names, queries
+from app.identity.entry import People
+from app.identity.login import Login
+from app.identity.passwords import Passwords
+from app.identity.rights import ADMIN
+from app.identity.structs import PasswordChange, Registration, User
+from app.limits.attempts import Attempts, Counter
+from app.limits.violations import Violations
+from app.limits.windows import Windows
+from app.sessions.caller import USER_KIND, Identified, Subject
+from app.sessions.service import Sessions
+from app.settings import Settings
+
+BOOTSTRAP_LOCK = 4_849_321_708  # whoever makes the first administrator holds it
+
+
+class Accounts:
+    """What people do with their own accounts."""
+
+    def __init__(
+        self,
+        db: Database,
+        entries: Entries,
+        people: People,
+        sessions: Sessions,
+        passwords: Passwords,
+        login: Login,
+        attempts: Attempts,
+        windows: Windows,
+        violations: Violations,
+        settings: Settings,
+    ) -> None:
+        self._db = db
+        self._entries = entries
+        self._people = people
+        self._sessions = sessions
+        self._passwords = passwords
+        self._login = login
+        self._attempts = attempts
+        self._windows = windows
+        self._violations = violations
+        self._settings = settings
+
+    async def register(self, new: Registration, client: Client) -> User:
+        """A new account.
+
+        Raises:
+            Forbidden: registration is closed.
+            RateLimited: too many registrations from this network; each well-formed one counts, also one that finds the
+                name taken, or names could be tried out without end.
+            UsernameTaken, EmailTaken, WeakPassword, ValidationFailed: as they say.
+        """
+        if self._settings.registration == "closed":
+            raise Forbidden("Registration is closed.")
+        username = names.local_username(new.username)
+        email = names.email(new.email) if new.email is not None else None
+        full_name = names.label(new.full_name, "full_name")
+        await self._passwords.check_strength(new.password, username=username, email=email, full_name=full_name)
+        await self._limit_registrations(client)
+        password_hash = await self._passwords.hash(
+            new.password
+        )  # before the transaction: no connection is held meanwhile
+        async with self._db.transaction() as tx:
+            user_id = await queries.add(
+                tx, username=username, email=email, full_name=full_name, password_hash=password_hash
+            )
+            if user_id is None:
+                raise await taken(tx, username, email)
+            await record(tx, Event.USER_REGISTERED, client, user_id=user_id, actor_id=user_id)
+        return await self._shown(user_id)
+
+    async def _limit_registrations(self, client: Client) -> None:
+        counter = Counter("register", client.network, self._settings.rate_limit_register)
+        try:
+            await self._windows.hit(counter.name, counter.key, counter.rate)
+        except RateLimited as limited:
+            await self._violations.note(limited, (counter,), client, None)
+            raise
+
+    async def rename(self, caller: Identified[Subject], full_name: str | None, client: Client) -> User:
+        """Change the caller's full name."""
+        full_name = names.label(full_name, "full_name")
+        async with self._db.transaction() as tx:
+            if not await queries.set_full_name(tx, caller.user_id, full_name):
+                raise NotFound
+            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{caller.user_id}"])
+            await record(
+                tx,
+                Event.USER_UPDATED,
+                client,
+                user_id=caller.user_id,
+                actor_id=caller.user_id,
+                session_ids=[caller.session_id],
+                details={"changed": ["full_name"]},
+            )
+        await self._entries.outbox.settle(change)
+        return await self._shown(caller.user_id)
+
+    async def change_password(self, caller: Identified[Subject], asked: PasswordChange, client: Client) -> None:
+        """A new password for who knows the present one; every other session of the account ends.
+
+        Raises:
+            InvalidCredentials: the present password is another one; it counts as a failed login.
+            WeakPassword: the new one may not be used.
+        """
+        row = await queries.by_id(self._db, caller.user_id)
+        if row is None:
+            raise NotFound
+        was = await self._verified(row["password_hash"], caller, asked.current_password, client)
+        if asked.new_password == asked.current_password:
+            raise WeakPassword("The new password has to differ from the present one.", "new_password")
+        await self._passwords.check_strength(
+            asked.new_password,
+            username=row["username"],
+            email=row["email"],
+            full_name=row["full_name"],
+            field="new_password",
+        )
+        password_hash = await self._passwords.hash(asked.new_password)
+        async with self._db.transaction() as tx:
+            if not await queries.set_password(tx, caller.user_id, password_hash, was=was):
+                raise InvalidCredentials  # somebody changed it while we looked
+            ended, _ = await self._sessions.revoke_in(
+                tx, caller.user_id, "password_changed", caller.user_id, client, except_id=caller.session_id
+            )
+            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{caller.user_id}"])
+            await record(
+                tx,
+                Event.PASSWORD_CHANGED,
+                client,
+                user_id=caller.user_id,
+                actor_id=caller.user_id,
+                session_ids=[caller.session_id],
+            )
+        await self._entries.outbox.settle(ended, change)
+
+    async def _verified(
+        self, password_hash: str | None, caller: Identified[Subject], password: str, client: Client
+    ) -> str:
+        """The hash that this password fits."""
+        counters = self._login.counters(f"user {caller.user_id}", client)
+        try:
+            async with self._attempts.attempt(*counters) as attempt:
+                if await self._passwords.verify(password_hash, password) and password_hash is not None:
+                    return password_hash
+                attempt.failed()
+        except RateLimited as limited:
+            await self._violations.note(limited, counters, client, caller.user_id)
+            raise
+        raise InvalidCredentials("The present password is another one.")
+
+    async def _shown(self, user_id: int) -> User:
+        user = await self._people.get(user_id)
+        if user is None:
+            raise NotFound
+        return user
+
+
+async def taken(tx: Transaction, username: str, email: str | None) -> UsernameTaken | EmailTaken:
+    """Which of the two an INSERT has run into; the name if it was both, or gone again since."""
+    name_taken, email_taken = await queries.taken(tx, username, email)
+    return EmailTaken() if email_taken and not name_taken else UsernameTaken()
+
+
+async def create_first_admin(db: Database, passwords: Passwords, username: str, password: str) -> bool:
+    """The first administrator, made once and only where there is no user at all; whether it was made now."""
+    names.local_username(username)
+    password_hash = await passwords.hash(password)
+    async with db.transaction() as tx:
+        await tx.execute("SELECT pg_advisory_xact_lock($1)", BOOTSTRAP_LOCK)
+        if await queries.any_user(tx):
+            return False
+        await _add_admin(tx, username, None, password_hash)
+    return True
+
+
+async def create_admin(
+    db: Database, passwords: Passwords, username: str, password: str, email: str | None = None
+) -> int:
+    """Another administrator, by whoever may run commands on the server; the new id.
+
+    Raises:
+        UsernameTaken, EmailTaken, WeakPassword, ValidationFailed: as they say.
+    """
+    names.local_username(username)
+    email = names.email(email) if email else None
+    await passwords.check_strength(password, username=username, email=email, full_name=None)
+    password_hash = await passwords.hash(password)
+    async with db.transaction() as tx:
+        return await _add_admin(tx, username, email, password_hash)
+
+
+async def _add_admin(tx: Transaction, username: str, email: str | None, password_hash: str) -> int:
+    user_id = await queries.add(tx, username=username, email=email, full_name=None, password_hash=password_hash)
+    if user_id is None:
+        raise await taken(tx, username, email)
+    await queries.set_roles(tx, user_id, [ADMIN])
+    await record(tx, Event.USER_CREATED, user_id=user_id, details={"roles": [ADMIN], "by": "command line"})
+    return user_id
+
+
+async def set_password(
+    db: Database, entries: Entries, sessions: Sessions, passwords: Passwords, username: str, password: str
+) -> int:
+    """The way back in: a new password by the command line; every session of the account ends. The user's id.
+
+    Raises:
+        NotFound: there is no local user of this name.
+        WeakPassword: the password may not be used.
+    """
+    found = await queries.by_name(db, username, None)
+    if found is None:
+        raise NotFound(f"There is no local user {username!r}.")
+    await passwords.check_strength(password, username=username, email=None, full_name=None)
+    password_hash = await passwords.hash(password)
+    async with db.transaction() as tx:
+        await queries.set_password(tx, found["id"], password_hash)
+        ended, _ = await sessions.revoke_in(tx, found["id"], "password_changed", None, None)
+        change = await entries.outbox.announce(tx, [f"{USER_KIND}:{found['id']}"])
+        await record(tx, Event.PASSWORD_CHANGED, user_id=found["id"], details={"by": "command line"})
+    await entries.outbox.settle(ended, change)
+    user_id: int = found["id"]
+    return user_id

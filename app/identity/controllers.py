@@ -1,0 +1,114 @@
+"""Registering, signing in, refreshing, and one's own account."""
+
+from typing import Annotated, cast
+
+import msgspec
+from litestar import Controller, MediaType, Response, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
+from msgspec import UNSET, Meta, Struct
+
+from app.client import Client
+from app.errors import Forbidden, MalformedRequest, UnsupportedMediaType, ValidationFailed
+from app.identity.accounts import Accounts
+from app.identity.login import Login
+from app.identity.structs import (
+    Credentials,
+    PasswordChange,
+    ProfileChange,
+    Registration,
+    TokenResponse,
+    User,
+    UserEntry,
+)
+from app.problems import convert
+from app.request import Request, media_type
+from app.sessions.caller import Caller
+from app.sessions.structs import RefreshRequest
+
+FORM = "application/x-www-form-urlencoded"
+
+
+class PasswordGrant(Struct, frozen=True, kw_only=True):
+    """The form of OAuth 2's password grant (RFC 6749 §4.3.2); what else a client sends in it has no meaning here."""
+
+    username: Annotated[str, Meta(min_length=1, max_length=255)]
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    grant_type: str
+
+
+async def provide_credentials(request: Request) -> Credentials:
+    """Dependency `credentials`: JSON, or the form that Swagger UI's Authorize and OAuth 2 clients send."""
+    kind = media_type(request)
+    if kind == "application/json":
+        return convert(await request.json(), Credentials)
+    if kind != FORM:
+        raise UnsupportedMediaType(f"Send application/json or {FORM}.")
+    if not request.app.state.settings.password_grant:
+        raise Forbidden("The password grant is switched off.")
+    await request.body()
+    form = await request.form()
+    sent = convert(dict(form), PasswordGrant)
+    if sent.grant_type != "password":
+        raise ValidationFailed(("grant_type", "has to be password"))
+    return Credentials(username=sent.username, password=sent.password)
+
+
+class LoginController(Controller):
+    tags = ("authentication",)
+
+    @post("/register", exclude_from_auth=True, summary="Register")
+    async def register(
+        self, data: JSONBody[Registration], client: NamedDependency[Client], accounts: NamedDependency[Accounts]
+    ) -> User:
+        return await accounts.register(data, client)
+
+    @post("/login", status_code=HTTP_200_OK, exclude_from_auth=True, summary="Log in")
+    async def login(
+        self,
+        credentials: NamedDependency[Credentials],
+        client: NamedDependency[Client],
+        login: NamedDependency[Login],
+    ) -> TokenResponse:
+        return await login.login(credentials, client)
+
+    @post("/refresh", status_code=HTTP_200_OK, exclude_from_auth=True, summary="Refresh")
+    async def refresh(
+        self, data: JSONBody[RefreshRequest], client: NamedDependency[Client], login: NamedDependency[Login]
+    ) -> TokenResponse:
+        return await login.refresh(data.refresh_token, client)
+
+
+class AccountController(Controller):
+    tags = ("account",)
+
+    @get("/me", with_old_password=True, summary="Who am I")
+    async def me(self, caller: Caller) -> Response[User]:
+        """The caller as he is now. The body is made once and kept with the caller until an entry of his changes."""
+        if caller.memo is None:
+            person = cast("UserEntry", caller.subject)
+            caller.memo = msgspec.json.encode(person.shown(caller.permissions))
+        return Response(cast("User", caller.memo), media_type=MediaType.JSON)
+
+    @patch("/me", summary="Change my profile")
+    async def change_me(
+        self,
+        data: JSONBody[ProfileChange],
+        caller: Caller,
+        client: NamedDependency[Client],
+        accounts: NamedDependency[Accounts],
+    ) -> User:
+        if data.full_name is UNSET:
+            raise MalformedRequest("Nothing is named that could be changed.")
+        return await accounts.rename(caller, data.full_name, client)
+
+    @post("/me/password", status_code=HTTP_204_NO_CONTENT, with_old_password=True, summary="Change my password")
+    async def change_password(
+        self,
+        data: JSONBody[PasswordChange],
+        caller: Caller,
+        client: NamedDependency[Client],
+        accounts: NamedDependency[Accounts],
+    ) -> None:
+        await accounts.change_password(caller, data, client)

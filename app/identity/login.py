@@ -1,0 +1,143 @@
+"""Signing in and refreshing: whatever answers a token response."""
+
+from app.audit.events import Event, record
+from app.cache.entries import Entries
+from app.client import Client
+from app.database import Database
+from app.errors import InvalidCredentials, InvalidRefreshToken, RateLimited, RefreshTokenReused
+from app.identity import names, queries
+from app.identity.entry import People
+from app.identity.passwords import Passwords
+from app.identity.structs import Credentials, TokenResponse
+from app.limits.attempts import Attempts, Counter
+from app.limits.violations import Violations
+from app.metrics import Metrics
+from app.sessions.caller import USER_KIND
+from app.sessions.service import Sessions
+from app.settings import Settings
+
+
+class Login:
+    """The use cases that end in a token response."""
+
+    def __init__(
+        self,
+        db: Database,
+        entries: Entries,
+        sessions: Sessions,
+        people: People,
+        passwords: Passwords,
+        attempts: Attempts,
+        violations: Violations,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> None:
+        self._db = db
+        self._entries = entries
+        self._sessions = sessions
+        self._people = people
+        self._passwords = passwords
+        self._attempts = attempts
+        self._violations = violations
+        self._metrics = metrics
+        self._settings = settings
+
+    async def login(self, credentials: Credentials, client: Client) -> TokenResponse:
+        """Open a session for whoever knows the password.
+
+        Raises:
+            InvalidCredentials: unknown, inactive, password-less, or the wrong password; all alike, also in time.
+            RateLimited: too many failures from this network or on this account.
+            Overloaded: more sign-ins than the cores can hash.
+        """
+        with self._metrics.login() as outcome:
+            email = names.comparable_email(credentials.username) if "@" in credentials.username else None
+            found = await queries.by_name(self._db, credentials.username, email)
+            account = f"user {found['id']}" if found else f"name {(email or credentials.username).casefold()}"
+            counters = self.counters(account, client)
+            try:
+                async with self._attempts.attempt(*counters) as attempt:
+                    usable: str | None = found["password_hash"] if found and found["is_active"] else None
+                    verified = await self._passwords.verify(usable, credentials.password)
+                    if verified and found and usable:
+                        response = await self._open(found["id"], usable, credentials, client)
+                        if response is not None:
+                            outcome.succeeded()
+                            return response
+                    attempt.failed()
+            except RateLimited as limited:
+                await self._violations.note(limited, counters, client, found["id"] if found else None)
+                raise
+            reason = _reason(found is not None, usable is not None, active=bool(found and found["is_active"]))
+            outcome.failed(reason)
+            await self._record_failure(found["id"] if found else None, reason, client)
+            raise InvalidCredentials
+
+    def counters(self, account: str, client: Client) -> tuple[Counter, Counter]:
+        """What a wrong password counts against: where it came from, and whose it should have been."""
+        return (
+            Counter("login", client.network, self._settings.rate_limit_login),
+            Counter("account", account, self._settings.rate_limit_account),
+        )
+
+    async def _open(
+        self, user_id: int, verified_hash: str, credentials: Credentials, client: Client
+    ) -> TokenResponse | None:
+        """The session, unless the account was deactivated or got another password while this one was verified."""
+        device_name = names.label(credentials.device_name, "device_name")
+        new_hash = verified_hash
+        if self._passwords.needs_rehash(verified_hash):  # imported, or made by older settings
+            new_hash = await self._passwords.hash(credentials.password)
+        async with self._db.transaction() as tx:
+            row = await queries.note_login(tx, user_id, verified_hash, new_hash)
+            if row is None:
+                return None
+            session, change = await self._sessions.open(tx, user_id, client, device_name=device_name, amr=["pwd"])
+            await record(
+                tx,
+                Event.LOGIN_SUCCEEDED,
+                client,
+                user_id=user_id,
+                actor_id=user_id,
+                session_ids=[session["id"]],
+                details={"amr": session["amr"]},
+            )
+        await self._entries.outbox.settle(change)
+        await self._entries.forget(f"{USER_KIND}:{user_id}")  # last_login is shown, but gives and takes no right
+        user = await self._people.show(queries.entry(row))
+        return TokenResponse.of(self._sessions.tokens(session, user.roles), user)
+
+    async def _record_failure(self, user_id: int | None, reason: str, client: Client) -> None:
+        async with self._db.transaction() as tx:
+            await record(tx, Event.LOGIN_FAILED, client, user_id=user_id, details={"reason": reason})
+
+    async def refresh(self, refresh_token: str, client: Client) -> TokenResponse:
+        """The successor of a refresh token, with the user as he is now.
+
+        Raises:
+            InvalidRefreshToken: not one of ours, or its session or its user is no more.
+            RefreshTokenReused: an old one came back; the session has been ended.
+        """
+        with self._metrics.refresh() as outcome:
+            try:
+                row, result = await self._sessions.rotate(refresh_token, client)
+            except RefreshTokenReused:
+                outcome.ended("reused")
+                raise
+            except InvalidRefreshToken:
+                outcome.ended("invalid")
+                raise
+            person = await self._people.get(row["user_id"])
+            if person is None or not person.is_active:
+                outcome.ended("invalid")
+                raise InvalidRefreshToken
+            outcome.ended(result)
+            return TokenResponse.of(self._sessions.tokens(row, person.roles), person)
+
+
+def _reason(known: bool, usable: bool, *, active: bool) -> str:  # noqa: FBT001 - three facts, one word
+    if not known:
+        return "unknown_user"
+    if not active:
+        return "inactive"
+    return "wrong_password" if usable else "no_password"

@@ -1,0 +1,231 @@
+"""Statements on accounts and rights."""
+
+from collections.abc import Mapping, Sequence
+
+import asyncpg
+import msgspec
+
+from app.cache.entries import Truth
+from app.database import Database, Transaction
+from app.identity.structs import UserEntry
+
+COLUMNS = """
+    u.id, u.username, u.email, u.email_verified, u.full_name, u.is_active,
+    ARRAY(SELECT r.role FROM user_roles r WHERE r.user_id = u.id ORDER BY r.role) AS roles,
+    u.mfa_enabled, u.provider, u.must_change_password, u.created_at, u.updated_at, u.last_login
+"""
+
+
+def entry(row: asyncpg.Record) -> UserEntry:
+    """The person of a row that has COLUMNS."""
+    return UserEntry(*(row[name] for name in UserEntry.__struct_fields__))
+
+
+# ---- looking ------------------------------------------------------------------------------------------------------
+
+
+async def truths(db: Database, user_ids: Sequence[str]) -> Mapping[str, Truth]:
+    """What PostgreSQL says of these people, for the cache."""
+    rows = await db.fetch(
+        f"SELECT {COLUMNS} FROM users u WHERE u.id = ANY($1::bigint[])",  # noqa: S608 - constants
+        [int(user_id) for user_id in user_ids],
+    )
+    return {str(row["id"]): Truth(msgspec.msgpack.encode(entry(row))) for row in rows}
+
+
+async def by_name(db: Database, username: str, email: str | None) -> asyncpg.Record | None:
+    """Whom somebody who signs in means: a local user of this name, or the user of this address."""
+    if email is not None:
+        return await db.fetchrow("SELECT id, is_active, password_hash FROM users WHERE email = $1", email)
+    return await db.fetchrow(
+        "SELECT id, is_active, password_hash FROM users WHERE provider = 'local' AND lower(username) = lower($1)",
+        username,
+    )
+
+
+async def by_id(db: Database | Transaction, user_id: int) -> asyncpg.Record | None:
+    return await db.fetchrow(
+        f"SELECT {COLUMNS}, u.password_hash FROM users u WHERE u.id = $1",  # noqa: S608 - constants
+        user_id,
+    )
+
+
+async def taken(tx: Transaction, username: str, email: str | None) -> tuple[bool, bool]:
+    """Which of a name and an address somebody has."""
+    row = await tx.fetchrow(
+        """
+        SELECT EXISTS (SELECT FROM users WHERE provider = 'local' AND lower(username) = lower($1)) AS username,
+               EXISTS (SELECT FROM users WHERE email = $2) AS email
+        """,
+        username,
+        email,
+    )
+    return (bool(row and row["username"]), bool(row and row["email"]))
+
+
+async def any_user(tx: Transaction) -> bool:
+    found: bool = await tx.fetchval("SELECT EXISTS (SELECT FROM users)")
+    return found
+
+
+# ---- changing -----------------------------------------------------------------------------------------------------
+
+
+async def add(
+    tx: Transaction,
+    *,
+    username: str,
+    email: str | None,
+    full_name: str | None,
+    password_hash: str | None,
+    is_active: bool = True,
+    must_change_password: bool = False,
+) -> int | None:
+    """A new local user's id; None if the name or the address is taken, which the indexes decide."""
+    user_id: int | None = await tx.fetchval(
+        """
+        INSERT INTO users (username, email, full_name, password_hash, is_active, must_change_password)
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING id
+        """,
+        username,
+        email,
+        full_name,
+        password_hash,
+        is_active,
+        must_change_password,
+    )
+    return user_id
+
+
+async def note_login(tx: Transaction, user_id: int, password_hash: str, new_hash: str) -> asyncpg.Record | None:
+    """The login of a user who is still active and has still the password that was verified; None otherwise.
+
+    The row stays locked until the transaction ends, so that a deactivation or a new password comes before or after the
+    session, never beside it.
+    """
+    return await tx.fetchrow(
+        f"""
+        UPDATE users u SET last_login = clock_timestamp(), password_hash = $3
+        WHERE u.id = $1 AND u.password_hash = $2 AND u.is_active
+        RETURNING {COLUMNS}
+        """,  # noqa: S608 - constants
+        user_id,
+        password_hash,
+        new_hash,
+    )
+
+
+async def set_full_name(tx: Transaction, user_id: int, full_name: str | None) -> bool:
+    return await _hit(
+        tx, "UPDATE users SET full_name = $2, updated_at = now() WHERE id = $1 RETURNING id", user_id, full_name
+    )
+
+
+async def set_password(
+    tx: Transaction, user_id: int, password_hash: str, *, was: str | None = None, must_change: bool = False
+) -> bool:
+    """A new password; with `was` only in the place of that one."""
+    return await _hit(
+        tx,
+        """
+        UPDATE users SET password_hash = $2, must_change_password = $3, updated_at = now()
+        WHERE id = $1 AND ($4::text IS NULL OR password_hash = $4) RETURNING id
+        """,
+        user_id,
+        password_hash,
+        must_change,
+        was,
+    )
+
+
+async def lock(tx: Transaction, user_id: int) -> asyncpg.Record | None:
+    """The user, held until the transaction ends."""
+    await tx.execute("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id)
+    return await by_id(tx, user_id)
+
+
+async def update(
+    tx: Transaction,
+    user_id: int,
+    *,
+    email: str | None,
+    email_verified: bool,
+    full_name: str | None,
+    is_active: bool,
+    must_change_password: bool,
+) -> None:
+    """Raises asyncpg.UniqueViolationError where the address is taken."""
+    await tx.execute(
+        """
+        UPDATE users SET email = $2, email_verified = $3, full_name = $4, is_active = $5, must_change_password = $6,
+               updated_at = now()
+        WHERE id = $1
+        """,
+        user_id,
+        email,
+        email_verified,
+        full_name,
+        is_active,
+        must_change_password,
+    )
+
+
+async def delete(tx: Transaction, user_id: int) -> None:
+    await tx.execute("DELETE FROM users WHERE id = $1", user_id)
+
+
+# ---- rights -------------------------------------------------------------------------------------------------------
+
+
+async def role_table_number(db: Database) -> bytes:
+    row = await db.fetchrow("SELECT number FROM role_table")
+    return str(row["number"] if row else 0).encode()
+
+
+async def role_table(db: Database) -> tuple[bytes, dict[str, frozenset[str]]]:
+    """The number and the table that it numbers, of one snapshot; `admin` may do whatever there is to do."""
+    rows = await db.fetch(
+        """
+        SELECT t.number, r.name, CASE WHEN r.name = 'admin' THEN ARRAY(SELECT name FROM permissions)
+               ELSE ARRAY(SELECT permission FROM role_permissions p WHERE p.role = r.name) END AS permissions
+        FROM role_table t CROSS JOIN roles r
+        """
+    )
+    number = str(rows[0]["number"] if rows else 0).encode()
+    return number, {row["name"]: frozenset(row["permissions"]) for row in rows}
+
+
+async def set_roles(tx: Transaction, user_id: int, roles: Sequence[str]) -> list[str]:
+    """Give a user exactly these roles; those of them that do not exist."""
+    await tx.execute("DELETE FROM user_roles WHERE user_id = $1 AND role <> ALL($2::text[])", user_id, roles)
+    await tx.execute(
+        """
+        INSERT INTO user_roles (user_id, role) SELECT $1, name FROM roles WHERE name = ANY($2::text[])
+        ON CONFLICT DO NOTHING
+        """,
+        user_id,
+        roles,
+    )
+    rows = await tx.fetch("SELECT role FROM user_roles WHERE user_id = $1", user_id)
+    held = {row["role"] for row in rows}
+    return [role for role in roles if role not in held]
+
+
+async def hold_admins(tx: Transaction) -> None:
+    """Let changes that may take away an administrator come one after the other."""
+    await tx.execute("SELECT FROM roles WHERE name = 'admin' FOR NO KEY UPDATE")
+
+
+async def has_active_admin(tx: Transaction) -> bool:
+    found: bool = await tx.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM user_roles r JOIN users u ON u.id = r.user_id WHERE r.role = 'admin' AND u.is_active
+        )
+        """
+    )
+    return found
+
+
+async def _hit(tx: Transaction, query: str, *args: object) -> bool:
+    return await tx.fetchval(query, *args) is not None

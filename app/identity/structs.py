@@ -1,0 +1,184 @@
+"""What the wire and the cache see of a person."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from app.sessions.structs import Tokens
+
+Username = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Letters, digits, dot, underscore, hyphen; begins with a letter or digit; compared without case.",
+    ),
+]
+Email = Annotated[
+    str,
+    Meta(min_length=3, max_length=254, description="Compared in lower case; an IDNA domain may be written either way."),
+]
+FullName = Annotated[str, Meta(max_length=200)]
+Password = Annotated[str, Meta(min_length=1, max_length=1024, description="8 to 1024 characters, strength-checked.")]
+RoleName = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z][a-z0-9_.-]*$")]
+UserId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="Below 2^53.")]
+
+
+class User(Struct, frozen=True, kw_only=True):
+    """A person, as the contract shows one."""
+
+    id: int
+    username: str
+    email: str | None
+    email_verified: bool
+    full_name: str | None
+    is_admin: bool
+    is_active: bool
+    roles: list[str]
+    permissions: list[str]
+    mfa_enabled: bool
+    provider: str
+    must_change_password: bool
+    created_at: datetime
+    updated_at: datetime
+    last_login: datetime | None
+
+
+class UserEntry(Struct, frozen=True, array_like=True):
+    """The user's entry in the cache: everything that `User` shows but permissions, which are the role table's."""
+
+    id: int
+    username: str
+    email: str | None
+    email_verified: bool
+    full_name: str | None
+    is_active: bool
+    roles: list[str]
+    mfa_enabled: bool
+    provider: str
+    must_change_password: bool
+    created_at: datetime
+    updated_at: datetime
+    last_login: datetime | None
+
+    def shown(self, permissions: frozenset[str]) -> User:
+        return User(
+            id=self.id,
+            username=self.username,
+            email=self.email,
+            email_verified=self.email_verified,
+            full_name=self.full_name,
+            is_admin="admin" in self.roles,
+            is_active=self.is_active,
+            roles=self.roles,
+            permissions=sorted(permissions),
+            mfa_enabled=self.mfa_enabled,
+            provider=self.provider,
+            must_change_password=self.must_change_password,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            last_login=self.last_login,
+        )
+
+
+class Registration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    username: Username
+    password: Password
+    email: Email | None = None
+    full_name: FullName | None = None
+
+    def __repr__(self) -> str:
+        return f"Registration(username={self.username!r}, password=...)"
+
+
+class Credentials(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`username` may be the e-mail address; the session is named by the device, if it has a name."""
+
+    username: Annotated[str, Meta(min_length=1, max_length=255)]
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    device_name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials(username={self.username!r}, password=...)"
+
+
+class TokenResponse(Struct, frozen=True, kw_only=True):
+    """RFC 6749 §5.1, with the session and the user."""
+
+    access_token: str
+    refresh_token: str
+    token_type: str
+    expires_in: int
+    refresh_expires_in: int
+    session_id: UUID
+    user: User
+
+    def __repr__(self) -> str:
+        return f"TokenResponse(session_id={self.session_id})"
+
+    @classmethod
+    def of(cls, tokens: Tokens, user: User) -> "TokenResponse":
+        return cls(
+            access_token=tokens.access_token,
+            refresh_token=tokens.refresh_token,
+            token_type="bearer",  # noqa: S106 - RFC 6750's name of a kind of token
+            expires_in=tokens.expires_in,
+            refresh_expires_in=tokens.refresh_expires_in,
+            session_id=tokens.session_id,
+            user=user,
+        )
+
+
+class ProfileChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    full_name: FullName | UnsetType | None = UNSET
+
+
+class PasswordChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    current_password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    new_password: Password
+
+    def __repr__(self) -> str:
+        return "PasswordChange(...)"
+
+
+class NewUser(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """With a password, `must_change_password` is true unless said otherwise."""
+
+    username: Username
+    password: Password | None = None
+    email: Email | None = None
+    full_name: FullName | None = None
+    is_admin: bool | UnsetType = UNSET
+    is_active: bool = True
+    roles: Annotated[list[RoleName], Meta(max_length=100)] | UnsetType = UNSET
+    must_change_password: bool | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        return f"NewUser(username={self.username!r}, password=...)"
+
+
+class UserChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is not named stays as it is. A new password ends every session of the user."""
+
+    email: Email | UnsetType | None = UNSET
+    full_name: FullName | UnsetType | None = UNSET
+    is_admin: bool | UnsetType = UNSET
+    is_active: bool | UnsetType = UNSET
+    roles: Annotated[list[RoleName], Meta(max_length=100)] | UnsetType = UNSET
+    must_change_password: bool | UnsetType = UNSET
+    password: Password | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        return "UserChange(...)"
+
+
+class UserPage(Struct, frozen=True, kw_only=True):
+    items: list[User]
+    total: int
+    total_exact: bool
+    page: int
+    page_size: int
+    next_cursor: str | None

@@ -1,0 +1,42 @@
+"""Structured logs: one event a line, with the request's id, and no secret."""
+
+import logging
+import sys
+from contextvars import ContextVar
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from app.settings import Settings
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+def configure(settings: Settings) -> None:
+    """Set up structlog for this process: JSON lines for machines, colours for people."""
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=True)
+    if settings.log_format == "console":
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            pad_event_to=28,
+            exception_formatter=structlog.dev.plain_traceback,  # the default one shows local variables: passwords
+        )
+    structlog.configure(
+        processors=[
+            _with_request_id,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _with_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    current = request_id.get()
+    if current:
+        event.setdefault("request_id", current)
+    return event

@@ -1,0 +1,214 @@
+"""The only place where things are wired; no global state, so a test makes as many applications as it likes."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.types import ASGIApp, ControllerRouterHandler
+
+from app import logs, problems
+from app.cache.entries import Entries
+from app.client import provide_client
+from app.database import Database
+from app.edge import Edge
+from app.health.controllers import HealthController, metrics_handler
+from app.health.service import Health
+from app.identity import queries as identity_queries
+from app.identity import rights as identity_rights
+from app.identity.accounts import Accounts
+from app.identity.controllers import AccountController, LoginController, provide_credentials
+from app.identity.entry import People, decode
+from app.identity.login import Login
+from app.identity.passwords import Passwords
+from app.identity.rights import RoleTable
+from app.identity.structs import UserEntry
+from app.keys.controllers import BASE, WellKnownController
+from app.keys.ring import Ring
+from app.limits.attempts import Attempts
+from app.limits.violations import Violations
+from app.limits.windows import Windows
+from app.metrics import Metrics
+from app.preferences.controllers import PreferencesController
+from app.preferences.service import Preferences
+from app.request import Request
+from app.sessions import queries as session_queries
+from app.sessions.caller import (
+    RIGHTS_KEY,
+    USER_KIND,
+    Authentication,
+    Authenticator,
+    provide_caller,
+    provide_optional_caller,
+)
+from app.sessions.controllers import LogoutController, MySessionsController, logout_handler, verify_handler
+from app.sessions.lastseen import LastSeen
+from app.sessions.service import Sessions
+from app.sessions.structs import KIND as SESSION_KIND
+from app.sessions.tokens import AccessTokens, RefreshTokens
+from app.settings import Settings, load
+
+MAX_BODY_BYTES = 1 << 20  # 1 MiB
+SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that a process is made of; a test may look at it through `app.state.parts`."""
+
+    settings: Settings
+    db: Database
+    entries: Entries
+    ring: Ring
+    passwords: Passwords
+    attempts: Attempts
+    last_seen: LastSeen
+    metrics: Metrics
+    health: Health
+    authenticator: Authenticator[UserEntry]
+    sessions: Sessions
+    login: Login
+    accounts: Accounts
+    preferences: Preferences
+
+
+def create() -> ASGIApp:
+    """The application of a worker, by the settings of its environment (the target that Granian is given)."""
+    settings = load()
+    logs.configure(settings)
+    return Edge(create_app(settings))
+
+
+def assemble(settings: Settings) -> Parts:
+    """Make the parts; nothing is opened yet."""
+    metrics = Metrics()
+    db = Database(settings.database_url, settings.database_pool_size)
+    entries = Entries(db, settings.valkey_url, strict=settings.strict_revocation)
+    ring = Ring(db, settings)
+    access = AccessTokens(ring, settings)
+    rights = RoleTable(db)
+    last_seen = LastSeen(db)
+    authenticator = Authenticator(entries, access, decode, rights, last_seen)
+    entries.register(SESSION_KIND, lambda ids: session_queries.truths(db, ids))
+    entries.register(USER_KIND, lambda ids: identity_queries.truths(db, ids))
+    entries.register(RIGHTS_KEY.partition(":")[0], lambda ids: identity_rights.truths(db, ids))
+    people = People(entries, rights)
+    sessions = Sessions(db, entries, access, RefreshTokens(settings.secret_key, settings.secret_key_previous), settings)
+    passwords = Passwords(settings, workers=int(os.environ.get("GATEHOUSE_WORKERS", "1")))
+    attempts = Attempts(entries.links)
+    windows = Windows(entries.links)
+    violations = Violations(db, entries.links, metrics)
+    login = Login(db, entries, sessions, people, passwords, attempts, violations, metrics, settings)
+    accounts = Accounts(db, entries, people, sessions, passwords, login, attempts, windows, violations, settings)
+    preferences = Preferences(db)
+    health = Health(db, entries, settings)
+    return Parts(
+        settings,
+        db,
+        entries,
+        ring,
+        passwords,
+        attempts,
+        last_seen,
+        metrics,
+        health,
+        authenticator,
+        sessions,
+        login,
+        accounts,
+        preferences,
+    )
+
+
+@asynccontextmanager
+async def running(parts: Parts) -> AsyncGenerator[None]:
+    """Open the parts in order, close them in reverse; no store has to be there for a process to start."""
+    await parts.db.start()
+    await parts.entries.start()
+    await parts.ring.start()
+    parts.last_seen.start()
+    sampler = asyncio.create_task(_sample(parts))
+    try:
+        yield
+    finally:
+        sampler.cancel()
+        await asyncio.gather(sampler, return_exceptions=True)
+        await parts.last_seen.stop()
+        await parts.ring.stop()
+        await parts.passwords.stop()
+        await parts.entries.stop()
+        await parts.db.stop()
+
+
+async def _sample(parts: Parts) -> None:
+    told = dict(parts.authenticator.checks)
+    while True:
+        await asyncio.sleep(SAMPLE_INTERVAL)
+        for source, checks in parts.authenticator.checks.items():
+            parts.metrics.session_checked(source, checks - told[source])
+            told[source] = checks
+        parts.metrics.sample()
+
+
+def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHandler] = ()) -> Litestar:
+    """The Litestar application.
+
+    Args:
+        settings: checked by `app.settings.load`.
+        route_handlers: an application's own routes, served beside ours; they may ask for `Caller` and `requires`.
+    """
+    parts = assemble(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncGenerator[None]:
+        async with running(parts):
+            yield
+
+    authenticate = parts.authenticator.caller
+    api = Router(
+        BASE,
+        route_handlers=[
+            LoginController,
+            AccountController,
+            LogoutController,
+            MySessionsController,
+            PreferencesController,
+            HealthController,
+            logout_handler(authenticate),
+            verify_handler(authenticate),
+        ],
+    )
+    app = Litestar(
+        route_handlers=[api, WellKnownController, metrics_handler(parts.metrics, settings), *route_handlers],
+        dependencies={
+            "accounts": constant(parts.accounts),
+            "caller": Provide(provide_caller),
+            "client": Provide(provide_client),
+            "credentials": Provide(provide_credentials),
+            "health": constant(parts.health),
+            "login": constant(parts.login),
+            "optional_caller": Provide(provide_optional_caller(authenticate)),
+            "preferences": constant(parts.preferences),
+            "ring": constant(parts.ring),
+            "sessions": constant(parts.sessions),
+        },
+        exception_handlers=problems.HANDLERS,
+        lifespan=[lifespan],
+        middleware=[Authentication(authenticate)],
+        openapi_config=None,
+        request_class=Request,
+        request_max_body_size=MAX_BODY_BYTES,
+    )
+    app.state.settings = settings
+    app.state.parts = parts
+    app.state.started_at = time.monotonic()
+    return app
+
+
+def constant(part: object) -> Provide:
+    """A dependency that is the same for every request."""
+    return Provide(lambda: part, sync_to_thread=False)

@@ -1,0 +1,79 @@
+"""What the work costs without a service around it: the hash, and the compare-and-set with its commit."""
+
+import asyncio
+import subprocess
+import sys
+import time
+
+import asyncpg
+import uvloop
+from argon2 import PasswordHasher
+from argon2.profiles import CHEAPEST
+
+from app.sessions.queries import ROTATE
+from app.settings import Settings
+
+OPEN = """
+    INSERT INTO sessions (id, user_id, expires_at, amr)
+    SELECT gen_random_uuid(), (SELECT min(id) FROM users), now() + interval '1 day', '{pwd}' FROM generate_series(1, $1)
+    RETURNING id
+"""
+
+
+def hashes(core: int, seconds: float) -> float:
+    """argon2id hashes a second, by the settings' defaults, one after the other on one core."""
+    return _on(core, "hashes", str(seconds))
+
+
+def swaps(core: int, database_url: str, connections: int, seconds: float) -> float:
+    """Rotations a second by bare asyncpg: the service's own statement, on a pool as large as the service's."""
+    return _on(core, "swaps", database_url, str(connections), str(seconds))
+
+
+def _on(core: int, *arguments: str) -> float:
+    command = ["taskset", "-c", str(core), sys.executable, "-m", "bench.reference", *arguments]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603
+
+
+def _hashes(seconds: float) -> float:
+    defaults = Settings()
+    hasher = PasswordHasher(
+        time_cost=defaults.argon2_time_cost,
+        memory_cost=defaults.argon2_memory_kib,
+        parallelism=defaults.argon2_parallelism,
+        hash_len=CHEAPEST.hash_len * 2,
+    )
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        hasher.hash("correct horse battery staple")
+        done += 1
+    return done / (time.perf_counter() - started)
+
+
+async def _swaps(database_url: str, callers: int, seconds: float) -> float:
+    pool = await asyncpg.create_pool(database_url, max_size=Settings().database_pool_size)
+    rows = await pool.fetch(OPEN, callers)
+    until = time.perf_counter() + seconds
+    done = 0
+
+    async def go_on(session_id: object) -> None:
+        nonlocal done
+        generation = 0
+        while time.perf_counter() < until:
+            row = await pool.fetchrow(ROTATE, session_id, generation, "192.0.2.1", "bench", "bench")
+            generation = row["generation"] if row else 0
+            done += 1
+
+    started = time.perf_counter()
+    await asyncio.gather(*(go_on(row["id"]) for row in rows))
+    rate = done / (time.perf_counter() - started)
+    await pool.execute("DELETE FROM sessions WHERE id = ANY($1)", [row["id"] for row in rows])
+    await pool.close()
+    return rate
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "hashes":
+        print(_hashes(float(sys.argv[2])))  # noqa: T201 - the answer to the caller
+    else:
+        print(uvloop.run(_swaps(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))))  # noqa: T201

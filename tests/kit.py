@@ -1,0 +1,105 @@
+"""What tests do over and over: make people, sign them in, ask as them. Speaks HTTP and nothing else."""
+
+import itertools
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from httpx import AsyncClient, Response
+
+BASE = "/api/auth/v2"
+
+_hosts = itertools.count(1)
+
+
+def new_ip() -> str:
+    """An address that no other test uses, so that no test is refused for what another one did."""
+    number = next(_hosts)
+    return f"100.{64 + (number >> 16) % 64}.{(number >> 8) & 255}.{number & 255}"
+
+
+def new_name(prefix: str = "user") -> str:
+    return f"{prefix}-{secrets.token_hex(5)}"
+
+
+def new_password() -> str:
+    return f"{secrets.token_urlsafe(12)}-Zebra"
+
+
+def from_ip(ip: str | None = None) -> dict[str, str]:
+    return {"X-Forwarded-For": ip or new_ip()}
+
+
+@dataclass
+class Person:
+    id: int
+    username: str
+    password: str
+    email: str | None = None
+
+
+@dataclass
+class SignedIn:
+    """A session as its client holds it."""
+
+    client: AsyncClient
+    body: dict[str, Any]
+
+    @property
+    def access(self) -> str:
+        return str(self.body["access_token"])
+
+    @property
+    def refresh_token(self) -> str:
+        return str(self.body["refresh_token"])
+
+    @property
+    def id(self) -> str:
+        return str(self.body["session_id"])
+
+    @property
+    def user_id(self) -> int:
+        return int(self.body["user"]["id"])
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.access}"}
+
+    async def ask(self, method: str, path: str, *, at: AsyncClient | None = None, **kwargs: Any) -> Response:
+        headers = {**self.bearer, **kwargs.pop("headers", {})}
+        return await (at or self.client).request(method, path, headers=headers, **kwargs)
+
+    async def refreshed(self, at: AsyncClient | None = None) -> "SignedIn":
+        answer = await (at or self.client).post(
+            "/refresh", json={"refresh_token": self.refresh_token}, headers=from_ip()
+        )
+        assert answer.status_code == 200, answer.text
+        return SignedIn(self.client, answer.json())
+
+
+async def register(client: AsyncClient, **fields: Any) -> Person:
+    username, password = fields.pop("username", new_name()), fields.pop("password", new_password())
+    body = {"username": username, "password": password, **fields}
+    answer = await client.post("/register", json=body, headers=from_ip())
+    assert answer.status_code == 201, answer.text
+    return Person(answer.json()["id"], username, password, fields.get("email"))
+
+
+async def log_in(client: AsyncClient, person: Person, **fields: Any) -> SignedIn:
+    headers = from_ip(fields.pop("ip", None))
+    body = {"username": person.username, "password": person.password, **fields}
+    answer = await client.post("/login", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return SignedIn(client, answer.json())
+
+
+def problem(answer: Response, status: int, code: str) -> dict[str, Any]:
+    """The problem that this answer has to be."""
+    assert answer.status_code == status, f"{answer.status_code}: {answer.text}"
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["code"] == code, body
+    assert body["status"] == status
+    assert {"type", "title", "detail", "request_id"} <= set(body)
+    assert body["request_id"] == answer.headers["x-request-id"]
+    return body
