@@ -1,22 +1,31 @@
 """The outermost ring: a request gets its id on the way in, and on the way out its headers and its line in the log."""
 
+import asyncio
 import random
 import re
 import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 import structlog
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar import Litestar
+from litestar.enums import ScopeType
+from litestar.types import HTTPScope, Message, Receive, Scope, Send
 
 from app import logs, problems
 from app.errors import AppError, HeadersTooLarge, InternalError, MalformedRequest
+from app.express import Express
 
 log = structlog.get_logger(__name__)
 
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 MAX_HEADER_BYTES = 64 * 1024
-QUIET = ("/verify", "/me", "/health", "/health/live", "/health/ready", "/health/startup", "/metrics")
+MAX_DRAINED_BYTES = 8 * 1024 * 1024  # what a client that does not know the limit may have begun to send
+MAX_DRAIN_SECONDS = 5.0
+QUIET = ("/health", "/health/live", "/health/ready", "/health/startup", "/metrics")
 
-SECURITY_HEADERS = [
+OWN_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
@@ -24,78 +33,145 @@ SECURITY_HEADERS = [
 
 
 class Edge:
-    """Wraps the application; the state it keeps is the number of requests under way."""
+    """Wraps the application.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: the Litestar application.
+        express: what is answered here, by method and path: see app/express.py.
+    """
+
+    def __init__(self, app: Litestar, express: Mapping[tuple[str, str], Express]) -> None:
         self.app = app
-        self.in_flight = 0
+        self._express = express
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # type: ignore[comparison-overlap] # lifespan comes this way, too
+        if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        request_id, problem = _inspect(scope)
+        request_id, has_body, problem = _inspect(scope)
+        logs.request_id.set(request_id)  # a request is a task of its own, and takes this with it
+        express = self._express.get((scope["method"], scope["path"]))
+        if express is not None and problem is None and not has_body:
+            await self._answer_here(express, scope, send, request_id)
+        else:
+            await self._pass_on(scope, receive, send, request_id, has_body=has_body, problem=problem)
+
+    async def _answer_here(self, express: Express, scope: HTTPScope, send: Send, request_id: str) -> None:
+        own_headers = (b"x-request-id", request_id.encode())
+        try:
+            headers, body = await express(scope)
+        except Exception as error:  # noqa: BLE001 - what is not ours becomes a 500
+            status = await _refuse(error, request_id, send, [own_headers, *OWN_HEADERS])
+            log.info("request", method=scope["method"], path=scope["path"], status=status)
+            return
+        length = (b"content-length", str(len(body)).encode())
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [*headers, length, own_headers, *OWN_HEADERS]}
+        )
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _pass_on(
+        self,
+        scope: HTTPScope,
+        receive: Receive,
+        send: Send,
+        request_id: str,
+        *,
+        has_body: bool,
+        problem: AppError | None,
+    ) -> None:
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
-        token = logs.request_id.set(request_id)
-        own_headers = [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
+        body = Body(receive) if has_body else None
+        own_headers = [(b"x-request-id", request_id.encode()), *OWN_HEADERS]
+        started = time.perf_counter()
         status = 0
 
         async def send_on(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if body is not None:
+                    await body.drain()
                 headers = list(message["headers"])
-                names = {name.lower() for name, _ in headers}
-                headers += [header for header in own_headers if header[0] not in names]
-                message["headers"] = headers
+                names = {name for name, _ in headers}
+                message["headers"] = headers + [header for header in own_headers if header[0] not in names]
             await send(message)
 
-        self.in_flight += 1
-        started = time.perf_counter()
         try:
             if problem is not None:
-                await _answer(problem, request_id, send_on)
-            else:
-                await self.app(scope, receive, send_on)
-        except Exception:
-            log.exception("request.failed")
-            if not status:
-                await _answer(InternalError(), request_id, send_on)
+                raise problem  # noqa: TRY301 - refused as if the application had
+            await self.app(scope, body or receive, send_on)
+        except Exception as error:
+            if status:
+                raise  # half an answer is out already
+            await _refuse(error, request_id, send_on, [])
         finally:
-            self.in_flight -= 1
             _write_line(scope, status, time.perf_counter() - started)
-            logs.request_id.reset(token)
 
 
-def _inspect(scope: Scope) -> tuple[str, AppError | None]:
-    """The request's id (a valid incoming one is kept), and why the request goes no further."""
+class Body:
+    """A request's body on its way in.
+
+    A client that is refused before its body was read would see a cut connection instead of the answer, so what is left
+    of it is read and dropped, up to bounds.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._more = True
+
+    async def __call__(self) -> Any:  # noqa: ANN401 - ASGI's messages
+        message = await self._receive()
+        self._more = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        left = MAX_DRAINED_BYTES
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MAX_DRAIN_SECONDS):
+                while self._more and left > 0:
+                    message = await self()
+                    left -= len(message.get("body", b""))
+
+
+def _inspect(scope: HTTPScope) -> tuple[str, bool, AppError | None]:
+    """The request's id (a valid incoming one is kept), whether a body comes, and why the request goes no further."""
     request_id = b""
     size = 0
+    has_body = False
     for name, value in scope["headers"]:
         size += len(name) + len(value)
         if name == b"x-request-id":
             request_id = value
+        elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            has_body = True
     kept = request_id.decode() if VALID_REQUEST_ID.fullmatch(request_id) else f"{random.getrandbits(128):032x}"
     if size > MAX_HEADER_BYTES:
-        return kept, HeadersTooLarge()
+        return kept, has_body, HeadersTooLarge()
     if b"%00" in scope["query_string"] or "\0" in scope["path"]:
-        return kept, MalformedRequest("The address holds a NUL character.")
-    return kept, None
+        return kept, has_body, MalformedRequest("The address holds a NUL character.")
+    return kept, has_body, None
 
 
-async def _answer(error: AppError, request_id: str, send: Send) -> None:
+async def _refuse(error: Exception, request_id: str, send: Send, headers: list[tuple[bytes, bytes]]) -> int:
+    """Answer an error; its status."""
+    if not isinstance(error, AppError):
+        log.error("request.failed", exc_info=error)
+        error = InternalError()
     content = problems.body(error, request_id)
-    headers = [
+    head = [
         (b"content-type", problems.MEDIA_TYPE.encode()),
         (b"content-length", str(len(content)).encode()),
         *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
+        *headers,
     ]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.start", "status": error.status, "headers": head})
     await send({"type": "http.response.body", "body": content, "more_body": False})
+    return error.status
 
 
-def _write_line(scope: Scope, status: int, seconds: float) -> None:
+def _write_line(scope: HTTPScope, status: int, seconds: float) -> None:
     """One line a request; one that only looks is worth a line when it went wrong, or at level debug."""
     quiet = status < 400 and scope["path"].endswith(QUIET)  # noqa: PLR2004 - the first status of an error
     write = log.debug if quiet else log.info
-    write("request", method=scope.get("method"), path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+    write("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 1))

@@ -21,7 +21,7 @@ from app.health.service import Health
 from app.identity import queries as identity_queries
 from app.identity import rights as identity_rights
 from app.identity.accounts import Accounts
-from app.identity.controllers import AccountController, LoginController, provide_credentials
+from app.identity.controllers import AccountController, LoginController, me_answer, provide_credentials
 from app.identity.entry import People, decode
 from app.identity.login import Login
 from app.identity.passwords import Passwords
@@ -45,7 +45,13 @@ from app.sessions.caller import (
     provide_caller,
     provide_optional_caller,
 )
-from app.sessions.controllers import LogoutController, MySessionsController, logout_handler, verify_handler
+from app.sessions.controllers import (
+    LogoutController,
+    MySessionsController,
+    logout_handler,
+    verify_answer,
+    verify_handler,
+)
 from app.sessions.lastseen import LastSeen
 from app.sessions.service import Sessions
 from app.sessions.structs import KIND as SESSION_KIND
@@ -80,7 +86,15 @@ def create() -> ASGIApp:
     """The application of a worker, by the settings of its environment (the target that Granian is given)."""
     settings = load()
     logs.configure(settings)
-    return Edge(create_app(settings))
+    return at_the_edge(create_app(settings))
+
+
+def at_the_edge(app: Litestar) -> Edge:
+    """The application as it is served."""
+    authenticate = app.state.parts.authenticator.caller
+    verify, me = verify_answer(authenticate), me_answer(authenticate)
+    methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    return Edge(app, {("GET", f"{BASE}/me"): me, **{(method, f"{BASE}/verify"): verify for method in methods}})
 
 
 def assemble(settings: Settings) -> Parts:

@@ -16,7 +16,7 @@ from app import logs
 from app.cli.embedded import Postgres, Valkey
 from app.edge import Edge
 from app.identity.accounts import create_first_admin
-from app.main import Parts, create_app
+from app.main import Parts, at_the_edge, create_app
 from app.settings import Settings
 from db import schema
 from tests.kit import BASE, Person, SignedIn, log_in, new_password, register
@@ -111,7 +111,7 @@ async def edge(settings: Settings) -> AsyncIterator[Edge]:
     async with app.lifespan():
         parts: Parts = app.state.parts
         assert await create_first_admin(parts.db, parts.passwords, ADMIN.username, ADMIN.password)
-        yield Edge(app)
+        yield at_the_edge(app)
 
 
 @pytest.fixture(scope="session")

@@ -106,20 +106,19 @@ def _make_first_admin(settings: Settings) -> None:
     password = settings.admin_password or passwords.generated()
     if asyncio.run(first_admin.make(settings, password)):
         shown = "as in ADMIN_PASSWORD" if settings.admin_password else f"{password}   (shown only now)"
-        say(
-            f"\n  The first administrator was made:\n\n    username  {settings.admin_username}\n    password  {shown}\n"
-        )
+        say("\n  The first administrator was made:\n")
+        say(f"    username       {settings.admin_username}\n    password       {shown}")
 
 
 def _welcome(settings: Settings, directory: Path) -> str:
     url = settings.public_url
     body = f'{{"username": "{settings.admin_username}", "password": "..."}}'
     lines = [
-        f"  The service answers at {url}{API}",
-        *([f"  Documentation, to try it out as well: {url}/docs"] if settings.api_docs else []),
-        f"  Sign in: curl {url}{API}/login -H 'Content-Type: application/json' -d '{body}'",
-        f"  Password lost: gatehouse users set-password {settings.admin_username} --env-file {directory / 'env'}",
-        "  Ctrl-C stops all of it.",
+        f"    service        {url}{API}",
+        *([f"    documentation  {url}/docs"] if settings.api_docs else []),
+        f"    sign in        curl {url}{API}/login -H 'Content-Type: application/json' -d '{body}'",
+        f"    password lost  gatehouse users set-password {settings.admin_username} --env-file {directory / 'env'}",
+        "    stop           Ctrl-C",
     ]
     return "\n".join(lines)
 
@@ -136,7 +135,7 @@ def _announced(arguments: argparse.Namespace, text: str, started: float) -> Gene
                 socket.create_connection(address, timeout=1.0).close()
             except OSError:
                 continue
-            say(f"{text}\n  Ready in {time.monotonic() - started:.1f} s.")
+            say(f"\n  Ready after {time.monotonic() - started:.1f} s:\n\n{text}\n")
             return
 
     thread = threading.Thread(target=look, daemon=True)

@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
-    command = importlib.import_module(f"app.cli.{arguments.module}")
     try:
+        command = importlib.import_module(f"app.cli.{arguments.module}")
         status: int = getattr(command, arguments.function)(arguments)
     except InvalidSettings as invalid:
         for problem in invalid.problems:

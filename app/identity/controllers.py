@@ -3,14 +3,16 @@
 from typing import Annotated, cast
 
 import msgspec
-from litestar import Controller, MediaType, Response, get, patch, post
+from litestar import Controller, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
+from litestar.types import Scope
 from msgspec import UNSET, Meta, Struct
 
 from app.client import Client
-from app.errors import Forbidden, MalformedRequest, UnsupportedMediaType, ValidationFailed
+from app.errors import Forbidden, MalformedRequest, NotAuthenticated, UnsupportedMediaType, ValidationFailed
+from app.express import Answered, Express
 from app.identity.accounts import Accounts
 from app.identity.login import Login
 from app.identity.structs import (
@@ -24,9 +26,10 @@ from app.identity.structs import (
 )
 from app.problems import convert
 from app.request import Request, media_type
-from app.sessions.caller import Caller
+from app.sessions.caller import Authenticate, Caller, bearer
 from app.sessions.structs import RefreshRequest
 
+ME_HEADERS = [(b"content-type", b"application/json")]
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -53,6 +56,25 @@ async def provide_credentials(request: Request) -> Credentials:
     if sent.grant_type != "password":
         raise ValidationFailed(("grant_type", "has to be password"))
     return Credentials(username=sent.username, password=sent.password)
+
+
+def me_answer(authenticate: Authenticate) -> Express:
+    """What `GET /me` answers; the edge asks it directly.
+
+    The body is made once and kept with the caller, who is the same until an entry of his changes.
+    """
+
+    async def answer(scope: Scope) -> Answered:
+        token = bearer(scope)
+        if token is None:
+            raise NotAuthenticated
+        caller = await authenticate(token)
+        if caller.memo is None:
+            person = cast("UserEntry", caller.subject)
+            caller.memo = msgspec.json.encode(person.shown(caller.permissions))
+        return ME_HEADERS, caller.memo
+
+    return answer
 
 
 class LoginController(Controller):
@@ -84,12 +106,9 @@ class AccountController(Controller):
     tags = ("account",)
 
     @get("/me", with_old_password=True, summary="Who am I")
-    async def me(self, caller: Caller) -> Response[User]:
-        """The caller as he is now. The body is made once and kept with the caller until an entry of his changes."""
-        if caller.memo is None:
-            person = cast("UserEntry", caller.subject)
-            caller.memo = msgspec.json.encode(person.shown(caller.permissions))
-        return Response(cast("User", caller.memo), media_type=MediaType.JSON)
+    async def me(self, caller: Caller) -> User:
+        """The caller as he is now."""
+        return cast("UserEntry", caller.subject).shown(caller.permissions)
 
     @patch("/me", summary="Change my profile")
     async def change_me(

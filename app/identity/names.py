@@ -37,7 +37,7 @@ def email(text: str) -> str:
 
 def comparable_email(text: str) -> str | None:
     try:
-        checked = validate_email(text, check_deliverability=False, globally_deliverable=False)
+        checked = validate_email(text, check_deliverability=False, globally_deliverable=False, test_environment=True)
     except EmailNotValidError:
         return None
     normal = f"{checked.local_part.lower()}@{checked.ascii_domain.lower()}"

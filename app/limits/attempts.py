@@ -36,6 +36,8 @@ ADMITTED, WAIT = -2, -1  # what a counter answers; a positive number: blocked fo
 MICROSECONDS = 1_000_000  # a second
 
 # Times are microseconds by Valkey's own clock, so that the replicas' clocks need not agree; they fit a double exactly.
+# The open attempts' key goes with its last member; its TTL is for what died, and long, because a Valkey that runs out of
+# memory evicts what would go next.
 RESERVE = """
 local failed, open, id = KEYS[1], KEYS[2], ARGV[1]
 local limit, window, life = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -52,7 +54,7 @@ if failures + redis.call('ZCARD', open) >= limit then
   return -1 -- WAIT
 end
 redis.call('ZADD', open, now + life, id)
-redis.call('PEXPIRE', open, life / 1000)
+redis.call('PEXPIRE', open, math.max(window, life) / 1000)
 return -2 -- ADMITTED
 """
 SETTLE = """

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from app.client import Client
 from app.errors import Forbidden, NotAuthenticated, PasswordChangeRequired
+from app.express import Answered, Express, send_answer
 from app.request import Request
 from app.sessions.caller import Authenticate, Caller, bearer
 from app.sessions.service import Sessions
@@ -87,9 +88,19 @@ def logout_handler(authenticate: Authenticate) -> HTTPRouteHandler:
 
 def verify_handler(authenticate: Authenticate) -> ASGIRouteHandler:
     """`/verify`, for the reverse proxies that ask it before every request of others: raw ASGI, any method, no body."""
+    answer = verify_answer(authenticate)
 
     @asgi("/verify", exclude_from_auth=True, copy_scope=False)
     async def verify(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
+        await send_answer(await answer(scope), send)
+
+    return verify
+
+
+def verify_answer(authenticate: Authenticate) -> Express:
+    """What `/verify` answers; the edge asks it directly."""
+
+    async def answer(scope: Scope) -> Answered:
         token = bearer(scope)
         if token is None:
             raise NotAuthenticated
@@ -101,8 +112,6 @@ def verify_handler(authenticate: Authenticate) -> ASGIRouteHandler:
             for permission in parse_qs(query.decode("latin-1"), keep_blank_values=True).get("require", []):
                 if not caller.may(permission):
                     raise Forbidden
-        headers = [*caller.headers(), (b"content-length", b"0")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return caller.headers(), b""
 
-    return verify
+    return answer

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 GATEHOUSE = Path(sys.executable).with_name("gatehouse")
 ROOT = Path(__file__).parents[2]
@@ -56,7 +58,7 @@ class Process:
         text = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text()
         return [int(number) for number in text.split()]
 
-    def __enter__(self) -> "Process":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -71,11 +73,14 @@ def gatehouse(*words: str, cwd: Path, environment: Mapping[str, str] | None = No
     return Process(GATEHOUSE, *words, cwd=cwd, environment=environment)
 
 
-def eventually(holds: Callable[[], bool]) -> None:
-    """Wait for something that tells nobody when it happens."""
+def eventually(holds: Callable[[], bool], process: Process | None = None) -> None:
+    """Wait for something that tells nobody when it happens; in vain, should the process that does it end."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline, "it did not happen"
+        if process is not None and process.popen.poll() is not None:
+            process.ends()
+            raise AssertionError(f"ended:\n{process.output}")
         time.sleep(0.01)
 
 
@@ -90,10 +95,8 @@ def runs(pid: int) -> bool:
 @contextmanager
 def listening_somewhere() -> Iterator[int]:
     """A port that is taken."""
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        yield taken.getsockname()[1]
+        yield int(taken.getsockname()[1])
 
 
 def _clean() -> dict[str, str]:

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from app.cli.embedded import Postgres, Valkey
-with Postgres(Path(sys.argv[1]) / "postgres", settings=["fsync=off"]) as postgres, Valkey(Path(sys.argv[1]) / "valkey") as valkey:
+directory = Path(sys.argv[1])
+with Postgres(directory / "postgres", settings=["fsync=off"]) as postgres, Valkey(directory / "valkey") as valkey:
     print("pids", postgres.pid, valkey.pid, flush=True)
     time.sleep(600)
 """
@@ -101,10 +103,10 @@ def test_a_start_after_a_crash_recovers(tmp_path: Path) -> None:
 
 def test_an_orphan_is_stopped_before_the_next_start(tmp_path: Path) -> None:
     """As a parent leaves one where the system cannot tell children of its death."""
-    with Postgres(tmp_path / "postgres", settings=FAST) as orphan:
-        with Postgres(tmp_path / "postgres", settings=FAST) as second:
-            assert not runs(orphan.pid)
-            assert runs(second.pid)
+    directory = tmp_path / "postgres"
+    with Postgres(directory, settings=FAST) as orphan, Postgres(directory, settings=FAST) as second:
+        assert not runs(orphan.pid)
+        assert runs(second.pid)
 
 
 def test_a_number_that_came_round_again_is_left_alone(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_a_number_that_came_round_again_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_said_in_one_line(tmp_path: Path, valkey: Valkey) -> None:
-    with pytest.raises(DoesNotStart, match=r"Valkey does not start: .*in use.*"), Valkey(tmp_path / "v", valkey.port):
+    with pytest.raises(DoesNotStart, match=r"Valkey does not start: .*port"), Valkey(tmp_path / "v", valkey.port):
         pass
     with pytest.raises(DoesNotStart, match="PostgreSQL does not start"), Postgres(tmp_path / "p", valkey.port, FAST):
         pass
@@ -136,7 +138,7 @@ def test_a_free_port_that_is_taken_meanwhile_is_no_obstacle(
 
 def test_a_wrong_setting_is_told_in_the_servers_words(tmp_path: Path) -> None:
     with (
-        pytest.raises(DoesNotStart, match="FATAL.*no_such_setting"),
+        pytest.raises(DoesNotStart, match=r"no_such_setting"),
         Postgres(tmp_path / "p", settings=["fsync=off", "no_such_setting=1"]),
     ):
         pass
@@ -147,12 +149,14 @@ def test_a_statement_that_fails_is_told_in_the_servers_words(postgres: Postgres)
         postgres.sql("SELECT * FROM no_such_table")
 
 
-def test_without_setpriv_the_stores_start_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on macOS; where root's home hides the programs, PostgreSQL needs it."""
+def test_without_setpriv_the_stores_start_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS; only where the way to the data is closed to all but root, root needs it."""
     monkeypatch.setattr(children, "_prefix", tuple)
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
 
-    with Valkey(tmp_path / "valkey") as store:
-        assert runs(store.pid)
+        with Valkey(Path(directory) / "valkey") as store:
+            assert runs(store.pid)
 
 
 def test_a_directory_of_somebody_else_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

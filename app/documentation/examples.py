@@ -1,0 +1,176 @@
+"""The examples of the document: one person, her session, and what she sends. Each of them is sent by a test."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from app.health.structs import Check, Report, Status
+from app.identity.controllers import PasswordGrant
+from app.identity.structs import Credentials, PasswordChange, ProfileChange, Registration, TokenResponse, User
+from app.sessions.structs import RefreshRequest, Session, SessionList
+
+MORNING = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+PHRASE = "plum-Tractor-84-lantern"
+NEW_PHRASE = "violet-Anvil-29-harbour"
+SESSION_ID = UUID("019b8d7d-f1c0-7c44-9d1e-5f2a6b8c0d3e")
+ACCESS = (
+    "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsxIn0.eyJzdWIiOiI0MiJ9."
+    "BaqX39cya4OXRKflW2Y0k-QgiLteuUuj6ns0IXJSOXDCJBG150yDdOHWxTkpIlfLlj2n0ZJOq8LJ0KA95bXI6Q"
+)
+REFRESH = "gh1_H6MMdwGbjX3xwHxEnR5fKmuMDT4AAAAAGOC0wy1qTBjDXU6HM5EjgIlnPsE_KyFeq6xe70TCOGQ"
+
+ADA = User(
+    id=42,
+    username="ada",
+    email="ada@example.org",
+    email_verified=False,
+    full_name="Ada Lovelace",
+    is_admin=False,
+    is_active=True,
+    roles=["editor"],
+    permissions=["articles:write"],
+    mfa_enabled=False,
+    provider="local",
+    must_change_password=False,
+    created_at=MORNING,
+    updated_at=MORNING,
+    last_login=MORNING,
+)
+SESSION = Session(
+    id=SESSION_ID,
+    user_id=ADA.id,
+    username=ADA.username,
+    created_at=MORNING,
+    last_accessed=MORNING.replace(hour=10),
+    expires_at=MORNING.replace(month=2, day=4),
+    ip_address="203.0.113.7",
+    user_agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    device_name="Ada's laptop",
+    amr=["pwd"],
+    current=True,
+    revoked_at=None,
+    revoked_reason=None,
+)
+TOKENS = TokenResponse(
+    access_token=ACCESS,
+    refresh_token=REFRESH,
+    token_type="bearer",  # noqa: S106 - RFC 6750's name of a kind of token
+    expires_in=900,
+    refresh_expires_in=2_592_000,
+    session_id=SESSION_ID,
+    user=ADA,
+)
+CHECKS = {
+    "database": Check(Status.OK, 0.71),
+    "valkey": Check(Status.OK, 0.18),
+    "migrations": Check(Status.OK, None),
+}
+
+BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
+    Credentials: {
+        "username": Credentials(username="ada", password=PHRASE, device_name="Ada's laptop"),
+        "email": Credentials(username="ada@example.org", password=PHRASE),
+    },
+    PasswordChange: {"password": PasswordChange(current_password=PHRASE, new_password=NEW_PHRASE)},
+    PasswordGrant: {"password": PasswordGrant(grant_type="password", username="ada", password=PHRASE)},
+    ProfileChange: {"name": ProfileChange(full_name="Ada King"), "no_name": ProfileChange(full_name=None)},
+    RefreshRequest: {"token": RefreshRequest(REFRESH)},
+    Registration: {
+        "full": Registration(username="ada", password=PHRASE, email="ada@example.org", full_name="Ada Lovelace"),
+        "short": Registration(username="ada", password=PHRASE),
+    },
+    Report: {"ok": Report(status=Status.OK)},
+    SessionList: {"sessions": SessionList([SESSION])},
+    TokenResponse: {"tokens": TOKENS},
+    User: {"ada": ADA},
+}
+
+PREFERENCES = {
+    "theme": "dark",
+    "language": "en",
+    "default_model": "llama-3.3-70b",
+    "conversation_history": {"enabled": True, "retention_days": 90},
+    "editor.font_size": 14,
+}
+VALUE = {"text": "dark"}
+
+# What no Struct describes, by the operation's id.
+BODIES: Mapping[str, Mapping[str, Any]] = {
+    "merge_preferences": {"theme": {"theme": "dark"}, "own": {"editor.font_size": 14, "sidebar": {"open": True}}},
+    "replace_preferences": {"all": PREFERENCES, "none": {}},
+    "set_preference": VALUE,
+}
+# … and by the status.
+ANSWERS: Mapping[tuple[str, int], Mapping[str, Any]] = {
+    ("authorization_server_metadata", 200): {
+        "metadata": {
+            "issuer": "https://auth.example.org",
+            "token_endpoint": "https://auth.example.org/api/auth/v2/login",
+            "jwks_uri": "https://auth.example.org/.well-known/jwks.json",
+            "response_types_supported": [],
+            "grant_types_supported": ["password"],
+            "token_endpoint_auth_methods_supported": ["none"],
+        }
+    },
+    ("get_preference", 200): VALUE,
+    ("get_preferences", 200): {"preferences": PREFERENCES},
+    ("health", 200): {
+        "everybody": {"status": "ok"},
+        "with_permission": msgspec.to_builtins(
+            Report(status=Status.OK, version="1.4.0", uptime_seconds=86_400, checks=CHECKS)
+        ),
+    },
+    ("health", 503): {"down": {"status": "down"}},
+    ("jwks", 200): {
+        "keys": {
+            "keys": [
+                {
+                    "kty": "EC",
+                    "crv": "P-256",
+                    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+                    "kid": "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",
+                    "alg": "ES256",
+                    "use": "sig",
+                }
+            ]
+        }
+    },
+    ("merge_preferences", 200): {"preferences": PREFERENCES},
+    ("metrics", 200): {
+        "metrics": "# HELP auth_login_success_total Logins that opened a session.\n"
+        "# TYPE auth_login_success_total counter\n"
+        "auth_login_success_total 1815.0\n"
+    },
+    ("replace_preferences", 200): {"preferences": PREFERENCES},
+    ("set_preference", 200): VALUE,
+}
+
+PARAMETERS: Mapping[str, Any] = {
+    "degraded": "ok",
+    "except_current": True,
+    "key": "theme",
+    "session_id": str(SESSION_ID),
+}
+
+
+def of_body(operation_id: str, kind: object) -> Mapping[str, Any]:
+    """What may be sent: values alone, for what is not named has its default."""
+    if operation_id in BODIES:
+        return BODIES[operation_id]
+    return {name: _sent(value) for name, value in BY_TYPE.get(kind, {}).items()}
+
+
+def of_answer(operation_id: str, status: int, kind: object) -> Mapping[str, Any]:
+    if (operation_id, status) in ANSWERS:
+        return ANSWERS[operation_id, status]
+    return {name: msgspec.to_builtins(value) for name, value in BY_TYPE.get(kind, {}).items()}
+
+
+def _sent(value: Struct) -> dict[str, Any]:
+    defaults = {field.encode_name: field.default for field in msgspec.structs.fields(value)}
+    return {name: item for name, item in msgspec.to_builtins(value).items() if item != defaults[name]}

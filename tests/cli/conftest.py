@@ -1,0 +1,54 @@
+"""Settings for commands that run in this process, in a directory of their own."""
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from app.cli.main import main
+from app.settings import Settings
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory without `.env`, in an environment without settings."""
+    for field in fields(Settings):
+        monkeypatch.delenv(field.name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    yield tmp_path
+    signal.signal(signal.SIGTERM, on_terminate)
+
+
+@pytest.fixture
+def environment(here: Path, postgres_url: str, valkey_url: str) -> dict[str, str]:
+    """What a command needs to work on the stores that tests share."""
+    return environment_for(postgres_url, valkey_url)
+
+
+@pytest.fixture
+def run(here: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command here, by these settings; its exit status."""
+
+    def command(*words: str, **settings: str) -> int:
+        with monkeypatch.context() as patch:
+            for name, value in settings.items():
+                patch.setenv(name, value)
+            return main(words)
+
+    return command
+
+
+def environment_for(postgres_url: str, valkey_url: str) -> dict[str, str]:
+    return {
+        "PUBLIC_URL": "https://auth.example.test",
+        "SECRET_KEY": "p7Jq2sVx9Lr4Tz8Wb3Nc6Md1Kf5Hg0Ya",
+        "DATABASE_URL": postgres_url,
+        "VALKEY_URL": valkey_url,
+        "ARGON2_MEMORY_KIB": "8192",
+        "ARGON2_TIME_COST": "1",
+    }

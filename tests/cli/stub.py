@@ -1,0 +1,65 @@
+"""A server with the least of applications, so that its ways can be seen by themselves.
+
+Run as `python -m tests.cli.stub PORT WORKERS DRAIN_SECONDS`. A worker says `up` and its number when it has started, and
+`held` when it holds a request back until the file that the query names is there.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from app.cli import runtime
+from app.cli.server import Server
+from app.cli.terminal import say
+
+STOP_SECONDS = 10
+
+
+def create() -> ASGIApp:
+    if os.environ.get("STUB_FAILS"):
+        sys.exit("the stub cannot start")
+    shared = os.environ["GATEHOUSE_RUNTIME_DIR"]
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":  # type: ignore[comparison-overlap] # it comes this way, too
+            await receive()
+            say(f"up {os.getpid()}")
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        draining = os.path.exists(f"{shared}/draining")  # noqa: ASYNC240, PTH110 (as short as it gets)
+        status = 503 if scope["path"] == "/ready" and draining else 200
+        if scope["path"] == "/held":
+            await _released(scope["query_string"].decode())
+        body = f"{os.getpid()} {os.getsid(0)} {shared}".encode()
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return application
+
+
+async def _released(path: str) -> None:
+    say("held")
+    while not os.path.exists(path):  # noqa: ASYNC110, ASYNC240, PTH110 (the test is another process)
+        await asyncio.sleep(0.01)
+
+
+def main(port: str, workers: str, drain_seconds: str) -> None:
+    with runtime.directory(int(workers)) as shared:
+        Server(
+            "tests.cli.stub:create",
+            "127.0.0.1",
+            int(port),
+            int(workers),
+            draining=Path(shared) / "draining",
+            drain_seconds=float(drain_seconds),
+            stop_seconds=STOP_SECONDS,
+        ).run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

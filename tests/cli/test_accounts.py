@@ -1,0 +1,85 @@
+"""`gatehouse users …`: administrators, and the way back in."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from anyio import to_thread
+
+from tests.cli.conftest import Run
+from tests.cli.kit import gatehouse
+from tests.kit import Person, SignedIn, log_in, new_name, new_password, problem
+
+
+def test_an_administrator_is_made_with_a_password_that_is_shown(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = new_name("boss")
+
+    assert run("users", "create-admin", "--username", name, "--email", f"{name}@example.test", **environment) == 0
+
+    shown = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines())
+    assert shown["username"] == name
+    assert len(shown["password"]) >= 16
+
+
+def test_a_password_from_standard_input_is_not_shown(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = new_password()
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
+
+    assert run("users", "create-admin", "--username", new_name(), "--password-stdin", "--json", **environment) == 0
+
+    printed = capsys.readouterr().out
+    assert password not in printed
+    assert set(json.loads(printed)) == {"id", "username"}
+
+
+def test_no_password_is_no_account(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+
+    assert run("users", "create-admin", "--username", new_name(), "--password-stdin", **environment) == 1
+
+    assert "no password" in capsys.readouterr().err
+
+
+def test_a_taken_name_is_one_line(run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    name = new_name()
+    assert run("users", "create-admin", "--username", name, **environment) == 0
+
+    assert run("users", "create-admin", "--username", name, **environment) == 1
+
+    assert capsys.readouterr().err == "gatehouse: This username is taken.\n"
+
+
+def test_a_database_without_schema_names_the_command(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment["DATABASE_URL"] = environment["DATABASE_URL"].rpartition("/")[0] + "/postgres"
+
+    assert run("users", "create-admin", **environment) == 1
+
+    assert "gatehouse migrate" in capsys.readouterr().err
+
+
+def test_nobody_of_this_name_is_one_line(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("users", "set-password", new_name(), **environment) == 1
+
+    assert "There is no local user" in capsys.readouterr().err
+
+
+async def test_a_new_password_opens_the_account_and_ends_its_sessions(
+    here: Path, environment: dict[str, str], session: SignedIn, ada: Person
+) -> None:
+    with gatehouse("users", "set-password", ada.username, "--json", cwd=here, environment=environment) as command:
+        assert await to_thread.run_sync(command.ends) == 0, command.output
+    new = Person(ada.id, ada.username, json.loads(command.output)["password"])
+
+    problem(await session.ask("GET", "/me"), 401, "session_revoked")
+    await log_in(session.client, new)

@@ -1,0 +1,142 @@
+"""`gatehouse check`: every finding names what to do, and no secret."""
+
+import json
+from typing import Any
+
+import pytest
+
+from app.cli.check import _memory, _server, _where
+from app.cli.embedded import Postgres, Valkey
+from tests.cli.conftest import Run, environment_for
+from tests.kit import new_name
+
+NOBODY = "127.0.0.1:1"
+
+
+def findings(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]]]:
+    """By subject."""
+    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    by_subject: dict[str, list[dict[str, str]]] = {}
+    for finding in report["findings"]:
+        by_subject.setdefault(finding["subject"], []).append(finding)
+    return by_subject
+
+
+def test_all_is_well(run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", **environment, METRICS_TOKEN="of-the-tests") == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines} == {"ok"}
+    assert {line.split()[1] for line in lines} >= {
+        "settings",
+        "postgresql",
+        "migrations",
+        "connections",
+        "valkey",
+        "argon2",
+    }
+
+
+def test_a_dead_valkey_is_an_error(
+    run: Run, environment: dict[str, str], own_valkey: Valkey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_valkey.stop()
+
+    assert run("check", "--json", **{**environment, "VALKEY_URL": own_valkey.url}) == 1
+
+    found = findings(capsys)
+    (valkey,) = found["valkey"]
+    assert valkey["status"] == "error"
+    assert "VALKEY_URL" in valkey["message"]
+    assert found["postgresql"][0]["status"] == "ok"
+
+
+def test_a_dead_database_is_an_error(run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    environment["DATABASE_URL"] = f"postgresql://gatehouse:hunter2@{NOBODY}/gatehouse"
+
+    assert run("check", "--json", **environment) == 1
+
+    (finding,) = findings(capsys)["postgresql"]
+    assert finding["status"] == "error"
+    assert NOBODY in finding["message"]
+    assert "hunter2" not in finding["message"]
+
+
+def test_a_schema_that_is_behind_names_the_command(
+    run: Run, postgres: Postgres, valkey_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = new_name("empty")
+    postgres.create_database(name)
+
+    assert run("check", "--json", **environment_for(postgres.url(name), valkey_url)) == 1
+
+    (finding,) = findings(capsys)["migrations"]
+    assert "gatehouse migrate" in finding["message"]
+
+
+def test_a_release_that_is_too_old_for_the_schema_is_an_error(
+    run: Run, own_database: str, postgres: Postgres, valkey_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    postgres.sql("UPDATE schema_history SET oldest_release = '999.0.0'", own_database.rpartition("/")[2])
+
+    assert run("check", "--json", **environment_for(own_database, valkey_url)) == 1
+
+    (finding,) = findings(capsys)["migrations"]
+    assert "999.0.0" in finding["message"]
+
+
+def test_too_few_connections_are_a_warning(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("check", "--json", "--workers", "20", **environment) == 0
+
+    (finding,) = findings(capsys)["connections"]
+    assert finding["status"] == "warning"
+    assert "DATABASE_POOL_SIZE" in finding["message"]
+
+
+def test_what_does_not_belong_into_production_is_a_warning(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = {"ENVIRONMENT": "development", "SECRET_KEY_PREVIOUS": environment["SECRET_KEY"][::-1]}
+    assert run("check", "--json", **environment, **more) == 0
+
+    messages = [finding["message"] for finding in findings(capsys)["settings"] if finding["status"] == "warning"]
+    assert [message.split()[0].partition("=")[0] for message in messages] == ["ENVIRONMENT", "SECRET_KEY_PREVIOUS"]
+
+
+def test_no_password_and_no_key_is_printed(
+    run: Run, environment: dict[str, str], postgres: Postgres, valkey: Valkey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("check", **environment)
+
+    printed = capsys.readouterr()
+    for secret in (environment["SECRET_KEY"], postgres.password, valkey.password):
+        assert secret not in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("info", "status"),
+    [
+        ({"valkey_version": "9.1.2", "redis_version": "7.2.4", "role": "master"}, "ok"),
+        ({"valkey_version": "7.2.5", "redis_version": "7.2.4", "role": "master"}, "warning"),
+        ({"redis_version": "7.4.1", "role": "master"}, "ok"),
+        ({"redis_version": "6.2.0", "role": "master"}, "warning"),
+        ({"valkey_version": "9.1.2", "role": "slave"}, "error"),
+    ],
+)
+def test_the_server_has_to_be_a_primary_and_should_be_one_that_was_tried(info: dict[str, str], status: str) -> None:
+    assert _server(info, "cache:6379").status == status
+
+
+@pytest.mark.parametrize(
+    ("policy", "maxmemory", "status"),
+    [("noeviction", 1 << 20, "warning"), ("noeviction", 0, "ok"), ("volatile-ttl", 1 << 20, "ok")],
+)
+def test_a_full_cache_has_to_evict(policy: str, maxmemory: int, status: str) -> None:
+    assert _memory({"maxmemory_policy": policy, "maxmemory": maxmemory}).status == status
+
+
+def test_a_store_is_named_without_its_password() -> None:
+    assert _where("postgresql://gatehouse:hunter2@db/gatehouse", 5432) == "db:5432"
+    assert _where("postgresql:///gatehouse?host=/run/postgresql", 5432) == "the given socket"

@@ -1,0 +1,68 @@
+"""`gatehouse migrate`: to head from anywhere, however often and however many at once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.cli.embedded import Postgres
+from db.revisions import known
+from tests.cli.conftest import Run, environment_for
+from tests.cli.kit import gatehouse
+from tests.kit import new_name
+
+
+@pytest.fixture
+def empty(here: Path, postgres: Postgres, valkey_url: str) -> dict[str, str]:
+    """Settings with a database in which nothing is yet."""
+    name = new_name("empty")
+    postgres.create_database(name)
+    return environment_for(postgres.url(name), valkey_url)
+
+
+def test_a_second_run_has_nothing_to_do(run: Run, empty: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("migrate", **empty) == 0
+    assert max(known()) in capsys.readouterr().out
+
+    assert run("migrate", **empty) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_plan_shows_the_sql_and_changes_nothing(
+    run: Run, empty: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert run("migrate", "--plan", **empty) == 0
+
+        printed = capsys.readouterr().out
+        assert printed.startswith(f"-- missing: {', '.join(sorted(known()))}\n")
+        assert "CREATE TABLE" in printed
+
+
+def test_a_plan_at_head_is_empty(run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("migrate", "--plan", "--json", **environment) == 0
+
+    assert json.loads(capsys.readouterr().out) == {"pending": [], "sql": ""}
+
+
+def test_two_at_once_both_succeed(here: Path, empty: dict[str, str]) -> None:
+    with (
+        gatehouse("migrate", cwd=here, environment=empty) as one,
+        gatehouse("migrate", cwd=here, environment=empty) as other,
+    ):
+        assert (one.ends(), other.ends()) == (0, 0), one.output + other.output
+
+
+def test_the_first_administrator_is_made_once_and_only_if_asked_for(
+    run: Run, empty: dict[str, str], postgres: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = empty["DATABASE_URL"].rpartition("/")[2]
+    assert run("migrate", **empty) == 0
+    assert postgres.sql("SELECT count(*) FROM users", database) == "0"
+
+    for made in ("boss", None):
+        capsys.readouterr()
+        assert run("migrate", "--json", ADMIN_USERNAME="boss", ADMIN_PASSWORD="wombat-Ferry-41-lamp", **empty) == 0
+        assert json.loads(capsys.readouterr().out)["first_admin"] == made
+
+    assert postgres.sql("SELECT username FROM users", database) == "boss"
