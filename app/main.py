@@ -15,6 +15,7 @@ from app import logs, problems
 from app.cache.entries import Entries
 from app.client import provide_client
 from app.database import Database
+from app.documentation.controllers import documentation_handlers
 from app.edge import Edge
 from app.health.controllers import HealthController, metrics_handler
 from app.health.service import Health
@@ -197,7 +198,13 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
         ],
     )
     app = Litestar(
-        route_handlers=[api, WellKnownController, metrics_handler(parts.metrics, settings), *route_handlers],
+        route_handlers=[
+            api,
+            WellKnownController,
+            metrics_handler(parts.metrics, settings),
+            *documentation_handlers(settings),
+            *route_handlers,
+        ],
         dependencies={
             "accounts": constant(parts.accounts),
             "caller": Provide(provide_caller),
@@ -213,7 +220,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
         exception_handlers=problems.HANDLERS,
         lifespan=[lifespan],
         middleware=[Authentication(authenticate)],
-        openapi_config=None,
+        openapi_config=None,  # app/documentation makes the document
         request_class=Request,
         request_max_body_size=MAX_BODY_BYTES,
     )

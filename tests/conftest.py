@@ -20,6 +20,7 @@ from app.main import Parts, at_the_edge, create_app
 from app.settings import Settings
 from db import schema
 from tests.kit import BASE, Person, SignedIn, log_in, new_password, register
+from tests.servers import Servers
 
 TEMPLATE = "migrated"
 ADMIN = Person(1, "root", new_password())
@@ -138,3 +139,10 @@ async def session(client: AsyncClient, ada: Person) -> SignedIn:
 @pytest.fixture
 async def admin(client: AsyncClient, edge: Edge) -> SignedIn:
     return await log_in(client, ADMIN)
+
+
+@pytest.fixture(scope="session")
+async def replicas(edge: Edge, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[AsyncClient]]:
+    """Two servers with a Granian worker each, beside the application of this process, on the same stores."""
+    async with Servers(settings, tmp_path_factory.mktemp("replicas"), 2) as servers:
+        yield servers.clients

@@ -4,7 +4,8 @@ What its signature does not show, a handler says of itself in its decorator:
 
 - `errors=(UsernameTaken, …)`: what it raises beside that which follows from its shape;
 - `body={"application/json": Credentials}`: where it reads the body itself;
-- `answers={200: Theme, 503: Report}`: where its annotation says less, or it has more than one answer.
+- `answers={200: Theme, 503: Report}`: where its annotation says less, or it has more than one answer;
+- `optional_auth=True`: where it is open and reads the access token itself, if there is one.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from uuid import UUID
 
 from litestar import Response
 from litestar.constants import RESERVED_KWARGS
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.openapi.spec import Operation as Declared
 from litestar.params import ParameterKwarg
 from litestar.routes import HTTPRoute
@@ -60,15 +61,15 @@ class Describer:
         operation["responses"] = errors.responses(raised, self.schemas) | self._answers(name, handler)
         return operation
 
-    def declared(self, operation: Declared, raised: tuple[type[AppError], ...], method: str) -> dict[str, Any]:
-        """The operation of a raw ASGI route, which had to be written down: it has no signature to read."""
-        found = operation.to_schema()
-        if method != "GET":
-            found["operationId"] += f"_{method.lower()}"
+    def declared(self, handler: ASGIRouteHandler, method: str) -> dict[str, Any]:
+        """The operation of a raw ASGI route, which has no signature to read: it stands beside it, as a constant."""
+        declared: Declared = handler.opt["operation"]
+        raised = handler.opt["errors"]
         self.raised.update(raised)
-        found["security"] = self.credentials
-        found["responses"] = errors.responses(raised, self.schemas) | found["responses"]
-        return found
+        operation = declared.to_schema() | {"operationId": f"{declared.operation_id}_by_{method}"}
+        operation["security"] = self.credentials
+        operation["responses"] = errors.responses(raised, self.schemas) | operation["responses"]
+        return operation
 
     def _security(self, handler: HTTPRouteHandler) -> list[dict[str, list[str]]]:
         if own := handler.resolve_security():
@@ -146,7 +147,8 @@ def _description(handler: HTTPRouteHandler, permissions: list[str]) -> str:
 
 
 def _asks_who_calls(handler: HTTPRouteHandler) -> bool:
-    return "optional_caller" in handler.parsed_fn_signature.parameters
+    """Whether an open route takes an access token all the same."""
+    return "optional_caller" in handler.parsed_fn_signature.parameters or "optional_auth" in handler.opt
 
 
 def _body(handler: HTTPRouteHandler) -> Mapping[str, Any]:

@@ -26,7 +26,12 @@ class HealthController(Controller):
     tags = ("health",)
     path = "/health"
 
-    @get(exclude_from_auth=True, summary="Health")
+    @get(
+        exclude_from_auth=True,
+        operation_id="health",
+        summary="Health",
+        answers={HTTP_503_SERVICE_UNAVAILABLE: Report},
+    )
     async def report(self, health: NamedDependency[Health], optional_caller: OptionalCaller) -> Response[Report]:
         """200 while requests can be served, also `degraded`; the details only for `system:maintain`."""
         status, checks = await health.checks()
@@ -35,19 +40,21 @@ class HealthController(Controller):
             report = Report(status=status, version=RELEASE, uptime_seconds=health.uptime_seconds, checks=checks)
         return Response(report, status_code=HTTP_503_SERVICE_UNAVAILABLE if status is Status.DOWN else HTTP_200_OK)
 
-    @get("/live", exclude_from_auth=True, summary="Liveness")
+    @get("/live", exclude_from_auth=True, operation_id="health_live", summary="Liveness")
     async def live(self) -> Report:
         """200 while the process can serve; touches no store."""
         return Report(status=Status.OK)
 
-    @get("/ready", exclude_from_auth=True, summary="Readiness")
+    @get(
+        "/ready", exclude_from_auth=True, operation_id="health_ready", summary="Readiness", errors=(Unavailable,)
+    )
     async def ready(self, health: NamedDependency[Health], degraded: FromQuery[DegradedOk] = None) -> Report:
-        """200 when requests can be served."""
+        """200 when requests can be served: PostgreSQL is there, with a schema that fits; and it is not stopping."""
         if not await health.ready(degraded_ok=degraded == "ok"):
             raise Unavailable("Not ready.")
         return Report(status=Status.OK)
 
-    @get("/startup", exclude_from_auth=True, summary="Startup")
+    @get("/startup", exclude_from_auth=True, operation_id="health_startup", summary="Startup", errors=(Unavailable,))
     async def startup(self, health: NamedDependency[Health]) -> Report:
         """503 until first ready."""
         if not await health.started():
@@ -60,14 +67,24 @@ def metrics_handler(metrics: Metrics, settings: Settings) -> HTTPRouteHandler:
     token = settings.metrics_token
     is_open = token == "off" or (settings.development and not token)  # noqa: S105 - the contract's word
 
-    @get("/metrics", exclude_from_auth=True, summary="Metrics", tags=["health"], sync_to_thread=False)
-    def read_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+    @get(
+        "/metrics",
+        exclude_from_auth=True,
+        operation_id="metrics",
+        summary="Metrics",
+        tags=["health"],
+        security=[] if is_open else [{"metrics": []}],
+        errors=() if is_open else (NotAuthenticated, NotFound),
+        media_type=CONTENT_TYPE,
+        sync_to_thread=False,
+    )
+    def read_metrics(request: Request[Any, Any, Any]) -> bytes:
         """The Prometheus exposition, over all workers of this server."""
         if not is_open:
             if not token:
                 raise NotFound
             if not hmac.compare_digest((bearer(request.scope) or "").encode(), token.encode()):
                 raise NotAuthenticated
-        return Response(metrics.text(), media_type=CONTENT_TYPE)
+        return metrics.text()
 
     return read_metrics

@@ -11,7 +11,22 @@ from litestar.types import Scope
 from msgspec import UNSET, Meta, Struct
 
 from app.client import Client
-from app.errors import Forbidden, MalformedRequest, NotAuthenticated, UnsupportedMediaType, ValidationFailed
+from app.errors import (
+    EmailTaken,
+    Forbidden,
+    InvalidCredentials,
+    InvalidRefreshToken,
+    MalformedRequest,
+    NotAuthenticated,
+    Overloaded,
+    RateLimited,
+    RefreshTokenReused,
+    Unavailable,
+    UnsupportedMediaType,
+    UsernameTaken,
+    ValidationFailed,
+    WeakPassword,
+)
 from app.express import Answered, Express
 from app.identity.accounts import Accounts
 from app.identity.login import Login
@@ -80,25 +95,54 @@ def me_answer(authenticate: Authenticate) -> Express:
 class LoginController(Controller):
     tags = ("authentication",)
 
-    @post("/register", exclude_from_auth=True, summary="Register")
+    @post(
+        "/register",
+        exclude_from_auth=True,
+        summary="Register",
+        errors=(Forbidden, UsernameTaken, EmailTaken, WeakPassword, RateLimited, Overloaded, Unavailable),
+    )
     async def register(
         self, data: JSONBody[Registration], client: NamedDependency[Client], accounts: NamedDependency[Accounts]
     ) -> User:
+        """Makes an account, and no session: log in next. Some installations have registration closed (403)."""
         return await accounts.register(data, client)
 
-    @post("/login", status_code=HTTP_200_OK, exclude_from_auth=True, summary="Log in")
+    @post(
+        "/login",
+        status_code=HTTP_200_OK,
+        exclude_from_auth=True,
+        summary="Log in",
+        body={"application/json": Credentials, FORM: PasswordGrant},
+        errors=(InvalidCredentials, Forbidden, RateLimited, Overloaded, Unavailable),
+    )
     async def login(
         self,
         credentials: NamedDependency[Credentials],
         client: NamedDependency[Client],
         login: NamedDependency[Login],
     ) -> TokenResponse:
+        """Opens a session. `username` may be the e-mail address.
+
+        An unknown, inactive or password-less user and a wrong password are answered alike. The form is the password
+        grant of OAuth 2, which an installation may switch off (403).
+        """
         return await login.login(credentials, client)
 
-    @post("/refresh", status_code=HTTP_200_OK, exclude_from_auth=True, summary="Refresh")
+    @post(
+        "/refresh",
+        status_code=HTTP_200_OK,
+        exclude_from_auth=True,
+        summary="Refresh",
+        errors=(InvalidRefreshToken, RefreshTokenReused, Unavailable),
+    )
     async def refresh(
         self, data: JSONBody[RefreshRequest], client: NamedDependency[Client], login: NamedDependency[Login]
     ) -> TokenResponse:
+        """Exchanges a refresh token for its successor and a new access token; the session ends when it would have.
+
+        The token just replaced is answered with the same successor for a few seconds, for an answer may get lost. Any
+        older one ends the session, since somebody else must hold a copy.
+        """
         return await login.refresh(data.refresh_token, client)
 
 
@@ -107,10 +151,10 @@ class AccountController(Controller):
 
     @get("/me", with_old_password=True, summary="Who am I")
     async def me(self, caller: Caller) -> User:
-        """The caller as he is now."""
+        """The user as he is now, whatever the token said when it was made."""
         return cast("UserEntry", caller.subject).shown(caller.permissions)
 
-    @patch("/me", summary="Change my profile")
+    @patch("/me", operation_id="change_my_profile", summary="Change my profile")
     async def change_me(
         self,
         data: JSONBody[ProfileChange],
@@ -118,11 +162,19 @@ class AccountController(Controller):
         client: NamedDependency[Client],
         accounts: NamedDependency[Accounts],
     ) -> User:
+        """What is not named stays as it is; `null` removes the name."""
         if data.full_name is UNSET:
             raise MalformedRequest("Nothing is named that could be changed.")
         return await accounts.rename(caller, data.full_name, client)
 
-    @post("/me/password", status_code=HTTP_204_NO_CONTENT, with_old_password=True, summary="Change my password")
+    @post(
+        "/me/password",
+        status_code=HTTP_204_NO_CONTENT,
+        with_old_password=True,
+        operation_id="change_my_password",
+        summary="Change my password",
+        errors=(InvalidCredentials, WeakPassword, RateLimited, Overloaded),
+    )
     async def change_password(
         self,
         data: JSONBody[PasswordChange],
@@ -130,4 +182,5 @@ class AccountController(Controller):
         client: NamedDependency[Client],
         accounts: NamedDependency[Accounts],
     ) -> None:
+        """Ends all other sessions of the user. A wrong present password counts as a failed login."""
         await accounts.change_password(caller, data, client)

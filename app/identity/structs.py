@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.sessions.structs import Tokens
+from app.sessions.structs import Time, Tokens
 
 Username = Annotated[
     str,
@@ -30,21 +30,21 @@ UserId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="Below 2^53.")]
 class User(Struct, frozen=True, kw_only=True):
     """A person, as the contract shows one."""
 
-    id: int
+    id: Annotated[int, Meta(description="Below 2^53; never used again.")]
     username: str
     email: str | None
     email_verified: bool
     full_name: str | None
-    is_admin: bool
-    is_active: bool
+    is_admin: Annotated[bool, Meta(description="Whether `roles` holds `admin`, which may do everything.")]
+    is_active: Annotated[bool, Meta(description="Who is not active cannot sign in and has no session.")]
     roles: list[str]
-    permissions: list[str]
+    permissions: Annotated[list[str], Meta(description="What the roles allow together.")]
     mfa_enabled: bool
-    provider: str
-    must_change_password: bool
-    created_at: datetime
-    updated_at: datetime
-    last_login: datetime | None
+    provider: Annotated[str, Meta(description="Who keeps the account: `local`, or a sign-in provider.")]
+    must_change_password: Annotated[bool, Meta(description="Until then most requests are 403.")]
+    created_at: Time
+    updated_at: Time
+    last_login: Time | None
 
 
 class UserEntry(Struct, frozen=True, array_like=True):
@@ -111,8 +111,8 @@ class TokenResponse(Struct, frozen=True, kw_only=True):
     access_token: str
     refresh_token: str
     token_type: str
-    expires_in: int
-    refresh_expires_in: int
+    expires_in: Annotated[int, Meta(description="Seconds that the access token is good for.")]
+    refresh_expires_in: Annotated[int, Meta(description="Seconds that the session lasts; no refresh extends it.")]
     session_id: UUID
     user: User
 

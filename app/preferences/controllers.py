@@ -1,17 +1,28 @@
 """The routes of preferences: a document, and its single values."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, MediaType, Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
+from msgspec import Meta
 
-from app.errors import MalformedRequest, ValidationFailed
+from app.errors import MalformedRequest, NotFound, ValidationFailed
 from app.preferences.service import Document, Preferences
+from app.preferences.structs import KEY_PATTERN, Known
 from app.request import Request
 from app.sessions.caller import Caller
+
+
+# what the API document says of bodies and answers, which are read and written here without a Struct
+DOCUMENT = {"application/json": Known}
+VALUE = {"application/json": Any}
+
+Key = Annotated[
+    str, Meta(description="A known key, or one of the client's own.", extra_json_schema={"pattern": KEY_PATTERN})
+]
 
 
 async def document(request: Request) -> dict[str, Any]:
@@ -37,35 +48,59 @@ class PreferencesController(Controller):
     tags = ("preferences",)
     path = "/preferences"
 
-    @get(summary="My preferences")
+    @get(operation_id="get_preferences", summary="My preferences", answers={HTTP_200_OK: Known})
     async def all(self, caller: Caller, preferences: NamedDependency[Preferences]) -> Response[dict[str, Any]]:
+        """The whole object; empty as long as nothing was kept."""
         return answer(await preferences.all_of(caller.user_id))
 
-    @post(status_code=HTTP_200_OK, summary="Merge into my preferences")
+    @post(
+        status_code=HTTP_200_OK,
+        operation_id="merge_preferences",
+        summary="Merge into my preferences",
+        body=DOCUMENT,
+        answers={HTTP_200_OK: Known},
+    )
     async def merge(
         self, request: Request, caller: Caller, preferences: NamedDependency[Preferences]
     ) -> Response[dict[str, Any]]:
-        """All or nothing; answers the whole object."""
+        """Puts these keys beside the others, all of them or none; answers the whole object.
+
+        At most 100 keys a user, 16 KiB a value, 256 KiB together; `null` is a value like any other.
+        """
         return answer(await preferences.merge(caller.user_id, await document(request)))
 
-    @put(summary="Replace my preferences")
+    @put(
+        operation_id="replace_preferences",
+        summary="Replace my preferences",
+        body=DOCUMENT,
+        answers={HTTP_200_OK: Known},
+    )
     async def replace(
         self, request: Request, caller: Caller, preferences: NamedDependency[Preferences]
     ) -> Response[dict[str, Any]]:
+        """What is not named is gone; answers the whole object."""
         return answer(await preferences.replace(caller.user_id, await document(request)))
 
-    @get("/{key:str}", summary="One preference")
-    async def one(self, key: FromPath[str], caller: Caller, preferences: NamedDependency[Preferences]) -> Response[Any]:
+    @get("/{key:str}", operation_id="get_preference", summary="One preference", errors=(NotFound,))
+    async def one(self, key: FromPath[Key], caller: Caller, preferences: NamedDependency[Preferences]) -> Response[Any]:
+        """The value under a key."""
         return answer(await preferences.one_of(caller.user_id, key))
 
-    @put("/{key:str}", summary="Set one preference")
+    @put("/{key:str}", operation_id="set_preference", summary="Set one preference", body=VALUE)
     async def put_one(
-        self, key: FromPath[str], request: Request, caller: Caller, preferences: NamedDependency[Preferences]
+        self, key: FromPath[Key], request: Request, caller: Caller, preferences: NamedDependency[Preferences]
     ) -> Response[Any]:
-        """Answers the value as it is kept."""
+        """Any JSON value, but for the known keys; answers the value as it is kept."""
         whole = await preferences.merge(caller.user_id, {key: await value(request)})
         return answer(whole[key])
 
-    @delete("/{key:str}", status_code=HTTP_204_NO_CONTENT, summary="Forget one preference")
-    async def delete_one(self, key: FromPath[str], caller: Caller, preferences: NamedDependency[Preferences]) -> None:
+    @delete(
+        "/{key:str}",
+        status_code=HTTP_204_NO_CONTENT,
+        operation_id="delete_preference",
+        summary="Forget one preference",
+        errors=(NotFound,),
+    )
+    async def delete_one(self, key: FromPath[Key], caller: Caller, preferences: NamedDependency[Preferences]) -> None:
+        """Removes a key and its value."""
         await preferences.delete(caller.user_id, key)

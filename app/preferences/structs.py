@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.errors import ValidationFailed
 
@@ -29,6 +29,10 @@ KNOWN: dict[str, Any] = {
     "default_model": Annotated[str, Meta(max_length=255)],
     "conversation_history": ConversationHistory,
 }
+# the whole object, for the API document: beside these keys there may be any other
+Known = msgspec.defstruct(
+    "Preferences", [(key, kind | UnsetType | None, UNSET) for key, kind in KNOWN.items()], frozen=True
+)
 EXPECTED = {
     "theme": "has to be light, dark or system",
     "language": "has to be a language tag of BCP 47, such as en or de-CH",

@@ -7,13 +7,22 @@ from uuid import UUID
 from litestar import Controller, asgi, delete, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
+from litestar.openapi.spec import OpenAPIHeader, OpenAPIResponse, OpenAPIType, Operation, Parameter, Schema
 from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.status_codes import HTTP_204_NO_CONTENT
 from litestar.types import Receive, Scope, Send
 from msgspec import Meta
 
 from app.client import Client
-from app.errors import Forbidden, NotAuthenticated, PasswordChangeRequired
+from app.errors import (
+    Forbidden,
+    InvalidRefreshToken,
+    InvalidToken,
+    NotAuthenticated,
+    PasswordChangeRequired,
+    SessionRevoked,
+    Unavailable,
+)
 from app.express import Answered, Express, send_answer
 from app.request import Request
 from app.sessions.caller import Authenticate, Caller, bearer
@@ -21,6 +30,38 @@ from app.sessions.service import Sessions
 from app.sessions.structs import LogoutRequest, SessionList
 
 ExceptCurrent = Annotated[bool, Meta(description="Keep the session that asks.")]
+TEXT = Schema(type=OpenAPIType.STRING)
+
+# A raw ASGI route shows the API document nothing but its path.
+VERIFY = Operation(
+    operation_id="verify",
+    tags=["authentication"],
+    summary="May this request pass?",
+    description=(
+        "For reverse proxies (nginx `auth_request`, Traefik `forwardAuth`, Envoy `ext_authz`): answers any method, "
+        "reads no body, and says in headers who calls. Values are percent-encoded UTF-8 (RFC 3986)."
+    ),
+    parameters=[
+        Parameter(
+            name="require",
+            param_in="query",
+            description="A permission that the caller has to have; may be given more than once.",
+            schema=Schema(type=OpenAPIType.ARRAY, items=TEXT),
+            example=["users:read"],
+        )
+    ],
+    responses={
+        "200": OpenAPIResponse(
+            description="It may.",
+            headers={
+                "X-Auth-User-Id": OpenAPIHeader(description="The user's id.", schema=TEXT),
+                "X-Auth-Username": OpenAPIHeader(description="The username.", schema=TEXT),
+                "X-Auth-Roles": OpenAPIHeader(description="The roles, with commas between them.", schema=TEXT),
+                "X-Auth-Session-Id": OpenAPIHeader(description="The session's id.", schema=TEXT),
+            },
+        )
+    },
+)
 
 
 class LogoutController(Controller):
@@ -34,6 +75,7 @@ class LogoutController(Controller):
         sessions: NamedDependency[Sessions],
         except_current: FromQuery[ExceptCurrent] = False,  # noqa: FBT002 - a query parameter
     ) -> None:
+        """Ends every session of the user."""
         except_id = caller.session_id if except_current else None
         await sessions.log_out_everywhere(caller.user_id, client, except_id=except_id)
 
@@ -42,11 +84,17 @@ class MySessionsController(Controller):
     tags = ("account",)
     path = "/me/sessions"
 
-    @get(summary="My sessions")
+    @get(operation_id="list_my_sessions", summary="My sessions")
     async def mine(self, caller: Caller, sessions: NamedDependency[Sessions]) -> SessionList:
+        """The live ones; `current` is the one that asks."""
         return SessionList(await sessions.live_of(caller.user_id, caller.session_id))
 
-    @delete("/{session_id:uuid}", status_code=HTTP_204_NO_CONTENT, summary="End one of my sessions")
+    @delete(
+        "/{session_id:uuid}",
+        status_code=HTTP_204_NO_CONTENT,
+        operation_id="end_my_session",
+        summary="End one of my sessions",
+    )
     async def end_mine(
         self,
         session_id: FromPath[UUID],
@@ -54,6 +102,7 @@ class MySessionsController(Controller):
         client: NamedDependency[Client],
         sessions: NamedDependency[Sessions],
     ) -> None:
+        """A session of somebody else and one that has ended are 404, like one that never was."""
         await sessions.revoke_one(caller.user_id, session_id, caller.user_id, client)
 
 
@@ -64,8 +113,10 @@ def logout_handler(authenticate: Authenticate) -> HTTPRouteHandler:
         "/logout",
         status_code=HTTP_204_NO_CONTENT,
         exclude_from_auth=True,
+        optional_auth=True,
         tags=["authentication"],
         summary="Log out",
+        errors=(NotAuthenticated, InvalidRefreshToken),
     )
     async def logout(
         request: Request,
@@ -73,7 +124,7 @@ def logout_handler(authenticate: Authenticate) -> HTTPRouteHandler:
         sessions: NamedDependency[Sessions],
         data: JSONBody[LogoutRequest | None] = None,
     ) -> None:
-        """End this session: by the refresh token if one is sent, else by the access token."""
+        """Ends this session: by the refresh token if one is sent, else by the access token."""
         token = bearer(request.scope)
         if data is not None and data.refresh_token is not None:
             await sessions.log_out_with(data.refresh_token, client)
@@ -90,7 +141,13 @@ def verify_handler(authenticate: Authenticate) -> ASGIRouteHandler:
     """`/verify`, for the reverse proxies that ask it before every request of others: raw ASGI, any method, no body."""
     answer = verify_answer(authenticate)
 
-    @asgi("/verify", exclude_from_auth=True, copy_scope=False)
+    @asgi(
+        "/verify",
+        exclude_from_auth=True,
+        copy_scope=False,
+        operation=VERIFY,
+        errors=(NotAuthenticated, InvalidToken, SessionRevoked, PasswordChangeRequired, Forbidden, Unavailable),
+    )
     async def verify(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
         await send_answer(await answer(scope), send)
 

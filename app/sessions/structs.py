@@ -6,6 +6,8 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
+
 KIND = "s"  # of the session's entry: `s:<session id>`
 
 
@@ -22,15 +24,15 @@ class Session(Struct, frozen=True, kw_only=True):
     id: UUID
     user_id: int
     username: str
-    created_at: datetime
-    last_accessed: datetime
-    expires_at: datetime
-    ip_address: str | None
+    created_at: Time
+    last_accessed: Annotated[Time, Meta(description="To a few seconds.")]
+    expires_at: Time
+    ip_address: Annotated[str | None, Meta(description="Of the login or the last refresh.")]
     user_agent: str | None
-    device_name: str | None
-    amr: list[str]
-    current: bool
-    revoked_at: datetime | None
+    device_name: Annotated[str | None, Meta(description="As the login named it.")]
+    amr: Annotated[list[str], Meta(description="How the user showed who he is (RFC 8176).")]
+    current: Annotated[bool, Meta(description="Whether it is the session that asks.")]
+    revoked_at: Time | None
     revoked_reason: str | None
 
 

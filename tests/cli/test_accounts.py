@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 from anyio import to_thread
 
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, environment_for
 from tests.cli.kit import gatehouse
 from tests.kit import Person, SignedIn, log_in, new_name, new_password, problem
+
+
+@pytest.fixture
+def environment(here: Path, own_database: str, valkey_url: str) -> dict[str, str]:
+    """A database of its own: in the shared one, another test makes the first user."""
+    return environment_for(own_database, valkey_url)
 
 
 def test_an_administrator_is_made_with_a_password_that_is_shown(
@@ -75,8 +81,9 @@ def test_nobody_of_this_name_is_one_line(
 
 
 async def test_a_new_password_opens_the_account_and_ends_its_sessions(
-    here: Path, environment: dict[str, str], session: SignedIn, ada: Person
+    here: Path, postgres_url: str, valkey_url: str, session: SignedIn, ada: Person
 ) -> None:
+    environment = environment_for(postgres_url, valkey_url)
     with gatehouse("users", "set-password", ada.username, "--json", cwd=here, environment=environment) as command:
         assert await to_thread.run_sync(command.ends) == 0, command.output
     new = Person(ada.id, ada.username, json.loads(command.output)["password"])

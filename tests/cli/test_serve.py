@@ -2,6 +2,7 @@
 
 import json
 import signal
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -26,10 +27,14 @@ def status(url: str) -> int:
         return 0
 
 
+def is_ready(url: str) -> bool:
+    return status(f"{url}/health/ready") == 200
+
+
 def test_it_serves_and_stops(here: Path, environment: dict[str, str]) -> None:
     process, url = serve(here, {**environment, "DRAIN_SECONDS": "0"}, "--workers", "2")
     with process:
-        eventually(lambda: status(f"{url}/health/ready") == 200, process)
+        eventually(lambda: is_ready(url), process)
 
         process.signal(signal.SIGTERM)
 
@@ -42,7 +47,7 @@ def test_it_serves_and_stops(here: Path, environment: dict[str, str]) -> None:
 def test_readiness_ends_at_once_and_service_goes_on(here: Path, environment: dict[str, str]) -> None:
     process, url = serve(here, {**environment, "DRAIN_SECONDS": "600"})
     with process:
-        eventually(lambda: status(f"{url}/health/ready") == 200, process)
+        eventually(lambda: is_ready(url), process)
 
         process.signal(signal.SIGTERM)
 
@@ -80,7 +85,7 @@ def test_the_first_administrator_is_made_once(here: Path, own_database: str, val
     for made in (True, False):
         process, url = serve(here, {**environment, "DRAIN_SECONDS": "0"})
         with process:
-            eventually(lambda url=url: status(f"{url}/health/ready") == 200, process)
+            eventually(partial(is_ready, url), process)
             process.signal(signal.SIGTERM)
             assert process.ends() == 0
         assert ("first_admin.made" in process.output) is made

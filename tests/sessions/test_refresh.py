@@ -1,0 +1,166 @@
+"""Refresh tokens: one live successor, whoever asks and however often; an old one ends the session."""
+
+import asyncio
+import base64
+from dataclasses import replace
+from datetime import timedelta
+
+from httpx import AsyncClient, Response
+
+from app.main import Parts, at_the_edge, create_app
+from app.settings import Settings
+from tests.conftest import http
+from tests.kit import Person, SignedIn, from_ip, log_in, problem
+
+
+async def refresh(client: AsyncClient, token: str) -> Response:
+    return await client.post("/refresh", json={"refresh_token": token}, headers=from_ip())
+
+
+async def make_old(parts: Parts, session: SignedIn, seconds: int = 11) -> None:
+    """As if the last refresh had been so long ago."""
+    age = timedelta(seconds=seconds)
+    await parts.db.execute("UPDATE sessions SET rotated_at = rotated_at - $2::interval WHERE id = $1", session.id, age)
+
+
+async def test_a_refresh_goes_on_with_the_session(session: SignedIn) -> None:
+    again = await session.refreshed()
+
+    assert again.id == session.id
+    assert again.refresh_token != session.refresh_token
+    assert again.access != session.access
+    assert again.body["refresh_expires_in"] <= session.body["refresh_expires_in"]
+    for each in (session, again):  # an access token lives until its time is up, also past a refresh
+        assert (await each.ask("GET", "/me")).status_code == 200
+
+
+async def test_fifty_at_once_get_one_and_the_same_successor(replicas: list[AsyncClient], session: SignedIn) -> None:
+    answers = await asyncio.gather(*(refresh(replicas[n % 2], session.refresh_token) for n in range(50)))
+
+    assert [answer.status_code for answer in answers] == [200] * 50
+    assert len({answer.json()["refresh_token"] for answer in answers}) == 1
+    successor = SignedIn(session.client, answers[0].json())
+    assert (await successor.refreshed(replicas[1])).id == session.id
+
+
+async def test_a_lost_answer_is_given_again(session: SignedIn, parts: Parts) -> None:
+    first = await session.refreshed()
+    second = await session.refreshed()
+
+    assert second.refresh_token == first.refresh_token
+    rows = await parts.db.fetch(
+        "SELECT FROM audit_events WHERE session_id = $1::uuid AND event = 'token.refreshed'", session.id
+    )
+    assert len(rows) == 1
+
+
+async def test_after_the_grace_the_old_token_ends_the_session(
+    session: SignedIn, client: AsyncClient, replicas: list[AsyncClient], parts: Parts
+) -> None:
+    successor = await session.refreshed()
+    assert (await successor.ask("GET", "/me", at=replicas[0])).status_code == 200
+    await make_old(parts, session)
+
+    problem(await refresh(client, session.refresh_token), 401, "refresh_token_reused")
+
+    for replica in (client, *replicas):
+        problem(await successor.ask("GET", "/me", at=replica), 401, "session_revoked")
+        problem(await refresh(replica, successor.refresh_token), 401, "invalid_refresh_token")
+    row = await parts.db.fetchrow(
+        "SELECT event FROM audit_events WHERE session_id = $1::uuid ORDER BY id DESC LIMIT 1", session.id
+    )
+    assert row is not None
+    assert row["event"] == "token.reuse_detected"
+
+
+async def test_once_the_successor_was_used_the_old_token_ends_the_session_at_once(session: SignedIn) -> None:
+    successor = await session.refreshed()
+    last = await successor.refreshed()
+
+    problem(await refresh(session.client, session.refresh_token), 401, "refresh_token_reused")
+    problem(await last.ask("GET", "/me"), 401, "session_revoked")
+
+
+async def test_fifty_replays_end_a_session_once(
+    replicas: list[AsyncClient], session: SignedIn, parts: Parts
+) -> None:
+    await (await session.refreshed()).refreshed()
+
+    answers = await asyncio.gather(*(refresh(replicas[n % 2], session.refresh_token) for n in range(50)))
+
+    assert {answer.json()["code"] for answer in answers} <= {"refresh_token_reused", "invalid_refresh_token"}
+    rows = await parts.db.fetch(
+        "SELECT FROM audit_events WHERE session_id = $1::uuid AND event = 'token.reuse_detected'", session.id
+    )
+    assert len(rows) == 1
+
+
+async def test_a_refresh_never_extends_the_absolute_life(session: SignedIn, parts: Parts) -> None:
+    await parts.db.execute(
+        "UPDATE sessions SET expires_at = clock_timestamp() + interval '100 seconds' WHERE id = $1", session.id
+    )
+
+    again = await session.refreshed()
+
+    assert 90 < again.body["refresh_expires_in"] <= 100
+    assert 90 < again.body["expires_in"] <= 100
+    await parts.db.execute("UPDATE sessions SET expires_at = clock_timestamp() WHERE id = $1", session.id)
+    problem(await refresh(session.client, again.refresh_token), 401, "invalid_refresh_token")
+
+
+async def test_a_token_that_is_not_ours_is_unknown(session: SignedIn) -> None:
+    token = session.refresh_token
+    raw = bytearray(base64.urlsafe_b64decode(token.removeprefix("gh1_") + "=="))
+    raw[-1] ^= 1
+    forged = "gh1_" + base64.urlsafe_b64encode(bytes(raw)).rstrip(b"=").decode()
+    raw[0] ^= 1
+    other_key = "gh1_" + base64.urlsafe_b64encode(bytes(raw)).rstrip(b"=").decode()
+
+    bad = [forged, other_key, token[4:], token + "=", token[:-1], "gh1_", "gh1_" + "ä" * 75, "x" * 43, token.swapcase()]
+    for each in (*bad, "gh1_" + "!" * 75):
+        problem(await refresh(session.client, each), 401, "invalid_refresh_token")
+    assert (await refresh(session.client, token)).status_code == 200
+
+
+async def test_a_token_of_the_future_is_unknown_and_ends_nothing(session: SignedIn, parts: Parts) -> None:
+    ahead = (await session.refreshed()).refresh_token
+    await parts.db.execute("UPDATE sessions SET generation = 0, rotated_at = NULL WHERE id = $1", session.id)
+
+    problem(await refresh(session.client, ahead), 401, "invalid_refresh_token")
+    assert (await refresh(session.client, session.refresh_token)).status_code == 200
+
+
+async def test_a_token_outlives_a_change_of_the_secret_key_by_its_predecessor(
+    settings: Settings, edge: object, client: AsyncClient, ada: Person
+) -> None:
+    session = await log_in(client, ada)
+    changed = replace(settings, secret_key="Another-Secret-Key-9f8e7d6c5b4a3210", secret_key_previous=settings.secret_key)
+    app = create_app(changed)
+    async with app.lifespan(), http(at_the_edge(app)) as newer:
+        again = await session.refreshed(newer)
+        refused = await refresh(client, again.refresh_token)
+    app = create_app(settings)
+    async with app.lifespan():  # seals the signing key again under the key that the other tests use
+        pass
+
+    problem(refused, 401, "invalid_refresh_token")
+
+
+async def test_a_refresh_shows_the_user_as_he_is_now(session: SignedIn) -> None:
+    await session.ask("PATCH", "/me", json={"full_name": "Grace Hopper"})
+
+    again = await session.refreshed()
+
+    assert again.body["user"]["full_name"] == "Grace Hopper"
+
+
+async def test_no_token_is_kept_anywhere(session: SignedIn, parts: Parts) -> None:
+    again = await session.refreshed()
+    await again.ask("GET", "/me")
+
+    async with parts.entries.links.use() as link:
+        values = [await link.client.get(key) for key in await link.client.keys("gatehouse:*:[su]:*")]
+    rows = await parts.db.fetch("SELECT s::text AS row FROM sessions s WHERE id = $1", session.id)
+    for token in (session.refresh_token, again.refresh_token, again.access):
+        assert not [value for value in values if token.encode() in (value or b"")]
+        assert token not in rows[0]["row"]
