@@ -33,9 +33,17 @@ UNKNOWN = ipaddress.ip_address("0.0.0.0")  # noqa: S104 - not an address to bind
 
 
 def address(text: str) -> Address | None:
-    """An address, an IPv4 one mapped into IPv6 as the IPv4 one that it is; None for anything else."""
+    """An address, an IPv4 one mapped into IPv6 as the IPv4 one that it is; None for anything else.
+
+    Some proxies write the port, too. A zone (`fe80::1%eth0`) says something on its own host alone, and is dropped.
+    """
+    host = text.strip().partition("%")[0]
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
     try:
-        found = ipaddress.ip_address(text.strip().strip("[]"))
+        found = ipaddress.ip_address(host)
     except ValueError:
         return None
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:

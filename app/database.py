@@ -84,6 +84,7 @@ class Database:
                 await asyncio.wait_for(pool.close(), 2.0)  # seconds; what is still out then is cut off
             except (TimeoutError, *UNREACHABLE):
                 pool.terminate()
+                await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn
 
     @property
     def pool(self) -> "asyncpg.Pool[asyncpg.Record]":

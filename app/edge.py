@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import structlog
 from litestar import Litestar
@@ -14,7 +15,8 @@ from litestar.enums import ScopeType
 from litestar.types import HTTPScope, Message, Receive, Scope, Send
 
 from app import logs, problems
-from app.errors import AppError, HeadersTooLarge, InternalError, MalformedRequest
+from app.client import printable
+from app.errors import AppError, HeadersTooLarge, InternalError, MalformedRequest, NotFound
 from app.express import Express
 
 log = structlog.get_logger(__name__)
@@ -23,6 +25,8 @@ VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 MAX_HEADER_BYTES = 64 * 1024
 MAX_DRAINED_BYTES = 8 * 1024 * 1024  # what a client that does not know the limit may have begun to send
 MAX_DRAIN_SECONDS = 5.0
+MAX_STALL_SECONDS = 30.0  # without a byte of the body; a sign-in over a bad line pauses for less
+MAX_LOGGED_PATH = 512  # characters; the longest path of ours has half as many
 QUIET = ("/health", "/health/live", "/health/ready", "/health/startup", "/metrics")
 
 OWN_HEADERS = [
@@ -30,6 +34,17 @@ OWN_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
+
+
+class BodyStalled(AppError):
+    """The client stopped sending; the connection is closed after the answer (RFC 9110 §15.5.9)."""
+
+    status = 408
+    code = "malformed_request"
+    title = "The request body did not come."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Connection": "close"})
 
 
 class Edge:
@@ -90,11 +105,11 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if body is not None:
-                    await body.drain()
                 headers = list(message["headers"])
                 names = {name for name, _ in headers}
                 message["headers"] = headers + [header for header in own_headers if header[0] not in names]
+            elif body is not None and not message.get("more_body", False):
+                await body.drain()
             await send(message)
 
         try:
@@ -110,10 +125,10 @@ class Edge:
 
 
 class Body:
-    """A request's body on its way in.
+    """A request's body on its way in, which has to make progress.
 
-    A client that is refused before its body was read would see a cut connection instead of the answer, so what is left
-    of it is read and dropped, up to bounds.
+    A client that is answered before its body was read would see a cut connection instead of the answer, so what is left
+    of it is read and dropped, up to bounds, before the answer ends.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -121,7 +136,14 @@ class Body:
         self._more = True
 
     async def __call__(self) -> Any:  # noqa: ANN401 - ASGI's messages
-        message = await self._receive()
+        if not self._more:
+            return await self._receive()  # the end of the connection, for who waits for that
+        try:
+            async with asyncio.timeout(MAX_STALL_SECONDS):
+                message = await self._receive()
+        except TimeoutError:
+            self._more = False
+            raise BodyStalled from None
         self._more = message["type"] == "http.request" and message.get("more_body", False)
         return message
 
@@ -148,9 +170,20 @@ def _inspect(scope: HTTPScope) -> tuple[str, bool, AppError | None]:
     kept = request_id.decode() if VALID_REQUEST_ID.fullmatch(request_id) else f"{random.getrandbits(128):032x}"
     if size > MAX_HEADER_BYTES:
         return kept, has_body, HeadersTooLarge()
-    if b"%00" in scope["query_string"] or "\0" in scope["path"]:
-        return kept, has_body, MalformedRequest("The address holds a NUL character.")
+    path, query = scope["path"], scope["query_string"]
+    if "\0" in path or "\ufffd" in path or (b"%" in query and not _readable(query)):
+        return kept, has_body, MalformedRequest("The address is not UTF-8, or holds a NUL character.")
+    if "//" in path:  # the router would take it for one, and a proxy's rules for another path
+        return kept, has_body, NotFound()
     return kept, has_body, None
+
+
+def _readable(query: bytes) -> bool:
+    """Whether all of it is UTF-8 without a NUL. A path was decoded by the server: U+FFFD stands for what was not."""
+    try:
+        return "\0" not in unquote_to_bytes(query).decode()
+    except UnicodeDecodeError:
+        return False
 
 
 async def _refuse(error: Exception, request_id: str, send: Send, headers: list[tuple[bytes, bytes]]) -> int:
@@ -174,4 +207,5 @@ def _write_line(scope: HTTPScope, status: int, seconds: float) -> None:
     """One line a request; one that only looks is worth a line when it went wrong, or at level debug."""
     quiet = status < 400 and scope["path"].endswith(QUIET)  # noqa: PLR2004 - the first status of an error
     write = log.debug if quiet else log.info
-    write("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+    path = printable(scope["path"])[:MAX_LOGGED_PATH]
+    write("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1))

@@ -1,4 +1,4 @@
-"""Structured logs: one event a line, with the request's id, and no secret."""
+"""Structured logs: one event a line, with the request's id, and no secret; libraries' messages in the same form."""
 
 import logging
 import sys
@@ -33,6 +33,17 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    root = logging.getLogger()
+    root.handlers = [*(each for each in root.handlers if not isinstance(each, Retold)), Retold()]
+
+
+class Retold(logging.Handler):
+    """What a library tells `logging`, as an event of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None
+        )
 
 
 def _with_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

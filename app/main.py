@@ -12,6 +12,7 @@ from litestar.di import Provide
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from app import logs, problems
+from app.background import end
 from app.cache.entries import Entries
 from app.client import provide_client
 from app.database import Database
@@ -22,8 +23,11 @@ from app.health.service import Health
 from app.identity import queries as identity_queries
 from app.identity import rights as identity_rights
 from app.identity.accounts import Accounts
+from app.identity.admin_controllers import UsersController
+from app.identity.administration import Administration
 from app.identity.controllers import AccountController, LoginController, me_answer, provide_credentials
 from app.identity.entry import People, decode
+from app.identity.listing import UserList
 from app.identity.login import Login
 from app.identity.passwords import Passwords
 from app.identity.rights import RoleTable
@@ -33,11 +37,15 @@ from app.keys.ring import Ring
 from app.limits.attempts import Attempts
 from app.limits.violations import Violations
 from app.limits.windows import Windows
+from app.listing import Cursors, Lists
+from app.maintenance.controllers import MaintenanceController
+from app.maintenance.service import Maintenance
 from app.metrics import Metrics
 from app.preferences.controllers import PreferencesController
 from app.preferences.service import Preferences
 from app.request import Request
 from app.sessions import queries as session_queries
+from app.sessions.admin_controllers import SessionsController
 from app.sessions.caller import (
     RIGHTS_KEY,
     USER_KIND,
@@ -54,6 +62,7 @@ from app.sessions.controllers import (
     verify_handler,
 )
 from app.sessions.lastseen import LastSeen
+from app.sessions.listing import SessionDirectory
 from app.sessions.service import Sessions
 from app.sessions.structs import KIND as SESSION_KIND
 from app.sessions.tokens import AccessTokens, RefreshTokens
@@ -80,7 +89,12 @@ class Parts:
     sessions: Sessions
     login: Login
     accounts: Accounts
+    administration: Administration
     preferences: Preferences
+    lists: Lists
+    user_list: UserList
+    session_directory: SessionDirectory
+    maintenance: Maintenance
 
 
 def create() -> ASGIApp:
@@ -119,7 +133,10 @@ def assemble(settings: Settings) -> Parts:
     violations = Violations(db, entries.links, metrics)
     login = Login(db, entries, sessions, people, passwords, attempts, violations, metrics, settings)
     accounts = Accounts(db, entries, people, sessions, passwords, login, attempts, windows, violations, settings)
+    administration = Administration(db, entries, people, sessions, passwords)
     preferences = Preferences(db)
+    lists = Lists(settings.database_url, Cursors(settings.secret_key, settings.secret_key_previous))
+    maintenance = Maintenance(db, settings)
     health = Health(db, entries, settings)
     return Parts(
         settings,
@@ -135,7 +152,12 @@ def assemble(settings: Settings) -> Parts:
         sessions,
         login,
         accounts,
+        administration,
         preferences,
+        lists,
+        UserList(lists, people),
+        SessionDirectory(lists, sessions),
+        maintenance,
     )
 
 
@@ -145,14 +167,17 @@ async def running(parts: Parts) -> AsyncGenerator[None]:
     await parts.db.start()
     await parts.entries.start()
     await parts.ring.start()
+    await parts.lists.start()
     parts.last_seen.start()
+    parts.maintenance.start()
     sampler = asyncio.create_task(_sample(parts))
     try:
         yield
     finally:
-        sampler.cancel()
-        await asyncio.gather(sampler, return_exceptions=True)
+        await end(sampler)
+        await parts.maintenance.stop()
         await parts.last_seen.stop()
+        await parts.lists.stop()
         await parts.ring.stop()
         await parts.passwords.stop()
         await parts.entries.stop()
@@ -192,6 +217,9 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             LogoutController,
             MySessionsController,
             PreferencesController,
+            UsersController,
+            SessionsController,
+            MaintenanceController,
             HealthController,
             logout_handler(authenticate),
             verify_handler(authenticate),
@@ -207,15 +235,19 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
         ],
         dependencies={
             "accounts": constant(parts.accounts),
+            "administration": constant(parts.administration),
             "caller": Provide(provide_caller),
             "client": Provide(provide_client),
             "credentials": Provide(provide_credentials),
             "health": constant(parts.health),
             "login": constant(parts.login),
+            "maintenance": constant(parts.maintenance),
             "optional_caller": Provide(provide_optional_caller(authenticate)),
             "preferences": constant(parts.preferences),
             "ring": constant(parts.ring),
+            "session_directory": constant(parts.session_directory),
             "sessions": constant(parts.sessions),
+            "user_list": constant(parts.user_list),
         },
         exception_handlers=problems.HANDLERS,
         lifespan=[lifespan],

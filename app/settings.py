@@ -3,6 +3,7 @@
 `.env.example` lists them for operators; a test keeps the two alike.
 """
 
+import io
 import ipaddress
 import os
 import re
@@ -10,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
@@ -20,6 +21,8 @@ Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
 MIN_SECRET_BYTES = 32  # 256 bits: RFC 7518 §3.2 asks as much of an HS256 key
 DIFFERENT_IN_SECRET = 8  # characters; fewer were typed, not generated
 DIFFERENT_IN_PASSWORD = 5  # characters
+MAX_PASSWORD = 1024  # characters; nobody could sign in with a longer one
+MAX_PORT = 65535
 GUESSABLE_PASSWORDS = (
     "admin",
     "password",
@@ -31,6 +34,10 @@ GUESSABLE_PASSWORDS = (
     "123456",
     "qwerty",
 )
+
+NAME = re.compile(r"[A-Z][A-Z0-9_]{0,39}|[a-z][a-z0-9_]{0,39}")  # what may be repeated of a name that we do not know
+HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(?P<port>[0-9]{1,5}))?")
+ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class InvalidSettings(Exception):
@@ -113,9 +120,7 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(
     given: dict[str, str] = {}
     known = {f.name.upper() for f in fields(Settings)}
     if env_file is not None and env_file.is_file():
-        in_file = {name: value or "" for name, value in dotenv_values(env_file, interpolate=False).items()}
-        problems += [f"{name}: there is no such setting (in {env_file})" for name in in_file if name not in known]
-        given |= in_file
+        given |= _in_file(env_file, known, problems)
     given |= os.environ if environ is None else environ
 
     values: dict[str, Any] = {}
@@ -133,6 +138,30 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(
         if not problems:
             return settings
     raise InvalidSettings(problems)
+
+
+def _in_file(env_file: Path, known: set[str], problems: list[str]) -> dict[str, str]:
+    """What stands in `.env`. A line that says nothing might be a piece of a secret: it is named by its number."""
+    try:
+        text = env_file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{env_file}: cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}")
+        return {}
+    found = {}
+    for binding in parse_stream(io.StringIO(text)):
+        name, at = binding.key, f"{env_file}, line {_first_line(binding.original.string, binding.original.line)}"
+        if binding.error or (name is not None and binding.value is None):
+            problems.append(f"{at}: is not NAME=value")
+        elif name is not None and name not in known:
+            problems.append(f"{name if NAME.fullmatch(name) else 'a name'}: there is no such setting ({at})")
+        elif name is not None:
+            found[name] = binding.value or ""
+    return found
+
+
+def _first_line(statement: str, line: int) -> int:
+    """The parser counts the empty lines before a statement as its own."""
+    return line + statement[: len(statement) - len(statement.lstrip())].count("\n")
 
 
 def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
@@ -154,6 +183,8 @@ def _contradictions(s: Settings) -> list[str]:
             problems.append(f"{name}: is required; {example}")
     if s.jwt_algorithm == "HS256" and not s.jwt_secret:
         problems.append("JWT_SECRET: is required with JWT_ALGORITHM=HS256")
+    if s.jwt_secret and s.jwt_secret in (s.secret_key, s.secret_key_previous):
+        problems.append("JWT_SECRET: has to differ from SECRET_KEY, for verifiers of tokens know it")
     if s.public_url and not s.development and not s.public_url.startswith("https://"):
         problems.append("PUBLIC_URL: has to begin with https:// in production")
     if s.admin_password and not s.development:
@@ -184,6 +215,20 @@ def _text(raw: str) -> str:
     return raw
 
 
+def _password(raw: str) -> str:
+    if len(raw) > MAX_PASSWORD:
+        raise ValueError(f"has to be at most {MAX_PASSWORD} characters long")
+    return raw
+
+
+def _token(raw: str) -> str:
+    if raw.lower() == "off":
+        return "off"
+    if not re.fullmatch(r"[!-~]+", raw):
+        raise ValueError("has to be of ASCII characters without spaces, or be off")
+    return raw
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def parse(raw: str) -> str:
         by_fold = {choice.lower(): choice for choice in choices}
@@ -209,7 +254,7 @@ def _whole(minimum: int, maximum: int, unit: str) -> Callable[[str], int]:
 
 def _seconds(raw: str) -> float:
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", raw):
-        raise ValueError("has to be a number of seconds below 1000")
+        raise ValueError("has to be a number of seconds below 1000, such as 10 or 2.5")
     return float(raw)
 
 
@@ -223,15 +268,21 @@ def _secret(raw: str) -> str:
     return raw
 
 
+def _split(raw: str) -> SplitResult | None:
+    """None for what is no URL; urlsplit's own messages would repeat it. There may be several hosts, with commas."""
+    try:
+        parts = urlsplit(raw)
+    except ValueError:
+        return None
+    hosts = [HOST.fullmatch(host) for host in parts.netloc.rpartition("@")[2].split(",")]
+    fits = all(host and (host["port"] is None or 0 < int(host["port"]) <= MAX_PORT) for host in hosts)
+    return parts if fits else None
+
+
 def _url(*schemes: str) -> Callable[[str], str]:
     def parse(raw: str) -> str:
-        try:
-            parts = urlsplit(raw)
-            port_fits = parts.port is None or parts.port > 0
-        except ValueError:
-            port_fits = False
-            parts = urlsplit("")
-        if parts.scheme not in schemes or not port_fits or not (parts.netloc or parts.query):
+        parts = _split(raw)
+        if parts is None or parts.scheme not in schemes or not (parts.netloc or parts.query):
             raise ValueError(f"has to be a URL beginning with {' or '.join(f'{s}://' for s in schemes)}")
         return raw
 
@@ -239,17 +290,18 @@ def _url(*schemes: str) -> Callable[[str], str]:
 
 
 def _public_url(raw: str) -> str:
-    parts = urlsplit(_url("https", "http")(raw))
-    if parts.query or parts.fragment or parts.username or not parts.hostname:
-        raise ValueError("has to be an https:// URL without user, query and fragment")
+    parts = _split(raw)
+    if parts is None or not parts.hostname or not re.fullmatch(r"https?://(?:(?![@?#,\\])[!-~])+", raw):
+        raise ValueError("has to be an https:// URL of ASCII characters without user, query and fragment")
     return raw
 
 
 def _origin(raw: str) -> str:
-    parts = urlsplit(raw)
-    if parts.scheme not in ("http", "https") or not parts.hostname or raw != f"{parts.scheme}://{parts.netloc}":
+    """As browsers write it (RFC 6454 §6.2): in lower case, without the scheme's own port."""
+    parts = _split(raw)
+    if parts is None or not ORIGIN.fullmatch(raw.lower()):
         raise ValueError("has to be a list of origins such as https://app.example.org, separated by commas")
-    return raw.lower()
+    return raw.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
 
 
 def _network(raw: str) -> Network:
@@ -306,11 +358,11 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "trusted_proxies": _list_of(_network),
     "cors_origins": _list_of(_origin),
     "admin_username": _username,
-    "admin_password": _text,
+    "admin_password": _password,
     "session_retention_days": _whole(0, 36500, "days"),
     "audit_retention_days": _whole(1, 36500, "days"),
     "sessions_per_user": _whole(0, 100000, "sessions"),
-    "metrics_token": _text,
+    "metrics_token": _token,
     "log_format": _one_of("json", "console"),
     "log_level": _one_of("debug", "info", "warning", "error"),
     "api_docs": _switch,

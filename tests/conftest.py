@@ -142,7 +142,9 @@ async def admin(client: AsyncClient, edge: Edge) -> SignedIn:
 
 
 @pytest.fixture(scope="session")
-async def replicas(edge: Edge, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[AsyncClient]]:
+async def replicas(
+    edge: Edge, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[list[AsyncClient]]:
     """Two servers with a Granian worker each, beside the application of this process, on the same stores."""
     async with Servers(settings, tmp_path_factory.mktemp("replicas"), 2) as servers:
         yield servers.clients

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from app.background import end
+
 T = TypeVar("T")
 
 
@@ -70,6 +72,4 @@ class Batch(Generic[T]):
 
     async def stop(self) -> None:
         """Cancel what is under way, and whoever waits for it."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        await end(self._running)

@@ -14,6 +14,7 @@ from valkey.backoff import NoBackoff
 from valkey.exceptions import ConnectionError as ValkeyConnectionError
 from valkey.exceptions import ResponseError, ValkeyError
 
+from app.background import end
 from app.database import Database
 from app.errors import Unavailable
 
@@ -63,9 +64,7 @@ class Links:
         self._keeper = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        await end(self._keeper)
         self.drop(self.current)
         await asyncio.gather(*self._closing, return_exceptions=True)
 

@@ -9,6 +9,7 @@ import structlog
 from msgspec import Struct
 from valkey.exceptions import ResponseError
 
+from app.background import end
 from app.cache.link import Links, ValkeyAway
 from app.database import UNREACHABLE, Database, Transaction
 from app.errors import Unavailable
@@ -20,6 +21,7 @@ POLL_TIMEOUT = 0.5  # seconds; with the interval it stays within TRUST
 TRUST = 1.0  # seconds that Valkey is trusted from the start of the last successful poll (T)
 WAIT = 1.1 * TRUST  # seconds after which nobody can still trust what he read before a commit (W > T, clocks drift)
 RELAY_BATCH = 1000  # rows a round trip
+PENDING = "SELECT e.epoch, e.identity, o.id, o.key FROM cache_epoch e LEFT JOIN cache_outbox o ON true"
 RETRY_INTERVAL = 0.1  # seconds between two tries of a change to have its deletion confirmed
 
 
@@ -49,10 +51,7 @@ class Outbox:
         self._tasks = [asyncio.create_task(self._keep_polling()), asyncio.create_task(self._keep_relaying())]
 
     async def stop(self) -> None:
-        tasks = [*self._tasks, *([self._polling] if self._polling else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._tasks, self._polling)
         await self._hang_up()
 
     # ---- the lease ------------------------------------------------------------------------------------------------
@@ -70,16 +69,11 @@ class Outbox:
     async def _poll(self) -> None:
         started = time.monotonic()
         try:
-            async with asyncio.timeout(POLL_TIMEOUT):
-                if self._connection is None:
-                    self._connection = await asyncpg.connect(
-                        self._database.url,
-                        timeout=POLL_TIMEOUT,
-                        server_settings={"application_name": "gatehouse outbox"},
-                    )
-                rows = await self._connection.fetch(
-                    "SELECT e.epoch, e.identity, o.id, o.key FROM cache_epoch e LEFT JOIN cache_outbox o ON true"
+            if self._connection is None:
+                self._connection = await asyncpg.connect(
+                    self._database.url, timeout=POLL_TIMEOUT, server_settings={"application_name": "gatehouse outbox"}
                 )
+            rows = await self._connection.fetch(PENDING, timeout=POLL_TIMEOUT)
         except (*UNREACHABLE, asyncpg.UndefinedTableError) as error:
             if not self.lost:
                 log.warning("outbox.poll_failed", reason=repr(error)[:200])
@@ -98,6 +92,7 @@ class Outbox:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
+            await asyncio.sleep(0)  # the transport closes its socket in the loop's next turn
 
     async def _keep_polling(self) -> None:
         while True:

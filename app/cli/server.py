@@ -27,7 +27,6 @@ SPARE_FILES = 256  # file descriptors of a worker that are not connections of cl
 IDLE_MS = 75_000  # for the header of the next request: longer than proxies keep an idle connection (60 s as a rule)
 EARLY_SECONDS = 10.0  # a worker that ends by itself so soon after the start would always do so
 YOUNG_SECONDS = 5.0  # a worker that dies younger than this makes its successor wait
-REMIND_SECONDS = 0.5  # between two SIGTERMs to a worker
 LONGEST_PAUSE = 5.0  # seconds its successor waits at most; the first one does not
 
 
@@ -137,25 +136,12 @@ class Server(MPServer):
         log.warning("worker.replaced", worker=index + 1, exitcode=dead.inner.exitcode, after_seconds=pause)
         if pause:
             self.main_loop_interrupt.wait(pause)
-        self._respawn_workers([index], spawn_target, target_loader)
+        with worker.signals_held():
+            self._respawn_workers([index], spawn_target, target_loader)
 
-    def _stop_workers(self) -> None:
-        """Granian tells each once, and a worker that is just about to serve does not hear it.
-
-        uvloop drops a signal that comes between two runs of its loop: the lifespan has started, serving has not.
-        """
-        deadline = time.monotonic() + self.workers_kill_timeout
-        alive = list(self.wrks)
-        while alive and time.monotonic() < deadline:
-            for each in alive:
-                each.terminate()
-            alive[0].join(REMIND_SECONDS)
-            alive = [each for each in alive if each.is_alive()]
-        for each in alive:
-            log.warning("worker.killed", worker=each.idx + 1, reason="requests under way took too long")
-            each.kill()
-            each.join()
-        self.wrks.clear()
+    def _spawn_workers(self, spawn_target: Callable[..., None], target_loader: Callable[..., Any]) -> None:
+        with worker.signals_held():
+            super()._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
 
 
 def connections_allowed() -> int:

@@ -6,12 +6,16 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
+from granian import _signals
+from granian._granian import WorkerSignal
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 LOGGING: dict[str, Any] = {
     "formatters": {},
@@ -27,16 +31,49 @@ class ToOurLog(logging.Handler):
         structlog.get_logger("granian").log(record.levelno, record.getMessage(), exc_info=record.exc_info)
 
 
+@contextmanager
+def signals_held() -> Generator[None]:
+    """Around the start of a worker: what it is told before `load` waits until then, and so do signals to us."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def load(target: str) -> Callable[..., Any]:
-    """Make the application, in a process that ends with its parent and that Ctrl-C does not reach but by its parent.
+    """Make the application, in a process that hears of Ctrl-C by its parent alone, and ends with it.
 
     Granian's own loader would put the working directory in front of the import path.
     """
     os.setsid()
-    # Until Granian's own handlers are in place this process has its parent's, which would take a SIGTERM for their own.
+    # The parent's handlers came along, and would take a SIGTERM for the parent's; until `listen`, it simply ends us.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _signals.set_loop_signals = listen
     module, _, factory = target.partition(":")
     application: Callable[..., Any] = getattr(importlib.import_module(module), factory)()
     return application
+
+
+def listen(_: object) -> WorkerSignal:
+    """In place of Granian's `set_loop_signals`, with which a worker that was told to stop sometimes did not.
+
+    That leaves signals to uvloop, which drops one that comes between two runs of its loop: the lifespan has started,
+    serving has not. And it passes on every signal, of which the third blocks for ever, with the GIL held.
+    """
+    told = WorkerSignal()
+
+    def stop(*_: object) -> None:
+        _on_stop(signal.SIG_IGN)
+        told.set()
+
+    _on_stop(stop)
+    return told
+
+
+def _on_stop(handler: signal.Handlers | Callable[..., None]) -> None:
+    for number in STOPPING:
+        signal.signal(number, handler)

@@ -56,7 +56,7 @@ def describe(app: Litestar) -> dict[str, Any]:
     settings: Settings = app.state.settings
     schemas = Schemas()
     schemes = _schemes(settings)
-    opens = [{name: []} for name in schemes if name != "metrics"]
+    opens: list[dict[str, list[str]]] = [{name: []} for name in schemes if name != "metrics"]
     describer = Describer(schemas, {InternalError}, opens)
     paths = _paths(app, describer)
     used = {tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]}
@@ -65,9 +65,7 @@ def describe(app: Litestar) -> dict[str, Any]:
         "info": {
             "title": "Gatehouse",
             "version": version("gatehouse"),
-            "description": ABOUT.format(
-                base=BASE, minutes=settings.access_token_expire_minutes, errors=errors.table()
-            ),
+            "description": ABOUT.format(base=BASE, minutes=settings.access_token_expire_minutes, errors=errors.table()),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],

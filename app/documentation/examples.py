@@ -8,11 +8,25 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from app.health.structs import Check, Report, Status
+from app.health.structs import Check, HealthReport, Status
 from app.identity.controllers import PasswordGrant
-from app.identity.structs import Credentials, PasswordChange, ProfileChange, Registration, TokenResponse, User
-from app.sessions.structs import RefreshRequest, Session, SessionList
+from app.identity.structs import (
+    Credentials,
+    NewUser,
+    PasswordChange,
+    ProfileChange,
+    Registration,
+    TokenResponse,
+    User,
+    UserChange,
+    UserPage,
+)
+from app.maintenance.service import CleanupReport, Deleted
+from app.sessions.admin_controllers import Revoked
+from app.sessions.listing import Analytics, SessionPage
+from app.sessions.structs import LogoutRequest, RefreshRequest, Session, SessionList
 
+CURSOR = "1BHoUd8VlD3iYRx0xmr3l5Njb2xsZWN0aW9ucy5hZnRlcg"
 MORNING = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 PHRASE = "plum-Tractor-84-lantern"
 NEW_PHRASE = "violet-Anvil-29-harbour"
@@ -71,9 +85,19 @@ CHECKS = {
 }
 
 BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
+    CleanupReport: {
+        "report": CleanupReport(
+            deleted=Deleted(sessions=412, audit_events=0, audit_partitions=1, signing_keys=0), duration_ms=83
+        )
+    },
     Credentials: {
         "username": Credentials(username="ada", password=PHRASE, device_name="Ada's laptop"),
         "email": Credentials(username="ada@example.org", password=PHRASE),
+    },
+    LogoutRequest: {"token": LogoutRequest(REFRESH)},
+    NewUser: {
+        "user": NewUser(username="grace", password=PHRASE, email="grace@example.org", full_name="Grace Hopper"),
+        "admin": NewUser(username="edsger", password=PHRASE, is_admin=True, must_change_password=False),
     },
     PasswordChange: {"password": PasswordChange(current_password=PHRASE, new_password=NEW_PHRASE)},
     PasswordGrant: {"password": PasswordGrant(grant_type="password", username="ada", password=PHRASE)},
@@ -83,10 +107,35 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
         "full": Registration(username="ada", password=PHRASE, email="ada@example.org", full_name="Ada Lovelace"),
         "short": Registration(username="ada", password=PHRASE),
     },
-    Report: {"ok": Report(status=Status.OK)},
+    HealthReport: {"ok": HealthReport(status=Status.OK)},
+    Revoked: {"two": Revoked(2)},
     SessionList: {"sessions": SessionList([SESSION])},
+    SessionPage: {
+        "page": SessionPage(
+            items=[msgspec.structs.replace(SESSION, current=False)],
+            total=1815,
+            total_exact=True,
+            page=1,
+            page_size=1,
+            next_cursor=CURSOR,
+            analytics=Analytics(
+                active_sessions=1815,
+                active_users=1792,
+                created_last_24h=210,
+                by_device={"Bot": 12, "Tablet": 93, "Mobile": 804, "Desktop": 897, "Other": 9},
+            ),
+        )
+    },
     TokenResponse: {"tokens": TOKENS},
     User: {"ada": ADA},
+    UserChange: {
+        "profile": UserChange(email="ada.king@example.org", full_name="Ada King"),
+        "deactivate": UserChange(is_active=False),
+        "password": UserChange(password=PHRASE, must_change_password=True),
+    },
+    UserPage: {
+        "page": UserPage(items=[ADA], total=1815, total_exact=True, page=1, page_size=1, next_cursor=CURSOR),
+    },
 }
 
 PREFERENCES = {
@@ -121,7 +170,7 @@ ANSWERS: Mapping[tuple[str, int], Mapping[str, Any]] = {
     ("health", 200): {
         "everybody": {"status": "ok"},
         "with_permission": msgspec.to_builtins(
-            Report(status=Status.OK, version="1.4.0", uptime_seconds=86_400, checks=CHECKS)
+            HealthReport(status=Status.OK, version="1.4.0", uptime_seconds=86_400, checks=CHECKS)
         ),
     },
     ("health", 503): {"down": {"status": "down"}},
@@ -151,10 +200,22 @@ ANSWERS: Mapping[tuple[str, int], Mapping[str, Any]] = {
 }
 
 PARAMETERS: Mapping[str, Any] = {
+    "active": False,
+    "cursor": CURSOR,
     "degraded": "ok",
+    "device": "firefox",
     "except_current": True,
+    "ip": "203.0.113.0/24",
+    "is_active": True,
+    "is_admin": False,
     "key": "theme",
+    "page": 2,
+    "page_size": 100,
+    "role": "admin",
+    "search": "ada",
     "session_id": str(SESSION_ID),
+    "sort": "-created_at",
+    "user_id": ADA.id,
 }
 
 

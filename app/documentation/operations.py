@@ -15,14 +15,16 @@ from inspect import cleandoc
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from litestar import Response
 from litestar.constants import RESERVED_KWARGS
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
-from litestar.openapi.spec import Operation as Declared
+from litestar.openapi.spec import Operation, Parameter
 from litestar.params import ParameterKwarg
 from litestar.routes import HTTPRoute
 from litestar.typing import FieldDefinition
 from litestar.utils import get_enum_string_value
+from msgspec import Struct
 
 from app.documentation import errors, examples
 from app.documentation.schemas import Schemas, given
@@ -45,7 +47,7 @@ class Describer:
         parameters = self._parameters(route, handler)
         body = _body(handler)
         name = operation_id(handler)
-        operation = {
+        operation: dict[str, Any] = {
             "operationId": name,
             "tags": list(handler.resolve_tags()),
             "summary": handler.summary or name.replace("_", " ").capitalize(),
@@ -58,17 +60,20 @@ class Describer:
             operation["requestBody"] = self._request_body(name, handler, body)
         raised = _errors(route, handler, parameters, body=bool(body), guarded=bool(permissions))
         self.raised.update(raised)
-        operation["responses"] = errors.responses(raised, self.schemas) | self._answers(name, handler)
+        fields = [field for kind in body.values() for field in _fields(kind)] + [each["name"] for each in parameters]
+        operation["responses"] = _merged(self._answers(name, handler), errors.responses(raised, fields, self.schemas))
         return operation
 
     def declared(self, handler: ASGIRouteHandler, method: str) -> dict[str, Any]:
         """The operation of a raw ASGI route, which has no signature to read: it stands beside it, as a constant."""
-        declared: Declared = handler.opt["operation"]
+        declared: Operation = handler.opt["operation"]
         raised = handler.opt["errors"]
         self.raised.update(raised)
-        operation = declared.to_schema() | {"operationId": f"{declared.operation_id}_by_{method}"}
-        operation["security"] = self.credentials
-        operation["responses"] = errors.responses(raised, self.schemas) | operation["responses"]
+        operation = declared.to_schema() | {"security": self.credentials}
+        if method != "get":
+            operation["operationId"] += f"_by_{method}"
+        fields = [parameter.name for parameter in declared.parameters or () if isinstance(parameter, Parameter)]
+        operation["responses"] = _merged(operation["responses"], errors.responses(raised, fields, self.schemas))
         return operation
 
     def _security(self, handler: HTTPRouteHandler) -> list[dict[str, list[str]]]:
@@ -115,7 +120,7 @@ class Describer:
         description = status == handler.status_code and handler.response_description
         answer: dict[str, Any] = {"description": description or HTTPStatus(status).phrase}
         if status != HTTPStatus.NO_CONTENT and kind is not None:
-            media_type = get_enum_string_value(handler.media_type) if handler.media_type else JSON
+            media_type = get_enum_string_value(handler.media_type).partition(";")[0] or JSON
             answer["content"] = {media_type: self._media(kind, examples.of_answer(name, status, kind))}
         return answer
 
@@ -155,7 +160,21 @@ def _body(handler: HTTPRouteHandler) -> Mapping[str, Any]:
     """The types of the body by media type."""
     declared: Mapping[str, Any] = handler.opt.get("body", {})
     data = handler.parsed_fn_signature.parameters.get("data")
-    return declared if data is None or declared else {JSON: given(data.raw)}
+    return declared if data is None or declared else {JSON: given(data.annotation)}
+
+
+def _fields(kind: Any) -> list[str]:  # noqa: ANN401 - any type
+    is_struct = isinstance(kind, type) and issubclass(kind, Struct)
+    return [field.encode_name for field in msgspec.structs.fields(kind)] if is_struct else []
+
+
+def _merged(answers: dict[str, Any], failures: dict[str, Any]) -> dict[str, Any]:
+    """In the order of their statuses. An answer may have the status of an error: then there are two media types."""
+    found = answers | failures
+    for status in answers.keys() & failures.keys():
+        content = answers[status].get("content", {}) | failures[status]["content"]
+        found[status] = answers[status] | failures[status] | {"content": content}
+    return dict(sorted(found.items()))
 
 
 def _annotated(handler: HTTPRouteHandler) -> Any:  # noqa: ANN401 - any type

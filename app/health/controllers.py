@@ -10,9 +10,9 @@ from litestar.params import FromQuery
 from litestar.status_codes import HTTP_200_OK, HTTP_503_SERVICE_UNAVAILABLE
 from msgspec import Meta
 
-from app.errors import NotAuthenticated, NotFound, Unavailable
+from app.errors import InvalidToken, NotAuthenticated, NotFound, Unavailable
 from app.health.service import RELEASE, Health
-from app.health.structs import Report, Status
+from app.health.structs import HealthReport, Status
 from app.metrics import CONTENT_TYPE, Metrics
 from app.sessions.caller import OptionalCaller, bearer
 from app.settings import Settings
@@ -30,36 +30,35 @@ class HealthController(Controller):
         exclude_from_auth=True,
         operation_id="health",
         summary="Health",
-        answers={HTTP_503_SERVICE_UNAVAILABLE: Report},
+        answers={HTTP_503_SERVICE_UNAVAILABLE: HealthReport},
     )
-    async def report(self, health: NamedDependency[Health], optional_caller: OptionalCaller) -> Response[Report]:
+    async def report(self, health: NamedDependency[Health], optional_caller: OptionalCaller) -> Response[HealthReport]:
         """200 while requests can be served, also `degraded`; the details only for `system:maintain`."""
         status, checks = await health.checks()
-        report = Report(status=status)
-        if optional_caller is not None and optional_caller.may("system:maintain"):
-            report = Report(status=status, version=RELEASE, uptime_seconds=health.uptime_seconds, checks=checks)
+        report = HealthReport(status=status)
+        caller = optional_caller
+        if caller and caller.may("system:maintain") and not caller.subject.must_change_password:
+            report = HealthReport(status=status, version=RELEASE, uptime_seconds=health.uptime_seconds, checks=checks)
         return Response(report, status_code=HTTP_503_SERVICE_UNAVAILABLE if status is Status.DOWN else HTTP_200_OK)
 
     @get("/live", exclude_from_auth=True, operation_id="health_live", summary="Liveness")
-    async def live(self) -> Report:
+    async def live(self) -> HealthReport:
         """200 while the process can serve; touches no store."""
-        return Report(status=Status.OK)
+        return HealthReport(status=Status.OK)
 
-    @get(
-        "/ready", exclude_from_auth=True, operation_id="health_ready", summary="Readiness", errors=(Unavailable,)
-    )
-    async def ready(self, health: NamedDependency[Health], degraded: FromQuery[DegradedOk] = None) -> Report:
+    @get("/ready", exclude_from_auth=True, operation_id="health_ready", summary="Readiness", errors=(Unavailable,))
+    async def ready(self, health: NamedDependency[Health], degraded: FromQuery[DegradedOk] = None) -> HealthReport:
         """200 when requests can be served: PostgreSQL is there, with a schema that fits; and it is not stopping."""
         if not await health.ready(degraded_ok=degraded == "ok"):
             raise Unavailable("Not ready.")
-        return Report(status=Status.OK)
+        return HealthReport(status=Status.OK)
 
     @get("/startup", exclude_from_auth=True, operation_id="health_startup", summary="Startup", errors=(Unavailable,))
-    async def startup(self, health: NamedDependency[Health]) -> Report:
+    async def startup(self, health: NamedDependency[Health]) -> HealthReport:
         """503 until first ready."""
         if not await health.started():
             raise Unavailable("Not started yet.")
-        return Report(status=Status.OK)
+        return HealthReport(status=Status.OK)
 
 
 def metrics_handler(metrics: Metrics, settings: Settings) -> HTTPRouteHandler:
@@ -74,7 +73,7 @@ def metrics_handler(metrics: Metrics, settings: Settings) -> HTTPRouteHandler:
         summary="Metrics",
         tags=["health"],
         security=[] if is_open else [{"metrics": []}],
-        errors=() if is_open else (NotAuthenticated, NotFound),
+        errors=() if is_open else (NotAuthenticated, InvalidToken, NotFound),
         media_type=CONTENT_TYPE,
         sync_to_thread=False,
     )
@@ -83,8 +82,11 @@ def metrics_handler(metrics: Metrics, settings: Settings) -> HTTPRouteHandler:
         if not is_open:
             if not token:
                 raise NotFound
-            if not hmac.compare_digest((bearer(request.scope) or "").encode(), token.encode()):
+            sent = bearer(request.scope)
+            if sent is None:
                 raise NotAuthenticated
+            if not hmac.compare_digest(sent.encode(), token.encode()):
+                raise InvalidToken
         return metrics.text()
 
     return read_metrics

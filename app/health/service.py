@@ -1,10 +1,12 @@
 """What can be said about this process and its stores."""
 
 import os
+import re
 import time
 from importlib.metadata import version
 from pathlib import Path
 
+import asyncpg
 from valkey.exceptions import ResponseError
 
 from app.cache.entries import Entries
@@ -72,7 +74,7 @@ class Health:
             rows = []
             if exists and exists["exists"]:
                 rows = await self._db.fetch("SELECT revision, oldest_release FROM schema_history ORDER BY revision")
-        except Unavailable:
+        except (Unavailable, asyncpg.PostgresError):  # away, or it does not let us look
             return Check(Status.DOWN, None), Check(Status.UNKNOWN, None)
         database = Check(Status.OK, _ms_since(started))
         applied = {row["revision"] for row in rows}
@@ -97,4 +99,6 @@ def _ms_since(started: float) -> float:
 
 
 def _release(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".")[:3])
+    """The three numbers of a release; a candidate (`1.2.0rc1`) counts as the release that it is to be."""
+    numbers = [int(number) for number in re.findall(r"\d+", text)[:3]]
+    return (*numbers, *(0 for _ in range(3 - len(numbers))))

@@ -17,7 +17,7 @@ class Check(Struct, frozen=True):
     latency_ms: float | None
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class HealthReport(Struct, frozen=True, kw_only=True):
     """The status for everybody, the rest for `system:maintain`."""
 
     status: Status

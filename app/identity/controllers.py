@@ -53,7 +53,7 @@ class PasswordGrant(Struct, frozen=True, kw_only=True):
 
     username: Annotated[str, Meta(min_length=1, max_length=255)]
     password: Annotated[str, Meta(min_length=1, max_length=1024)]
-    grant_type: str
+    grant_type: Annotated[str, Meta(extra_json_schema={"enum": ["password"]})]
 
 
 async def provide_credentials(request: Request) -> Credentials:

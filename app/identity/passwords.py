@@ -127,8 +127,7 @@ class Passwords:
                 raise Overloaded
             return await future
         finally:
-            job.cancel()  # now; what is done to a future of asyncio arrives only in the next turn of the loop
-            future.cancel()
+            future.cancel()  # and with it the job, unless a thread is at it
 
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         if self._stopped or self.queued * self._seconds / self.threads >= DEADLINE:

@@ -28,7 +28,7 @@ UserId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="Below 2^53.")]
 
 
 class User(Struct, frozen=True, kw_only=True):
-    """A person, as the contract shows one."""
+    """A person's account."""
 
     id: Annotated[int, Meta(description="Below 2^53; never used again.")]
     username: str

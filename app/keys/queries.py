@@ -6,6 +6,7 @@ from msgspec import Struct
 from app.database import Database, Transaction
 
 KEYS_LOCK = 4_849_321_707  # whoever makes a key holds it, so that two starts make one
+STRAGGLER_SECONDS = 86400.0  # a day: the longest that two settings are in use side by side, as in a slow rollout
 
 
 async def all_keys(db: Database | Transaction) -> list[asyncpg.Record]:
@@ -53,14 +54,22 @@ async def reseal(db: Database, kid: str, sealed_before: bytes, sealed: bytes) ->
 
 
 async def delete_retired(tx: Transaction, token_seconds: float) -> int:
-    """Delete keys whose successor of the same or another algorithm has signed for longer than any token lives."""
+    """Delete keys whose successor has signed for longer than any token lives.
+
+    One of another algorithm has to have signed for STRAGGLER_SECONDS more: with their old setting, replicas that were
+    not restarted yet go on signing with the newest key of the old algorithm.
+    """
     rows = await tx.fetch(
         """
-        DELETE FROM signing_keys WHERE signing_from < (
-            SELECT max(signing_from) FROM signing_keys
-            WHERE signing_from < clock_timestamp() - make_interval(secs => $1)
+        DELETE FROM signing_keys k WHERE EXISTS (
+            SELECT FROM signing_keys s
+            WHERE s.signing_from > k.signing_from
+              AND s.signing_from + make_interval(secs => $1)
+                + CASE WHEN s.algorithm = k.algorithm THEN interval '0' ELSE make_interval(secs => $2) END
+                < clock_timestamp()
         ) RETURNING kid
         """,
         token_seconds,
+        STRAGGLER_SECONDS,
     )
     return len(rows)

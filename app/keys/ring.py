@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from jwt.algorithms import get_default_algorithms
 
+from app.background import end
 from app.database import Database
 from app.errors import Unavailable
 from app.keys import queries
@@ -28,9 +29,8 @@ Public = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 log = structlog.get_logger(__name__)
 
 RELOAD_INTERVAL = 5.0  # seconds between two looks at the table
-UNKNOWN_INTERVAL = 1.0  # seconds between two looks because of a token whose key is not known
+UNKNOWN_INTERVAL = 0.1  # seconds between two looks because of tokens whose key is not known
 PUBLISH_SECONDS = 20.0  # a new key is published as long before it signs: four looks of every replica
-LEEWAY_SECONDS = 60.0  # how long after its last token a key is kept: skew between replicas
 RSA_BITS = 2048  # NIST SP 800-131A
 HMAC_KID = "shared"
 
@@ -62,7 +62,9 @@ class Ring:
         self._box = box_of(settings)
         self._keys: dict[str, Key] = {}
         self._signs_from: list[tuple[float, Key]] = []  # monotonic times, ascending
-        self._looked_at = 0.0
+        self._unreadable: set[str] = set()
+        self._looked_at = 0.0  # when the last look began, on the monotonic clock
+        self._in_vain = False  # it failed
         self._looking = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
         if settings.jwt_algorithm == "HS256":
@@ -80,14 +82,12 @@ class Ring:
         if self._stored:
             try:
                 await self._ensure()
-            except Unavailable:
-                log.warning("keys.not_loaded")
+            except (Unavailable, asyncpg.PostgresError) as error:
+                log.warning("keys.not_loaded", reason=repr(error)[:200])
             self._keeper = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        await end(self._keeper)
 
     def signing(self) -> Key:
         """The newest key whose time has come.
@@ -102,25 +102,31 @@ class Ring:
         raise Unavailable
 
     async def verifying(self, kid: str) -> Key | None:
-        """The key of this name; looks again for one it does not know, but not for every forged name."""
-        key = self._keys.get(kid)
-        if key is None and self._stored and time.monotonic() - self._looked_at > UNKNOWN_INTERVAL:
-            await self._load()
-            key = self._keys.get(kid)
-        if key is None and not self._keys:
-            raise Unavailable  # no key was ever loaded: we cannot tell
-        return key
+        """The key of this name, or None if there is none; what we do not know may be newer than we are.
+
+        Raises:
+            Unavailable: there was no way to find out.
+        """
+        if kid not in self._keys and self._stored:
+            await self._look_for_unknown()
+        return self._keys.get(kid)
 
     def jwks(self) -> dict[str, list[dict[str, Any]]]:
-        """RFC 7517 §5; with HS256 it is empty, for the key is a secret."""
+        """RFC 7517 §5; with HS256 it is empty, for the key is a secret.
+
+        Raises:
+            Unavailable: no key could be loaded yet; a verifier would take an empty set for the truth.
+        """
+        if not self._keys:
+            raise Unavailable
         return {"keys": [dict(key.jwk) for key in self._keys.values() if key.jwk is not None]}
 
     async def _keep(self) -> None:
         while True:
-            await asyncio.sleep(RELOAD_INTERVAL if self._keys else 0.25)
+            await asyncio.sleep(RELOAD_INTERVAL if self._signs_from else 0.25)
             try:
-                await (self._load() if self._keys else self._ensure())
-            except Unavailable:
+                await (self._load() if self._signs_from else self._ensure())
+            except (Unavailable, asyncpg.PostgresError):
                 continue
 
     async def _ensure(self) -> None:
@@ -129,22 +135,45 @@ class Ring:
 
     async def _load(self) -> None:
         async with self._looking:
-            self._looked_at = time.monotonic()
-            rows = await queries.all_keys(self._db)
-            keys: dict[str, Key] = {}
-            signs_from = []
-            for row in rows:
-                key = await self._key(row["kid"], row["algorithm"], row["public_jwk"], row["private_key"])
+            await self._look()
+
+    async def _look_for_unknown(self) -> None:
+        """One look that begins after the question, for all who ask until then: names can be forged without end."""
+        asked = time.monotonic()
+        async with self._looking:
+            if self._looked_at < asked:
+                await asyncio.sleep(max(0.0, self._looked_at + UNKNOWN_INTERVAL - time.monotonic()))
+                await self._look()
+            elif self._in_vain:
+                raise Unavailable
+
+    async def _look(self) -> None:
+        self._looked_at = time.monotonic()
+        self._in_vain = True
+        rows = await queries.all_keys(self._db)
+        keys: dict[str, Key] = {}
+        signs_from = []
+        for row in rows:
+            key = await self._key(row["kid"], row["algorithm"], row["public_jwk"], row["private_key"])
+            if key is not None:
                 keys[key.kid] = key
                 if key.private is not None and key.algorithm == self._algorithm:
                     signs_from.append((self._looked_at + row["signs_in"], key))
-            self._keys, self._signs_from = keys, signs_from
+        self._keys, self._signs_from = keys, signs_from
+        self._in_vain = False
 
-    async def _key(self, kid: str, algorithm: str, jwk: str, sealed: bytes) -> Key:
+    async def _key(self, kid: str, algorithm: str, jwk: str, sealed: bytes) -> Key | None:
+        """The key of a row; None if a newer release made it in a way that this one does not know."""
         if kid in self._keys:
             return self._keys[kid]
         document = msgspec.json.decode(jwk)
-        public = jwt.PyJWK(document, algorithm).key
+        try:
+            public = jwt.PyJWK(document, algorithm).key
+        except jwt.PyJWTError as error:
+            if kid not in self._unreadable:
+                self._unreadable.add(kid)
+                log.warning("keys.not_understood", kid=kid, reason=str(error))
+            return None
         try:
             private = cast("Private", load_der_private_key(self._box.open(sealed, kid), password=None))
         except NotOurs:

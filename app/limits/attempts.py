@@ -7,65 +7,25 @@ them to end, so that thirty people who log in at once behind one address all get
 """
 
 import asyncio
-import hashlib
-import math
 import secrets
-import time
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import structlog
 from valkey.exceptions import ResponseError
 
 from app.cache.link import Links, ValkeyAway
 from app.errors import RateLimited
+from app.limits.counters import WAIT, Limit, Refusal, Shared, Twin
 from app.settings import Rate
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 PATIENCE = 2.0  # seconds that an attempt waits for open ones to end
-OPEN_SECONDS = 30  # after which an attempt that has not ended is dropped: its process has died
 PAUSE_FIRST, PAUSE_MOST = 0.01, 0.05  # seconds between two questions to Valkey by the one that waits first
-MOST_COUNTERS = 100_000  # of a process while Valkey is away; some 50 MB, then the one used longest ago goes
-
-ADMITTED, WAIT = -2, -1  # what a counter answers; a positive number: blocked for as many microseconds
-MICROSECONDS = 1_000_000  # a second
-
-# Times are microseconds by Valkey's own clock, so that the replicas' clocks need not agree; they fit a double exactly.
-# The open attempts' key goes with its last member; its TTL is for what died, and long, because a Valkey that runs out of
-# memory evicts what would go next.
-RESERVE = """
-local failed, open, id = KEYS[1], KEYS[2], ARGV[1]
-local limit, window, life = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-redis.call('ZREMRANGEBYSCORE', failed, '-inf', now - window)
-redis.call('ZREMRANGEBYSCORE', open, '-inf', now)
-local failures = redis.call('ZCARD', failed)
-if failures >= limit then
-  local oldest = redis.call('ZRANGE', failed, failures - limit, failures - limit, 'WITHSCORES')
-  return oldest[2] + window - now
-end
-if failures + redis.call('ZCARD', open) >= limit then
-  return -1 -- WAIT
-end
-redis.call('ZADD', open, now + life, id)
-redis.call('PEXPIRE', open, math.max(window, life) / 1000)
-return -2 -- ADMITTED
-"""
-SETTLE = """
-local failed, open, id = KEYS[1], KEYS[2], ARGV[1]
-redis.call('ZREM', open, id)
-if ARGV[2] == '1' then
-  local time = redis.call('TIME')
-  redis.call('ZADD', failed, 'NX', time[1] * 1000000 + time[2], id)
-  redis.call('PEXPIRE', failed, ARGV[3] / 1000)
-end
-"""
 
 
 @dataclass(frozen=True)
@@ -75,39 +35,6 @@ class Counter:
     name: str  # of the limit, in the metrics: a word of ours
     key: str  # an address, a name: whatever a client sends
     rate: Rate | None
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A counter as it is kept: its key neither shapes a key of Valkey's nor can be read from one."""
-
-    name: str
-    tag: str  # in braces, so that both of its keys are in one slot of a cluster
-    most: int
-    seconds: int
-
-    @classmethod
-    def of(cls, counter: Counter, rate: Rate) -> "Limit":
-        digest = hashlib.sha256(counter.key.encode(errors="surrogatepass")).hexdigest()[:32]
-        return cls(counter.name, f"{{{counter.name}:{digest}}}", rate.limit, rate.seconds)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """The limit that stands most in the way, and what its counter answered."""
-
-    limit: Limit
-    answer: int
-
-    @property
-    def retry_after(self) -> int:
-        """Seconds until there is room for an attempt."""
-        return math.ceil(self.answer / MICROSECONDS)
-
-    @classmethod
-    def among(cls, limits: Sequence[Limit], answers: Iterable[int]) -> "Refusal | None":
-        limit, answer = max(zip(limits, answers, strict=True), key=lambda pair: pair[1])
-        return None if answer == ADMITTED else cls(limit, answer)
 
 
 class Attempt:
@@ -145,7 +72,7 @@ class Attempts:
         Raises:
             RateLimited: too many have failed, or as many as may still fail are open and none of them ends.
         """
-        reservation = Reservation(tuple(Limit.of(counter, counter.rate) for counter in counters if counter.rate))
+        reservation = Reservation(tuple(Limit.of(c.name, c.key, c.rate) for c in counters if c.rate))
         attempt = Attempt()
         try:
             if reservation.limits:
@@ -233,99 +160,6 @@ class Line:
         self.turn = asyncio.Lock()  # serves in the order of arrival
         self.moved = asyncio.Event()  # an attempt of this process has ended
         self.length = 0
-
-
-class Shared:
-    """The counters of all replicas, in Valkey: one round trip to reserve, one to settle.
-
-    Raises `ValkeyAway` and `ResponseError` (no memory left, a key of another type); then nothing may have been done.
-    """
-
-    def __init__(self, links: Links) -> None:
-        self._links = links
-
-    async def reserve(self, attempt: str, limits: Sequence[Limit]) -> Refusal | None:
-        """Take a place in every counter, or in none."""
-        async with self._links.use() as link:
-            pipe = link.client.pipeline(transaction=False)
-            for limit in limits:
-                window, life = limit.seconds * MICROSECONDS, OPEN_SECONDS * MICROSECONDS
-                pipe.eval(RESERVE, 2, *_keys(limit), attempt, str(limit.most), str(window), str(life))
-            answers = await pipe.execute(raise_on_error=False)
-        taken = [limit for limit, answer in zip(limits, answers, strict=True) if answer == ADMITTED]
-        if len(taken) == len(limits):
-            return None
-        if taken:
-            await self.settle(attempt, taken, failed=False)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return Refusal.among(limits, cast("list[int]", answers))
-
-    async def settle(self, attempt: str, limits: Sequence[Limit], *, failed: bool) -> None:
-        """Give the places back; a failure stays in each counter for its window. Twice is as good as once."""
-        async with self._links.use() as link:
-            pipe = link.client.pipeline(transaction=False)
-            for limit in limits:
-                pipe.eval(SETTLE, 2, *_keys(limit), attempt, str(int(failed)), str(limit.seconds * MICROSECONDS))
-            await pipe.execute()
-
-
-@dataclass
-class Held:
-    """One counter of the twin: attempts with the time of their failure, and with the time when they are dropped."""
-
-    failed: dict[str, float] = field(default_factory=dict)
-    open: dict[str, float] = field(default_factory=dict)
-
-
-class Twin:
-    """The same rules in the memory of one process, bounded; the counter that was used longest ago makes room."""
-
-    def __init__(self, most: int = MOST_COUNTERS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
-        self._clock = clock
-        self._counters: OrderedDict[str, Held] = OrderedDict()
-
-    def reserve(self, attempt: str, limits: Sequence[Limit]) -> Refusal | None:
-        """Take a place in every counter, or in none."""
-        now = self._clock()
-        refusal = Refusal.among(limits, [self._answer(limit, now) for limit in limits])
-        if refusal is None:
-            for limit in limits:
-                self._held(limit).open[attempt] = now + OPEN_SECONDS
-        return refusal
-
-    def settle(self, attempt: str, limits: Sequence[Limit], *, failed: bool) -> None:
-        """Give the places back; a failure stays in each counter for its window. Twice is as good as once."""
-        for limit in limits:
-            held = self._held(limit)
-            held.open.pop(attempt, None)
-            if failed:
-                held.failed.setdefault(attempt, self._clock())
-            if not held.failed and not held.open:
-                del self._counters[limit.tag]
-
-    def _answer(self, limit: Limit, now: float) -> int:
-        held = self._counters.get(limit.tag, Held())
-        held.failed = {attempt: at for attempt, at in held.failed.items() if at > now - limit.seconds}
-        held.open = {attempt: until for attempt, until in held.open.items() if until > now}
-        failures = len(held.failed)
-        if failures >= limit.most:
-            oldest = list(held.failed.values())[failures - limit.most]
-            return math.ceil((oldest + limit.seconds - now) * MICROSECONDS)
-        return WAIT if failures + len(held.open) >= limit.most else ADMITTED
-
-    def _held(self, limit: Limit) -> Held:
-        held = self._counters.setdefault(limit.tag, Held())
-        self._counters.move_to_end(limit.tag)
-        if len(self._counters) > self._most:
-            self._counters.popitem(last=False)
-        return held
-
-
-def _keys(limit: Limit) -> tuple[str, str]:
-    return f"gatehouse:limit:{limit.tag}:failed", f"gatehouse:limit:{limit.tag}:open"
 
 
 async def _whole(work: Coroutine[Any, Any, T]) -> T:

@@ -1,5 +1,6 @@
 """Plain limits: so many events in any window of time, over all replicas (registrations)."""
 
+import asyncio
 import math
 import secrets
 import time
@@ -12,20 +13,23 @@ from valkey.exceptions import ResponseError
 
 from app.cache.link import Link, Links, ValkeyAway
 from app.errors import RateLimited
-from app.limits.attempts import Counter, Limit, Twin
+from app.limits.counters import Limit, Twin
 from app.settings import Rate
+
+AT_ONCE = 4  # connections that a burst may take: opening many at a time would run into the deadline of `Links.use`
 
 
 class Windows:
     """Moving windows in Valkey, by the `limits` library on our own connections; while it is away, of this process.
 
     The library's own store in memory looks through all of its keys at every event (150 µs each, in a thread), so the
-    twin of `app.limits.attempts` stands in: an event is an attempt that fails at once.
+    twin of the counters stands in: an event is an attempt that fails at once.
     """
 
     def __init__(self, links: Links) -> None:
         self._links = links
         self._twin = Twin()
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._link: Link | None = None
         self._limiter: MovingWindowRateLimiter | None = None
 
@@ -37,7 +41,7 @@ class Windows:
         """
         if rate is None:
             return
-        limit = Limit.of(Counter(name, key, rate), rate)
+        limit = Limit.of(name, key, rate)
         try:
             wait = await self._hit(limit)
         except (ValkeyAway, ResponseError):
@@ -48,7 +52,7 @@ class Windows:
     async def _hit(self, limit: Limit) -> int:
         """Seconds until there is room; 0 if there was."""
         item = RateLimitItemPerSecond(limit.most, limit.seconds, namespace="window")
-        async with self._links.use() as link:
+        async with self._turns, self._links.use() as link:
             limiter = self._limiter_on(link)
             if await limiter.hit(item, limit.tag):
                 return 0

@@ -15,7 +15,6 @@ from app.preferences.structs import KEY_PATTERN, Known
 from app.request import Request
 from app.sessions.caller import Caller
 
-
 # what the API document says of bodies and answers, which are read and written here without a Struct
 DOCUMENT = {"application/json": Known}
 VALUE = {"application/json": Any}
@@ -24,20 +23,24 @@ Key = Annotated[
     str, Meta(description="A known key, or one of the client's own.", extra_json_schema={"pattern": KEY_PATTERN})
 ]
 
+_decode_document = msgspec.json.Decoder(Document).decode
 
-async def document(request: Request) -> dict[str, Any]:
+
+async def document(request: Request) -> Document:
     """The object in the body."""
-    sent = await value(request)
-    if not isinstance(sent, dict):
-        raise ValidationFailed(("body", "has to be an object of keys and values"))
-    return sent
+    try:
+        return _decode_document(await value(request))
+    except msgspec.ValidationError:
+        raise ValidationFailed(("body", "has to be an object of keys and values")) from None
 
 
-async def value(request: Request) -> Any:  # noqa: ANN401 - any JSON value
-    """The JSON value in the body: `null` is one, nothing is none."""
-    if not await request.body():
+async def value(request: Request) -> msgspec.Raw:
+    """The JSON value in the body, as it was written: `null` is one, nothing is none."""
+    body = await request.body()
+    if not body:
         raise MalformedRequest("A JSON body is needed.")
-    return await request.json()
+    await request.json()  # which refuses whatever is no JSON
+    return msgspec.Raw(body.strip())
 
 
 def answer(found: Document | msgspec.Raw) -> Response[Any]:

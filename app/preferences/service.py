@@ -33,11 +33,11 @@ class Preferences:
             raise NotFound
         return msgspec.Raw(value.encode())
 
-    async def merge(self, user_id: int, values: Mapping[str, object]) -> Document:
+    async def merge(self, user_id: int, values: Document) -> Document:
         """Put these values beside the others, all or none; the whole as it is then."""
         return await self._write(user_id, values, replace=False)
 
-    async def replace(self, user_id: int, values: Mapping[str, object]) -> Document:
+    async def replace(self, user_id: int, values: Document) -> Document:
         """Put these values in the place of all others."""
         return await self._write(user_id, values, replace=True)
 
@@ -45,7 +45,7 @@ class Preferences:
         if not await queries.delete(self._db, user_id, check_key(key)):
             raise NotFound
 
-    async def _write(self, user_id: int, values: Mapping[str, object], *, replace: bool) -> Document:
+    async def _write(self, user_id: int, values: Document, *, replace: bool) -> Document:
         checked = {key: check(key, value) for key, value in values.items()}
         if len(checked) > MAX_KEYS:
             raise ValidationFailed(("preferences", f"at most {MAX_KEYS} keys a user"))

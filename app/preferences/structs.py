@@ -14,8 +14,17 @@ MAX_TOTAL_BYTES = 256 * 1024  # of all values of a user together
 
 KEY_PATTERN = "^[a-z][a-z0-9_.-]{0,254}$"
 KEY = re.compile(r"[a-z][a-z0-9_.-]{0,254}")
-# BCP 47 (RFC 5646): a language, then script, region, variants and extensions; private use alone is x-…
-LANGUAGE = re.compile(r"(?:[A-Za-z]{2,3}(?:-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8}|[xX])(?:-[A-Za-z0-9]{1,8})*")
+# A well-formed language tag (RFC 5646 §2.1), but for the irregular ones that it keeps for old times' sake.
+LANGUAGE = re.compile(
+    r"""(?:[a-z]{2,3}(?:-[a-z]{3}){0,3}|[a-z]{4,8})  # the language, and what it is extended by
+        (?:-[a-z]{4})?                               # the script
+        (?:-(?:[a-z]{2}|[0-9]{3}))?                  # the region
+        (?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*     # variants
+        (?:-[0-9a-wyz](?:-[a-z0-9]{2,8})+)*          # extensions
+        (?:-x(?:-[a-z0-9]{1,8})+)?                   # private use
+        |x(?:-[a-z0-9]{1,8})+                        # nothing but private use""",
+    re.VERBOSE | re.IGNORECASE | re.ASCII,
+)
 
 
 class ConversationHistory(Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,13 +34,15 @@ class ConversationHistory(Struct, frozen=True, forbid_unknown_fields=True):
 
 KNOWN: dict[str, Any] = {
     "theme": Literal["light", "dark", "system"],
-    "language": Annotated[str, Meta(min_length=1, max_length=64)],
+    "language": Annotated[str, Meta(min_length=1, max_length=64, description="BCP 47, such as en or de-CH.")],
     "default_model": Annotated[str, Meta(max_length=255)],
     "conversation_history": ConversationHistory,
 }
 # the whole object, for the API document: beside these keys there may be any other
 Known = msgspec.defstruct(
-    "Preferences", [(key, kind | UnsetType | None, UNSET) for key, kind in KNOWN.items()], frozen=True
+    "Preferences",
+    [(key, kind | UnsetType | None, UNSET) for key, kind in KNOWN.items()],
+    namespace={"__doc__": "Beside the keys named here there may be any other."},
 )
 EXPECTED = {
     "theme": "has to be light, dark or system",
@@ -48,21 +59,21 @@ def check_key(key: str) -> str:
     return key
 
 
-def check(key: str, value: object) -> str:
-    """The value as JSON.
+def check(key: str, value: msgspec.Raw) -> str:
+    """The JSON text of a value: as it was written, for another spelling of a number might be another number.
 
     Raises:
         ValidationFailed: the key or the value is out of its bounds. `null` fits every key.
     """
     check_key(key)
-    if key in KNOWN and value is not None:
+    text = bytes(value)
+    if key in KNOWN and text != b"null":
         try:
-            msgspec.convert(value, KNOWN[key], strict=True)
+            known = msgspec.json.decode(text, type=KNOWN[key])
         except msgspec.ValidationError:
             raise ValidationFailed((key, EXPECTED[key])) from None
-        if key == "language" and LANGUAGE.fullmatch(str(value)) is None:
+        if key == "language" and LANGUAGE.fullmatch(known) is None:
             raise ValidationFailed((key, EXPECTED[key]))
-    encoded = msgspec.json.encode(value)
-    if len(encoded) > MAX_VALUE_BYTES:
+    if len(text) > MAX_VALUE_BYTES:
         raise ValidationFailed((key, f"has to be at most {MAX_VALUE_BYTES} bytes of JSON"))
-    return encoded.decode()
+    return text.decode()

@@ -19,6 +19,7 @@ from app.errors import (
     InvalidRefreshToken,
     InvalidToken,
     NotAuthenticated,
+    NotFound,
     PasswordChangeRequired,
     SessionRevoked,
     Unavailable,
@@ -94,6 +95,7 @@ class MySessionsController(Controller):
         status_code=HTTP_204_NO_CONTENT,
         operation_id="end_my_session",
         summary="End one of my sessions",
+        errors=(NotFound,),
     )
     async def end_mine(
         self,

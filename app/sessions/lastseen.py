@@ -4,6 +4,7 @@ import asyncio
 import time
 from uuid import UUID
 
+from app.background import end
 from app.database import Database
 from app.errors import Unavailable
 from app.sessions import queries
@@ -27,9 +28,7 @@ class LastSeen:
         self._writer = asyncio.create_task(self._keep_writing())
 
     async def stop(self) -> None:
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
+        await end(self._writer)
         await self.write()
 
     async def _keep_writing(self) -> None:

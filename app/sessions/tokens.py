@@ -6,12 +6,12 @@ import hmac
 import re
 import secrets
 import time
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import jwt
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from app.errors import InvalidRefreshToken, InvalidToken
 from app.keys.ring import Ring
@@ -21,6 +21,8 @@ from app.settings import Settings
 MAX_TOKEN_CHARACTERS = 4096  # an access token of a user with 50 roles has about 1,500; headers are bounded anyway
 SKEW_SECONDS = 30  # how far the clocks of two replicas may differ: allowed to iat and nbf, never to exp
 MAX_LIFETIME_SECONDS = 86400  # the longest that ACCESS_TOKEN_EXPIRE_MINUTES allows; no token of ours claims more
+SUBJECT = re.compile(r"[1-9][0-9]{0,18}")  # a user id
+GENERATION = re.compile(r"0|[1-9][0-9]{0,9}")
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 §7.1, without padding
 
 
@@ -29,7 +31,7 @@ class Claims(Struct, frozen=True):
 
     iss: str
     aud: str
-    sub: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,18}$")]
+    sub: str
     sid: UUID
     jti: str
     iat: int
@@ -131,7 +133,8 @@ class AccessTokens:
             or max(claims.iat, claims.nbf) > now + SKEW_SECONDS
             or claims.exp - claims.iat > MAX_LIFETIME_SECONDS
             or prefix != str(claims.sid)
-            or re.fullmatch(r"0|[1-9][0-9]{0,9}", generation) is None
+            or GENERATION.fullmatch(generation) is None
+            or SUBJECT.fullmatch(claims.sub) is None
             or claims.user_id >= 1 << 63
         ):
             raise InvalidToken

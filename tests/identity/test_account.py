@@ -41,7 +41,9 @@ async def test_a_profile_is_changed_for_all_sessions(client: AsyncClient, ada: P
     assert changed.json() == after
     assert (before["full_name"], after["full_name"]) == (None, "Grace Hopper")
     assert after["updated_at"] > before["updated_at"]
-    row = await parts.db.fetchrow("SELECT details FROM audit_events WHERE event = 'user.updated' AND user_id = $1", ada.id)
+    row = await parts.db.fetchrow(
+        "SELECT details FROM audit_events WHERE event = 'user.updated' AND user_id = $1", ada.id
+    )
     assert row is not None
     assert "full_name" in row["details"]
     assert "Grace" not in row["details"]
@@ -111,9 +113,7 @@ async def test_of_fifty_who_change_a_password_one_does(
     async def change(number: int) -> int:
         body = {"current_password": ada.password, "new_password": new_password()}
         session = sessions[number % 10]
-        answer = await session.ask(
-            "POST", "/me/password", at=replicas[number % 2], json=body, headers=from_ip()
-        )
+        answer = await session.ask("POST", "/me/password", at=replicas[number % 2], json=body, headers=from_ip())
         return answer.status_code
 
     codes = await asyncio.gather(*(change(number) for number in range(50)))
@@ -128,7 +128,9 @@ async def test_who_must_change_the_password_can_do_little_else(client: AsyncClie
 
     assert (await session.ask("GET", "/me")).json()["must_change_password"] is True
     for method, path in (("GET", "/me/sessions"), ("GET", "/verify"), ("GET", "/preferences"), ("PATCH", "/me")):
-        problem(await session.ask(method, path, json={} if method == "PATCH" else None), 403, "password_change_required")
+        problem(
+            await session.ask(method, path, json={} if method == "PATCH" else None), 403, "password_change_required"
+        )
     session = await session.refreshed()
     body = {"current_password": ada.password, "new_password": new_password()}
     assert (await session.ask("POST", "/me/password", json=body, headers=from_ip())).status_code == 204
@@ -136,7 +138,9 @@ async def test_who_must_change_the_password_can_do_little_else(client: AsyncClie
     assert (await session.ask("GET", "/verify")).status_code == 200
 
 
-async def test_the_account_of_a_session_may_be_gone_at_any_moment(client: AsyncClient, ada: Person, parts: Parts) -> None:
+async def test_the_account_of_a_session_may_be_gone_at_any_moment(
+    client: AsyncClient, ada: Person, parts: Parts
+) -> None:
     session = await log_in(client, ada)
     await session.ask("GET", "/me")
     await parts.db.execute("DELETE FROM users WHERE id = $1", ada.id)

@@ -28,9 +28,7 @@ async def test_the_first_walk_through_the_house(client: AsyncClient, ada: Person
 
 
 async def test_a_login_answers_tokens_and_the_user(client: AsyncClient, ada: Person) -> None:
-    answer = await client.post(
-        "/login", json={"username": ada.username, "password": ada.password}, headers=from_ip()
-    )
+    answer = await client.post("/login", json={"username": ada.username, "password": ada.password}, headers=from_ip())
 
     body = answer.json()
     assert set(body) == {
@@ -160,9 +158,7 @@ async def test_successful_logins_are_not_counted(client: AsyncClient, ada: Perso
 async def test_a_login_is_audited_with_its_session(client: AsyncClient, ada: Person, parts: Parts) -> None:
     session = await log_in(client, ada)
 
-    row = await parts.db.fetchrow(
-        "SELECT * FROM audit_events WHERE user_id = $1 AND event = 'login.succeeded'", ada.id
-    )
+    row = await parts.db.fetchrow("SELECT * FROM audit_events WHERE user_id = $1 AND event = 'login.succeeded'", ada.id)
     assert row is not None
     assert str(row["session_id"]) == session.id
     assert row["actor_id"] == ada.id

@@ -6,12 +6,19 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from app.cache import link
 from app.cache.link import Links
 from app.database import Database
 
 Replica = Callable[[str, str], Awaitable[Links]]
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy with other tests is no outage; a server that was stopped refuses at once all the same."""
+    monkeypatch.setattr(link, "DEADLINE", 5.0)
 
 
 @pytest.fixture
@@ -22,7 +29,7 @@ def key() -> str:
 
 @pytest.fixture
 async def replica() -> AsyncIterator[Replica]:
-    """Makes replicas: `await replica(postgres_url, valkey_url)` is a link of its own that is up."""
+    """Makes replicas, of the URLs of PostgreSQL and Valkey: each a link of its own that is up."""
     async with AsyncExitStack() as stack:
 
         async def make(postgres_url: str, valkey_url: str) -> Links:

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import pytest
 from structlog.testing import capture_logs
 from valkey.asyncio import Valkey
 
-from app.cache.link import Links
+from app.cache.link import Link, Links, ValkeyAway
 from app.cli import embedded
 from app.errors import RateLimited
 from app.limits import attempts as module
-from app.limits.attempts import OPEN_SECONDS, Attempts, Counter, Limit, Refusal, Shared, Twin
+from app.limits import counters
+from app.limits.attempts import Attempts, Counter
+from app.limits.counters import OPEN_SECONDS, Limit, Refusal, Shared, Twin
 from app.settings import Rate
 from tests.limits.conftest import Replica
 
@@ -38,11 +40,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def limit_of(counter: Counter) -> Limit:
     assert counter.rate is not None
-    return Limit.of(counter, counter.rate)
+    return Limit.of(counter.name, counter.key, counter.rate)
 
 
 def keys(counter: Counter) -> tuple[str, str]:
-    return module._keys(limit_of(counter))
+    return counters._keys(limit_of(counter))
 
 
 @asynccontextmanager
@@ -68,8 +70,9 @@ async def succeed(attempts: Attempts, *counters: Counter) -> None:
 
 async def in_line(attempts: Attempts, counter: Counter, length: int) -> None:
     """Returns when so many wait at this counter."""
-    while attempts._lines.get(limit_of(counter).tag, module.Line()).length < length:
-        await asyncio.sleep(0.001)  # they ask Valkey first
+    async with asyncio.timeout(10):
+        while attempts._lines.get(limit_of(counter).tag, module.Line()).length < length:  # noqa: ASYNC110 (no event)
+            await asyncio.sleep(0.001)  # they ask Valkey first
 
 
 # ---- counting -----------------------------------------------------------------------------------------------------
@@ -231,6 +234,20 @@ async def test_who_finds_only_open_attempts_waits_for_one_to_end_here_or_at_anot
         await waiter
 
     assert not replicas[0]._lines
+
+
+async def test_an_attempt_that_ends_here_wakes_who_waits_here(
+    attempts: Attempts, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = Counter("login", key, ONE)
+    monkeypatch.setattr(module, "PAUSE_FIRST", 60.0)
+    monkeypatch.setattr(module, "PAUSE_MOST", 60.0)
+
+    async with attempts.attempt(counter):
+        waiter = asyncio.create_task(succeed(attempts, counter))
+        await in_line(attempts, counter, 1)
+
+    await waiter
 
 
 @pytest.mark.usefixtures("impatient")
@@ -403,6 +420,46 @@ async def test_settling_twice_counts_once(links: Links, key: str) -> None:
         assert await valkey.zscore(keys(counter)[0], "one") == first  # and when it happened stays what it was
 
 
+async def test_what_is_asked_in_a_moment_travels_together(
+    links: Links, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = Shared(links)
+    trips = 0
+    use = links.use
+
+    def spy() -> AbstractAsyncContextManager[Link]:
+        nonlocal trips
+        trips += 1
+        return use()
+
+    monkeypatch.setattr(links, "use", spy)
+    limits = [limit_of(Counter("login", f"{key} {number}", ONE)) for number in range(counters.TOGETHER + 1)]
+
+    answers = await asyncio.gather(*(shared.reserve("x", (limit,)) for limit in limits))
+
+    assert trips == 2
+    assert answers == [None] * len(limits)
+
+
+async def test_who_goes_before_the_answer_keeps_nobody_from_his_own(links: Links, key: str) -> None:
+    shared = Shared(links)
+    first, second = (limit_of(Counter("login", f"{key} {number}", ONE)) for number in range(2))
+
+    gone = asyncio.create_task(shared.reserve("gone", (first,)))
+    stays = asyncio.create_task(shared.reserve("stays", (second,)))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert await stays is None
+
+    await links.stop()
+    gone = asyncio.create_task(shared.reserve("gone", (first,)))
+    stays = asyncio.create_task(shared.reserve("stays", (second,)))
+    await asyncio.sleep(0)
+    gone.cancel()
+    with pytest.raises(ValkeyAway):
+        await stays
+
+
 # ---- without Valkey -----------------------------------------------------------------------------------------------
 
 
@@ -527,7 +584,7 @@ def test_the_twin_forgets_failures_and_the_dead_when_their_time_is_over() -> Non
     twin.settle("fails", limits, failed=True)
     clock.now += 40
     assert twin.reserve("dies", limits) is None
-    assert twin.reserve("waits", limits) == Refusal(limits[0], module.WAIT)
+    assert twin.reserve("waits", limits) == Refusal(limits[0], counters.WAIT)
     clock.now += OPEN_SECONDS
     assert twin.reserve("fails too", limits) is None
     twin.settle("fails too", limits, failed=True)
@@ -543,7 +600,7 @@ def test_the_twin_takes_all_places_or_none() -> None:
     full, free = limit_of(Counter("login", "x", ONE)), limit_of(Counter("account", "x", ONE))
     assert twin.reserve("one", (full,)) is None
 
-    assert twin.reserve("two", (free, full)) == Refusal(full, module.WAIT)
+    assert twin.reserve("two", (free, full)) == Refusal(full, counters.WAIT)
     assert twin.reserve("three", (free,)) is None
 
 

@@ -81,9 +81,7 @@ async def test_once_the_successor_was_used_the_old_token_ends_the_session_at_onc
     problem(await last.ask("GET", "/me"), 401, "session_revoked")
 
 
-async def test_fifty_replays_end_a_session_once(
-    replicas: list[AsyncClient], session: SignedIn, parts: Parts
-) -> None:
+async def test_fifty_replays_end_a_session_once(replicas: list[AsyncClient], session: SignedIn, parts: Parts) -> None:
     await (await session.refreshed()).refreshed()
 
     answers = await asyncio.gather(*(refresh(replicas[n % 2], session.refresh_token) for n in range(50)))
@@ -134,7 +132,9 @@ async def test_a_token_outlives_a_change_of_the_secret_key_by_its_predecessor(
     settings: Settings, edge: object, client: AsyncClient, ada: Person
 ) -> None:
     session = await log_in(client, ada)
-    changed = replace(settings, secret_key="Another-Secret-Key-9f8e7d6c5b4a3210", secret_key_previous=settings.secret_key)
+    changed = replace(
+        settings, secret_key="Another-Secret-Key-9f8e7d6c5b4a3210", secret_key_previous=settings.secret_key
+    )
     app = create_app(changed)
     async with app.lifespan(), http(at_the_edge(app)) as newer:
         again = await session.refreshed(newer)

@@ -76,7 +76,9 @@ async def test_a_role_of_the_applications_own_carries_its_permissions(
 
 
 async def test_names_are_percent_encoded(client: AsyncClient, ada: Person, parts: Parts) -> None:
-    await parts.db.execute("UPDATE users SET username = $2, provider = 'upstream' WHERE id = $1", ada.id, f"Ädä {ada.id}, %")
+    await parts.db.execute(
+        "UPDATE users SET username = $2, provider = 'upstream' WHERE id = $1", ada.id, f"Ädä {ada.id}, %"
+    )
     session = await log_in_as(client, parts, ada)
 
     answer = await session.ask("GET", "/verify")

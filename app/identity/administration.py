@@ -1,0 +1,316 @@
+"""Looking after the accounts of others. Nobody hands out, changes or takes away what is above the own rights."""
+
+from collections.abc import Iterable
+from typing import cast
+
+import asyncpg
+import msgspec
+from msgspec import UNSET
+
+from app.audit.events import Event, pseudonymise, record
+from app.cache.entries import Entries
+from app.cache.outbox import Change
+from app.client import Client
+from app.database import Database, Transaction
+from app.errors import EmailTaken, Forbidden, LastAdmin, NotFound, ValidationFailed
+from app.identity import names, queries
+from app.identity.accounts import taken
+from app.identity.entry import People
+from app.identity.passwords import Passwords
+from app.identity.rights import ADMIN
+from app.identity.structs import NewUser, User, UserChange, UserEntry
+from app.sessions.caller import USER_KIND, Identified, Subject
+from app.sessions.service import Sessions
+
+ROLE_CHANGED = cast("Event", "role.changed")
+PROFILE = ("email", "full_name", "is_active", "must_change_password")
+
+Actor = Identified[Subject]
+
+
+class Administration:
+    """What administrators, and whoever else holds `users:write`, do with accounts.
+
+    Locks are taken in one order: the administrators together, where one may go; then the user; then the user's
+    sessions. A login takes the last two.
+    """
+
+    def __init__(
+        self, db: Database, entries: Entries, people: People, sessions: Sessions, passwords: Passwords
+    ) -> None:
+        self._db = db
+        self._entries = entries
+        self._people = people
+        self._sessions = sessions
+        self._passwords = passwords
+
+    async def read_user(self, user_id: int) -> User:
+        """A user, as PostgreSQL has him now.
+
+        Raises:
+            NotFound: there is none.
+        """
+        row = await queries.by_id(self._db, user_id)
+        if row is None:
+            raise NotFound
+        return await self._people.show(queries.entry(row))
+
+    # ---- making ---------------------------------------------------------------------------------------------------
+
+    async def create_user(self, caller: Actor, new: NewUser, client: Client) -> User:
+        """A local user. Without a password he cannot sign in by one.
+
+        Raises:
+            Forbidden: a role allows more than the caller may do.
+            UsernameTaken, EmailTaken, WeakPassword, ValidationFailed: as they say.
+        """
+        username = names.local_username(new.username)
+        email = names.email(new.email) if new.email is not None else None
+        full_name = names.label(new.full_name, "full_name")
+        roles = _roles(new, [])
+        password_hash = None
+        if new.password is not None:
+            await self._passwords.check_strength(new.password, username=username, email=email, full_name=full_name)
+            password_hash = await self._passwords.hash(new.password)
+        must_change = new.password is not None if new.must_change_password is UNSET else new.must_change_password
+        async with self._db.transaction() as tx:
+            await _require(tx, caller, roles)
+            user_id = await queries.add(
+                tx,
+                username=username,
+                email=email,
+                full_name=full_name,
+                password_hash=password_hash,
+                is_active=new.is_active,
+                must_change_password=must_change,
+            )
+            if user_id is None:
+                raise await taken(tx, username, email)
+            await _give(tx, user_id, roles)
+            await _note(tx, Event.USER_CREATED, caller, user_id, client, {"roles": roles})
+            person = await _written(tx, user_id)
+        return await self._people.show(person)
+
+    # ---- changing -------------------------------------------------------------------------------------------------
+
+    async def change_user(self, caller: Actor, user_id: int, asked: UserChange, client: Client) -> User:
+        """Change what is named. Who is deactivated, or is given a password, is signed out everywhere.
+
+        Raises:
+            NotFound: there is no such user.
+            Forbidden: the user, or a new role of his, may do more than the caller.
+            LastAdmin: there would be no active administrator any more.
+            EmailTaken, WeakPassword, ValidationFailed: as they say.
+        """
+        password_hash = await self._hash(caller, user_id, asked)
+        changes: list[Change] = []
+        async with self._db.transaction() as tx:
+            if _may_take_an_admin(asked):
+                await queries.hold_admins(tx)
+            before = await _held(tx, caller, user_id)
+            after = _changed(before, asked)
+            if after != before or password_hash is not None:
+                await _require(tx, caller, after.roles)
+                await _write(tx, before, after, password_hash)
+                await _note_change(tx, caller, before, after, client, with_password=password_hash is not None)
+                changes = await self._end(tx, caller, before, after, client, with_password=password_hash is not None)
+            person = await _written(tx, user_id)
+        await self._entries.outbox.settle(*changes)
+        return await self._people.show(person)
+
+    async def _end(
+        self,
+        tx: Transaction,
+        caller: Actor,
+        before: UserEntry,
+        after: UserEntry,
+        client: Client,
+        *,
+        with_password: bool,
+    ) -> list[Change]:
+        """Announce the change, and end the sessions that it leaves no room for."""
+        changes = [await self._entries.outbox.announce(tx, [f"{USER_KIND}:{after.id}"])]
+        deactivated = before.is_active and not after.is_active
+        if deactivated or with_password:
+            reason = "deactivated" if deactivated else "password_changed"
+            ended, _ = await self._sessions.revoke_in(tx, after.id, reason, caller.user_id, client)
+            changes.append(ended)
+        return changes
+
+    async def _hash(self, caller: Actor, user_id: int, asked: UserChange) -> str | None:
+        """The hash of a new password; whether it may be set is judged again once the user is held."""
+        if asked.password is UNSET:
+            return None
+        row = await queries.by_id(self._db, user_id)
+        if row is None:
+            raise NotFound
+        after = _changed(queries.entry(row), asked)
+        await _require(self._db, caller, row["roles"])
+        await self._passwords.check_strength(
+            asked.password, username=after.username, email=after.email, full_name=after.full_name
+        )
+        return await self._passwords.hash(asked.password)
+
+    # ---- deleting -------------------------------------------------------------------------------------------------
+
+    async def delete_user(self, caller: Actor, user_id: int, client: Client) -> None:
+        """Delete a user with everything that is his; the audit keeps his bare id.
+
+        Raises:
+            NotFound: there is no such user.
+            Forbidden: the user may do more than the caller.
+            LastAdmin: there would be no active administrator any more.
+        """
+        async with self._db.transaction() as tx:
+            await queries.hold_admins(tx)
+            person = await _held(tx, caller, user_id)
+            await queries.delete(tx, user_id)
+            await _keep_an_admin(tx, person)
+            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{user_id}"])
+            await pseudonymise(tx, user_id)
+            await _note(tx, Event.USER_DELETED, caller, user_id, None if caller.user_id == user_id else client, {})
+        await self._entries.outbox.settle(change)
+
+
+# ---- what is asked ----------------------------------------------------------------------------------------------
+
+
+def _roles(asked: NewUser | UserChange, present: list[str]) -> list[str]:
+    """The roles to be held: `is_admin`, and `admin` among the roles, are two words for one thing.
+
+    Raises:
+        ValidationFailed: the two words contradict each other.
+    """
+    roles = set(present if asked.roles is UNSET else asked.roles)
+    if asked.is_admin is not UNSET:
+        if asked.roles is not UNSET and asked.is_admin != (ADMIN in roles):
+            raise ValidationFailed(("is_admin", "contradicts `roles`"))
+        roles = roles | {ADMIN} if asked.is_admin else roles - {ADMIN}
+    return present if roles == set(present) else sorted(roles)
+
+
+def _changed(before: UserEntry, asked: UserChange) -> UserEntry:
+    """The user as he is to be.
+
+    Raises:
+        ValidationFailed: a value cannot be kept.
+    """
+    email = before.email
+    if asked.email is not UNSET:
+        email = names.email(asked.email) if asked.email is not None else None
+    must_change = before.must_change_password if asked.password is UNSET else True
+    return msgspec.structs.replace(
+        before,
+        email=email,
+        email_verified=before.email_verified and email == before.email,
+        full_name=before.full_name if asked.full_name is UNSET else names.label(asked.full_name, "full_name"),
+        is_active=before.is_active if asked.is_active is UNSET else asked.is_active,
+        roles=_roles(asked, before.roles),
+        must_change_password=must_change if asked.must_change_password is UNSET else asked.must_change_password,
+    )
+
+
+def _may_take_an_admin(asked: UserChange) -> bool:
+    """Whether this can make an administrator less of whomever it is about."""
+    return (
+        asked.is_active is False or asked.is_admin is False or (asked.roles is not UNSET and ADMIN not in asked.roles)
+    )
+
+
+def _is_active_admin(person: UserEntry) -> bool:
+    return person.is_active and ADMIN in person.roles
+
+
+# ---- in the transaction -----------------------------------------------------------------------------------------
+
+
+async def _require(db: Database | Transaction, caller: Actor, roles: Iterable[str]) -> None:
+    """Raises Forbidden unless the caller may do everything that these roles allow."""
+    if ADMIN in caller.subject.roles:
+        return
+    if ADMIN in roles:
+        raise Forbidden("This needs an administrator.")
+    rows = await db.fetch("SELECT permission FROM role_permissions WHERE role = ANY($1::text[])", roles)
+    if not caller.permissions.issuperset(row["permission"] for row in rows):
+        raise Forbidden("This is about rights beyond your own.")
+
+
+async def _held(tx: Transaction, caller: Actor, user_id: int) -> UserEntry:
+    """The user, locked, and not above the caller."""
+    row = await queries.lock(tx, user_id)
+    if row is None:
+        raise NotFound
+    await _require(tx, caller, row["roles"])
+    return queries.entry(row)
+
+
+async def _write(tx: Transaction, before: UserEntry, after: UserEntry, password_hash: str | None) -> None:
+    """Raises EmailTaken, LastAdmin, or ValidationFailed for a role that there is not."""
+    try:
+        await queries.update(
+            tx,
+            after.id,
+            email=after.email,
+            email_verified=after.email_verified,
+            full_name=after.full_name,
+            is_active=after.is_active,
+            must_change_password=after.must_change_password,
+        )
+    except asyncpg.UniqueViolationError:
+        raise EmailTaken from None
+    if password_hash is not None:
+        await queries.set_password(tx, after.id, password_hash, must_change=after.must_change_password)
+    if after.roles != before.roles:
+        await _give(tx, after.id, after.roles)
+    if not _is_active_admin(after):
+        await _keep_an_admin(tx, before)
+
+
+async def _keep_an_admin(tx: Transaction, gone: UserEntry) -> None:
+    """Raises LastAdmin if whoever is none any more was the last active administrator; they are held."""
+    if _is_active_admin(gone) and not await queries.has_active_admin(tx):
+        raise LastAdmin
+
+
+async def _give(tx: Transaction, user_id: int, roles: list[str]) -> None:
+    if await queries.set_roles(tx, user_id, roles):
+        raise ValidationFailed(("roles", "names a role that does not exist"))
+
+
+async def _written(tx: Transaction, user_id: int) -> UserEntry:
+    row = await queries.by_id(tx, user_id)
+    assert row is not None  # noqa: S101 - we hold it
+    return queries.entry(row)
+
+
+async def _note(
+    tx: Transaction, event: Event, caller: Actor, user_id: int, client: Client | None, details: dict[str, object]
+) -> None:
+    await record(
+        tx,
+        event,
+        client,
+        user_id=user_id,
+        actor_id=caller.user_id,
+        session_ids=[caller.session_id],
+        details=details,
+    )
+
+
+async def _note_change(
+    tx: Transaction, caller: Actor, before: UserEntry, after: UserEntry, client: Client, *, with_password: bool
+) -> None:
+    """An event for each kind of change, with the names of what has changed and the values of what is no secret."""
+    changed = [name for name in PROFILE if getattr(before, name) != getattr(after, name)]
+    if with_password:
+        details: dict[str, object] = {"must_change_password": after.must_change_password}
+        await _note(tx, Event.PASSWORD_CHANGED, caller, after.id, client, details)
+        changed = [name for name in changed if name != "must_change_password"]
+    if changed:
+        details = {"changed": changed}
+        if "is_active" in changed:
+            details["is_active"] = after.is_active
+        await _note(tx, Event.USER_UPDATED, caller, after.id, client, details)
+    added, removed = set(after.roles) - set(before.roles), set(before.roles) - set(after.roles)
+    if added or removed:
+        await _note(tx, ROLE_CHANGED, caller, after.id, client, {"added": sorted(added), "removed": sorted(removed)})

@@ -1,0 +1,102 @@
+"""The list of users: the one part of this room that reads with SQLAlchemy (app/listing.py)."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from advanced_alchemy.filters import SearchFilter
+from msgspec import Meta, Struct
+from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy.dialects.postgresql import ARRAY, TEXT
+
+from app.identity import names
+from app.identity.entry import People
+from app.identity.models import User as UserRow
+from app.identity.models import UserRole
+from app.identity.rights import ADMIN
+from app.identity.structs import RoleName, UserEntry, UserPage
+from app.listing import Asked, Lists, Order
+
+UserSort = Literal[
+    "username",
+    "-username",
+    "email",
+    "-email",
+    "created_at",
+    "-created_at",
+    "last_login",
+    "-last_login",
+]
+
+SORTS: Mapping[str, ColumnElement[Any]] = {
+    "username": func.lower(UserRow.username),
+    "email": UserRow.email.expression,
+    "created_at": UserRow.created_at.expression,
+    "last_login": UserRow.last_login.expression,
+}
+NULLABLE = {"email", "last_login"}
+SEARCHED = {"username", "email", "full_name"}
+
+
+Search = Annotated[
+    str, Meta(max_length=255, description="A part of the username, the e-mail address or the full name; any case.")
+]
+
+
+class UserFilter(Struct, frozen=True):
+    """Whom to list; what is None makes no difference."""
+
+    search: Search | None
+    is_active: bool | None
+    is_admin: bool | None
+    role: RoleName | None
+
+
+class UserList:
+    def __init__(self, lists: Lists, people: People) -> None:
+        self._lists = lists
+        self._people = people
+
+    async def page(self, wanted: UserFilter, sort: UserSort, asked: Asked) -> UserPage:
+        """A page of users, each with what the roles allow now.
+
+        Raises:
+            UseCursor, ValidationFailed: as they say.
+        """
+        names.label(wanted.search, "search")
+        about = msgspec.json.encode(("users", sort, wanted))
+        async with self._lists.reading() as connection:
+            page = await self._lists.page(connection, _statement(wanted), _order(sort), asked, about)
+        found = [UserEntry(*row[:-2]) for row in page.rows]
+        return UserPage(
+            items=await asyncio.gather(*(self._people.show(person) for person in found)),  # they share a round trip
+            total=page.total,
+            total_exact=page.total_exact,
+            page=page.number,
+            page_size=asked.page_size,
+            next_cursor=page.next_cursor,
+        )
+
+
+def _order(sort: UserSort) -> Order:
+    name = sort.removeprefix("-")
+    return Order(SORTS[name], UserRow.id.expression, descending=name != sort, nullable=name in NULLABLE)
+
+
+def _statement(wanted: UserFilter) -> Select[Any]:
+    held = select(UserRole.role).where(UserRole.user_id == UserRow.id)
+    roles = func.array(held.order_by(UserRole.role).scalar_subquery(), type_=ARRAY(TEXT))
+    columns = {name: getattr(UserRow, name, roles) for name in UserEntry.__struct_fields__}
+    statement = select(*columns.values())
+    if wanted.search:
+        found = SearchFilter(SEARCHED, wanted.search, ignore_case=True, escape_wildcards=True)
+        statement = found.append_to_statement(statement, UserRow)
+    if wanted.is_active is not None:
+        statement = statement.where(UserRow.is_active.is_(wanted.is_active))
+    if wanted.is_admin is not None:
+        is_admin = exists(held.where(UserRole.role == ADMIN))
+        statement = statement.where(is_admin if wanted.is_admin else ~is_admin)
+    if wanted.role is not None:
+        statement = statement.where(exists(held.where(UserRole.role == wanted.role)))
+    return statement

@@ -1,0 +1,188 @@
+"""The clean-up: in small transactions, each under a lock that one replica holds at a time."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from random import SystemRandom
+
+import asyncpg
+import msgspec
+import structlog
+from msgspec import Struct
+
+from app.audit.events import Event, record
+from app.background import end
+from app.client import Client
+from app.database import Database, Transaction
+from app.errors import Unavailable
+from app.keys import queries as key_queries
+from app.maintenance import queries
+from app.sessions import queries as session_queries
+from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+SKEW_SECONDS = 60.0  # that replicas' clocks may differ: a key outlives its last token by as much
+BATCH = 1000  # rows a transaction: some ten milliseconds
+TURN_SECONDS = 3.0  # that somebody who asks for a clean-up waits for another one's batch
+TABLE_LOCK_SECONDS = 0.5  # that a partition waits for the audit's table, for as long logins wait behind it
+MONTHS_AHEAD = 2  # besides the present one
+FIRST_RUN = 60.0  # seconds after the start, when a rollout is over
+INTERVAL = 3600.0  # seconds from a run to the next
+JITTER = 0.1  # of both, either way: replicas that start together do not run together
+
+
+class Deleted(Struct, frozen=True, kw_only=True):
+    sessions: int
+    audit_events: int  # one by one; those of a dropped partition are not counted
+    audit_partitions: int
+    signing_keys: int
+
+
+class CleanupReport(Struct, frozen=True, kw_only=True):
+    deleted: Deleted
+    duration_ms: int
+
+
+class Busy(Exception):
+    """Another replica is at it."""
+
+
+async def clean_up(db: Database, settings: Settings, client: Client | None, actor_id: int | None) -> CleanupReport:
+    """Clean up because somebody asks for it: by the API as `actor_id`, or by the command line, without one.
+
+    Raises:
+        DatabaseUnavailable: also where another clean-up does not let go of the lock for TURN_SECONDS.
+    """
+    report = await _Run(db, settings, patient=True).everything()
+    await _tell(db, report, client, actor_id)
+    return report
+
+
+async def clean_up_on_schedule(db: Database, settings: Settings) -> CleanupReport | None:
+    """Clean up because it is time; None if another replica is at it. Recorded only if there was anything to delete."""
+    try:
+        report = await _Run(db, settings, patient=False).everything()
+    except Busy:
+        return None
+    if any(msgspec.structs.astuple(report.deleted)):
+        await _tell(db, report, None, None)
+    return report
+
+
+async def _tell(db: Database, report: CleanupReport, client: Client | None, actor_id: int | None) -> None:
+    async with db.transaction() as tx:
+        await record(
+            tx, Event.CLEANUP_RAN, client, actor_id=actor_id, details={"deleted": msgspec.to_builtins(report.deleted)}
+        )
+
+
+class _Run:
+    """One clean-up, by somebody who waits for a turn, or by the schedule, which leaves it to whoever is at it."""
+
+    def __init__(self, db: Database, settings: Settings, *, patient: bool) -> None:
+        self._db = db
+        self._settings = settings
+        self._patient = patient
+
+    async def everything(self) -> CleanupReport:
+        started = time.monotonic()
+        keep_sessions, keep_events = self._settings.session_retention_days, self._settings.audit_retention_days
+        await self._lay_out_months()
+        deleted = Deleted(
+            sessions=await self._in_batches(lambda tx: session_queries.delete_ended(tx, keep_sessions, BATCH)),
+            audit_partitions=await self._drop_months(),
+            audit_events=await self._in_batches(lambda tx: queries.delete_old_events(tx, keep_events, BATCH)),
+            signing_keys=await self._delete_keys(),
+        )
+        return CleanupReport(deleted=deleted, duration_ms=round(1000 * (time.monotonic() - started)))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[Transaction]:
+        async with self._db.transaction() as tx:
+            if self._patient:
+                await queries.wait_turn(tx, TURN_SECONDS)
+            elif not await queries.try_turn(tx):
+                raise Busy
+            self._patient = True  # once begun, it is brought to an end
+            yield tx
+
+    async def _in_batches(self, delete: Callable[[Transaction], Awaitable[int]]) -> int:
+        deleted = 0
+        while True:
+            async with self._turn() as tx:
+                batch = await delete(tx)
+            deleted += batch
+            if batch < BATCH:
+                return deleted
+
+    async def _lay_out_months(self) -> None:
+        """Partitions for what is to come; what nobody laid out falls into the default partition and fails no login."""
+        async with self._turn() as tx:
+            months = await queries.missing_months(tx, MONTHS_AHEAD)
+        for month in months:
+            async with self._turn() as tx:
+                too_late = await queries.in_default(tx, month["begins"], month["ends"])
+            if not too_late:
+                await self._alter(month["name"], partial(queries.add_month, **month))
+
+    async def _drop_months(self) -> int:
+        async with self._turn() as tx:
+            months = await queries.old_months(tx, self._settings.audit_retention_days)
+        return sum([await self._alter(name, partial(queries.drop_month, name=name)) for name in months])
+
+    async def _alter(self, name: str, change: Callable[[Transaction], Awaitable[None]]) -> bool:
+        """Make or drop a partition unless the table is busy or not ours: the next run tries again."""
+        try:
+            async with self._turn() as tx:
+                await queries.limit_waits(tx, TABLE_LOCK_SECONDS)
+                await change(tx)
+        except (Unavailable, asyncpg.PostgresError) as error:
+            log.warning("cleanup.partition_skipped", partition=name, reason=repr(error.__cause__ or error)[:200])
+            return False
+        return True
+
+    async def _delete_keys(self) -> int:
+        """Signing keys whose last token has expired, once their successor is of the algorithm that we sign with.
+
+        Where JWT_ALGORITHM was changed and changed back, the newest key of all is not the one that signs.
+        """
+        lifetime = 60.0 * self._settings.access_token_expire_minutes + SKEW_SECONDS
+        async with self._turn() as tx:
+            tried = [row["algorithm"] for row in await key_queries.all_keys(tx) if row["signs_in"] < -lifetime]
+            if tried[-1:] != [self._settings.jwt_algorithm]:
+                return 0
+            return await key_queries.delete_retired(tx, lifetime)
+
+
+class Maintenance:
+    """Cleans up on a schedule, and when asked; one at a time in this process, so that callers do not empty its pool."""
+
+    def __init__(self, db: Database, settings: Settings) -> None:
+        self._db = db
+        self._settings = settings
+        self._one = asyncio.Lock()
+        self._keeper: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        await end(self._keeper)
+
+    async def clean_up(self, client: Client, actor_id: int) -> CleanupReport:
+        async with self._one:
+            return await clean_up(self._db, self._settings, client, actor_id)
+
+    async def _keep(self) -> None:
+        pause = FIRST_RUN
+        while True:
+            await asyncio.sleep(pause * SystemRandom().uniform(1 - JITTER, 1 + JITTER))
+            pause = INTERVAL
+            try:
+                async with self._one:
+                    await clean_up_on_schedule(self._db, self._settings)
+            except (Unavailable, asyncpg.PostgresError) as error:
+                log.warning("cleanup.failed", reason=repr(error.__cause__ or error)[:200])

@@ -1,0 +1,112 @@
+"""Administration of sessions; a module of its own, because the list reads with SQLAlchemy."""
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Controller, delete, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, PathParameter
+from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
+from msgspec import Meta, Struct
+
+from app.client import Client
+from app.errors import NotFound, UseCursor
+from app.listing import Asked, CursorText, PageNumber, PageSize
+from app.problems import convert
+from app.sessions.caller import Caller, requires
+from app.sessions.listing import (
+    Device,
+    Network,
+    OwnerId,
+    SessionDirectory,
+    SessionFilter,
+    SessionPage,
+    SessionSort,
+)
+from app.sessions.service import Sessions
+from app.sessions.structs import SessionList
+
+READ = [requires("sessions:read")]
+REVOKE = [requires("sessions:revoke")]
+
+Owner = Annotated[OwnerId, PathParameter(ge=1, le=2**63 - 1)]  # Litestar minds no bounds but its own
+Sort = Annotated[SessionSort, Meta(description="With `-` in front: downwards.")]
+Active = Annotated[bool, Meta(description="`false`: those that have ended.")]
+
+
+class Revoked(Struct, frozen=True):
+    revoked: int
+
+
+class SessionsController(Controller):
+    tags = ("sessions",)
+    path = "/sessions"
+
+    @get(guards=READ, summary="List sessions", errors=(UseCursor,))
+    async def list_sessions(
+        self,
+        caller: Caller,
+        session_directory: NamedDependency[SessionDirectory],
+        user_id: FromQuery[OwnerId | None] = None,
+        ip: FromQuery[Network | None] = None,
+        device: FromQuery[Device | None] = None,
+        active: FromQuery[Active] = True,  # noqa: FBT002 - a query parameter
+        sort: FromQuery[Sort] = "-created_at",
+        page: FromQuery[PageNumber] = 1,
+        page_size: FromQuery[PageSize] = 50,
+        cursor: FromQuery[CursorText | None] = None,
+    ) -> SessionPage:
+        """`analytics` are over all sessions, whatever the filters; `by_device` counts the live ones.
+
+        A family is told by the user agent: Bot (crawlers and programs), then Tablet, Mobile, Desktop, and Other.
+        `total` is exact to 10,000, beyond that an estimate.
+        """
+        wanted = convert({"user_id": user_id, "ip": ip, "device": device, "active": active}, SessionFilter)
+        asked = convert({"page": page, "page_size": page_size, "cursor": cursor}, Asked)
+        return await session_directory.page(wanted, sort, asked, caller.session_id)
+
+    @get("/{user_id:int}", guards=READ, summary="A user's sessions", errors=(NotFound,))
+    async def read_sessions_of(
+        self, user_id: Owner, caller: Caller, session_directory: NamedDependency[SessionDirectory]
+    ) -> SessionList:
+        """The live ones, newest first."""
+        return await session_directory.live_of(user_id, caller.session_id)
+
+    @delete(
+        "/{user_id:int}",
+        guards=REVOKE,
+        status_code=HTTP_200_OK,
+        summary="End a user's sessions",
+        errors=(NotFound,),
+    )
+    async def revoke_sessions_of(
+        self,
+        user_id: Owner,
+        caller: Caller,
+        client: NamedDependency[Client],
+        sessions: NamedDependency[Sessions],
+        session_directory: NamedDependency[SessionDirectory],
+    ) -> Revoked:
+        """Whoever the user is: signing somebody out takes no right away, so it needs none of theirs."""
+        revoked = await sessions.revoke_all(user_id, caller.user_id, client)
+        if not revoked:
+            await session_directory.require(user_id)
+        return Revoked(revoked)
+
+    @delete(
+        "/{user_id:int}/{session_id:uuid}",
+        guards=REVOKE,
+        status_code=HTTP_204_NO_CONTENT,
+        summary="End a user's session",
+        errors=(NotFound,),
+    )
+    async def revoke_session(
+        self,
+        user_id: Owner,
+        session_id: FromPath[UUID],
+        caller: Caller,
+        client: NamedDependency[Client],
+        sessions: NamedDependency[Sessions],
+    ) -> None:
+        """Whoever the user is, as with all of them."""
+        await sessions.revoke_one(user_id, session_id, caller.user_id, client)

@@ -1,0 +1,198 @@
+"""Whose memory is trusted: one server of known identity, in one epoch."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from valkey.asyncio import Valkey as Client
+
+from app.cache import link as link_module
+from app.cache.link import ValkeyAway
+from app.cli.embedded import Valkey
+from tests.cache.conftest import Process, Start, until
+
+
+@pytest.fixture
+def second_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with Valkey(tmp_path_factory.mktemp("stores") / "second") as server:
+        yield server
+
+
+async def epoch(process: Process) -> int:
+    row = await process.db.fetchrow("SELECT epoch FROM cache_epoch")
+    assert row is not None
+    return int(row["epoch"])
+
+
+async def as_ten_seconds_later(process: Process) -> None:
+    await process.db.execute("UPDATE cache_epoch SET granted_at = '-infinity'")
+
+
+async def test_all_processes_of_one_server_are_in_one_epoch(start: Start) -> None:
+    processes = [await start() for _ in range(3)]
+    await as_ten_seconds_later(processes[0])
+    await asyncio.gather(*(process.entries.links._open() for process in processes))
+
+    for process in processes:
+        await until(lambda p=process: p.entries.links.current is not None)
+    epochs = {process.entries.links.current.epoch for process in processes if process.entries.links.current}
+    assert epochs == {await epoch(processes[0])} == {1}
+
+
+async def test_another_server_is_another_epoch_and_everybody_moves(start: Start, second_valkey: Valkey) -> None:
+    one, other = await start(), await start()
+    await one.change("a", "1")
+    await other.get("a")
+    for process in (one, other):
+        process.entries.links.url = second_valkey.url
+    await as_ten_seconds_later(one)
+
+    one.entries.links.drop(one.entries.links.current)
+
+    await until(lambda: one.entries.links.current is not None)
+    await until(lambda: other.entries.links.current is not None and other.entries.links.current.epoch == 2)
+    assert await epoch(one) == 2
+    assert await other.get("a") == ["1"]
+    assert await other.in_valkey("a") == b"=1"
+
+
+async def test_two_servers_do_not_take_turns(start: Start, second_valkey: Valkey) -> None:
+    one = await start()
+
+    other = await start(valkey_url=second_valkey.url)
+
+    assert other.entries.links.current is None  # not for ten seconds after the first was granted the epoch
+    await one.change("a", "1")
+    assert await other.get("a") == ["1"]
+    await other.change("a", "2")
+    assert await one.get("a") == ["2"]
+    await as_ten_seconds_later(one)
+    await until(lambda: other.entries.links.current is not None)
+    assert await epoch(one) == 2
+
+
+async def test_a_restart_is_another_server(start: Start, own_valkey: Valkey) -> None:
+    one = await start()
+    await one.get("a")
+    port = own_valkey.port
+    own_valkey.stop()
+    await as_ten_seconds_later(one)
+    own_valkey._port_given = True
+    own_valkey.port = port
+    own_valkey.start()
+
+    assert await one.get("a") == [""]
+
+    await until(lambda: one.entries.links.current is not None)
+    assert await epoch(one) == 2
+
+
+async def test_a_connection_that_finds_another_server_is_not_used(start: Start, second_valkey: Valkey) -> None:
+    """The pool opens a second connection under our feet, and another server answers at the address (C6)."""
+    one = await start()
+    current = one.entries.links.current
+    assert current is not None
+    current.client.connection_pool.connection_kwargs["port"] = second_valkey.port
+    current.client.connection_pool.connection_kwargs["password"] = second_valkey.password
+    await current.client.connection_pool.disconnect()
+
+    with pytest.raises(ValkeyAway):
+        async with one.entries.links.use() as link:
+            await link.client.get("anything")
+
+    await until(lambda: one.entries.links.current not in (None, current))
+
+
+async def test_a_replica_is_not_trusted(start: Start, own_valkey: Valkey, second_valkey: Valkey) -> None:
+    one = await start()
+    client = Client.from_url(second_valkey.url)
+    await client.config_set("masterauth", own_valkey.password)
+    await client.replicaof("127.0.0.1", str(own_valkey.port))
+    one.entries.links.url = second_valkey.url
+    await as_ten_seconds_later(one)
+    one.entries.links.drop(one.entries.links.current)
+
+    with pytest.raises(ValkeyAway, match="replica"):
+        await one.entries.links._open()
+    await one.change("a", "1")
+    assert await one.get("a") == ["1"]
+
+    await client.replicaof("NO", "ONE")  # promoted: a new identity, and so a new epoch
+    await until(lambda: one.entries.links.current is not None)
+    assert await epoch(one) == 2
+    await client.aclose()
+
+
+async def test_a_primary_demoted_under_its_clients_is_left(
+    start: Start, own_valkey: Valkey, second_valkey: Valkey
+) -> None:
+    """It goes on answering reads of those who were connected: the deletion it refuses is what tells."""
+    one = await start()
+    await one.change("a", "1")
+    await one.get("a")
+    client = Client.from_url(own_valkey.url)
+    await client.config_set("masterauth", second_valkey.password)
+    await client.replicaof("127.0.0.1", str(second_valkey.port))
+
+    await one.change("a", "2")
+
+    assert await one.get("a") == ["2"]
+    assert one.entries.links.current is None
+    await client.aclose()
+
+
+async def test_a_hung_server_costs_one_deadline_and_is_left(start: Start, own_valkey: Valkey) -> None:
+    one = await start()
+    await one.change("a", "1")
+    await one.get("a")
+    os.kill(own_valkey.pid, signal.SIGSTOP)
+    try:
+        looks = await asyncio.gather(*(one.get("a") for _ in range(20)))
+        assert looks == [["1"]] * 20
+        assert one.entries.links.current is None
+    finally:
+        os.kill(own_valkey.pid, signal.SIGCONT)
+    await until(lambda: one.entries.links.current is not None)
+    assert await epoch(one) == 1
+
+
+async def test_the_deadline_counts_for_all_commands_of_a_use(start: Start) -> None:
+    one = await start()
+
+    with pytest.raises(ValkeyAway):
+        async with one.entries.links.use():
+            await asyncio.sleep(link_module.DEADLINE * 20)
+
+    assert one.entries.links.current is None
+
+
+async def test_a_cancelled_use_keeps_the_link(start: Start) -> None:
+    one = await start()
+
+    async def use() -> None:
+        async with one.entries.links.use():
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(use())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert one.entries.links.current is not None
+
+
+async def test_without_postgresql_the_same_server_is_still_trusted(start: Start) -> None:
+    one = await start()
+    await one.get("a")
+    one.entries.links._database.url = "postgresql://127.0.0.1:1/gone"
+    await one.db.stop()
+
+    one.entries.links.drop(one.entries.links.current)
+
+    await until(lambda: one.entries.links.current is not None)
+    one.entries.links.drop(one.entries.links.current)
+    one.entries.links._identity = "somebody else"
+    await asyncio.sleep(0)
+    assert one.entries.links.current is None

@@ -1,0 +1,33 @@
+"""A house of its own: examples name people and delete them, which should be nobody else's."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from httpx import AsyncClient
+
+from app import logs
+from app.cli.embedded import Postgres, Valkey
+from app.identity.accounts import create_first_admin
+from app.main import at_the_edge, create_app
+from tests.conftest import ADMIN, TEMPLATE, http, settings_for
+
+
+@pytest.fixture(scope="package")
+async def house(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncClient]:
+    """Speaks to an application without limits and with an administrator."""
+    postgres.create_database("documented", template=TEMPLATE)
+    with Valkey(tmp_path_factory.mktemp("stores") / "valkey") as valkey:
+        settings = replace(
+            settings_for(postgres.url("documented"), valkey.url),
+            rate_limit_login=None,
+            rate_limit_account=None,
+            rate_limit_register=None,
+        )
+        logs.configure(settings)
+        app = create_app(settings)
+        async with app.lifespan():
+            parts = app.state.parts
+            assert await create_first_admin(parts.db, parts.passwords, ADMIN.username, ADMIN.password)
+            async with http(at_the_edge(app)) as client:
+                yield client
