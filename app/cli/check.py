@@ -64,7 +64,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 
 async def _postgres(settings: Settings, workers: int) -> AsyncGenerator[Finding]:
-    where = _where(settings.database_url, 5432)
+    where = _where(settings.database_url)
     try:
         async with database.connection(settings) as db:
             server = db.get_server_version()
@@ -102,7 +102,7 @@ async def _connections(db: database.Connection, settings: Settings, workers: int
 
 
 async def _valkey(settings: Settings) -> AsyncGenerator[Finding]:
-    where = _where(settings.valkey_url, 6379)
+    where = _where(settings.valkey_url)
     client = Valkey.from_url(settings.valkey_url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
     try:
         info: dict[str, Any] = await client.info()
@@ -163,10 +163,9 @@ def _build() -> str:
     return "published wheel" if any(word in tags for word in ("manylinux", "musllinux", "macosx")) else "built here"
 
 
-def _where(url: str, port: int) -> str:
-    """Host and port of a URL, without its password; a URL that names no host names its socket by a parameter."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or port}" if parts.hostname else "the given socket"
+def _where(url: str) -> str:
+    """The hosts of a URL, without its password; a URL that names none names a socket by a parameter."""
+    return urlsplit(url).netloc.rpartition("@")[2] or "the given socket"
 
 
 def _numbers(text: str) -> tuple[int, ...]:

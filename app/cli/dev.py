@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import io
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Generator
@@ -12,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from app import logs
 from app.cli import files, runtime, serve
@@ -73,9 +75,7 @@ def _settings(arguments: argparse.Namespace, directory: Path, database_url: str,
 
     Left in the environment for the workers, and in `env` for other commands: `gatehouse check --env-file .data/env`.
     """
-    names = [field.name.upper() for field in fields(Settings)]
-    found = {**dotenv_values(".env", interpolate=False), **os.environ}
-    given = {name: value for name in names if (value := found.get(name))}
+    given = _given()
     if given.get("DATABASE_URL") or given.get("VALKEY_URL"):
         say("  DATABASE_URL and VALKEY_URL are set, and for `gatehouse serve`: dev has stores of its own")
     defaults = {"PUBLIC_URL": f"http://localhost:{arguments.port}", "LOG_FORMAT": "console"}
@@ -87,8 +87,25 @@ def _settings(arguments: argparse.Namespace, directory: Path, database_url: str,
     }
     os.environ.update(defaults | given | ours)
     settings = load()
-    files.replace(directory / "env", "".join(f"{name}='{os.environ[name]}'\n" for name in defaults | given | ours))
+    lines = [f"{name}={_quoted(value)}\n" for name, value in (defaults | given | ours).items()]
+    files.replace(directory / "env", "".join(lines))
     return settings
+
+
+def _given() -> dict[str, str]:
+    """What is set, in `.env` or the environment; whatever is wrong with it is for `load` to say."""
+    try:
+        text = Path(".env").read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    found = {each.key: each.value for each in parse_stream(io.StringIO(text)) if each.key} | os.environ
+    return {field.name.upper(): value for field in fields(Settings) if (value := found.get(field.name.upper()))}
+
+
+def _quoted(value: str) -> str:
+    """As it stands in a dotenv file."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _migrate(settings: Settings) -> None:
@@ -113,11 +130,12 @@ def _make_first_admin(settings: Settings) -> None:
 def _welcome(settings: Settings, directory: Path) -> str:
     url = settings.public_url
     body = f'{{"username": "{settings.admin_username}", "password": "..."}}'
+    way_back = f"{sys.argv[0]} users set-password {settings.admin_username} --env-file {directory / 'env'}"
     lines = [
         f"    service        {url}{API}",
         *([f"    documentation  {url}/docs"] if settings.api_docs else []),
         f"    sign in        curl {url}{API}/login -H 'Content-Type: application/json' -d '{body}'",
-        f"    password lost  gatehouse users set-password {settings.admin_username} --env-file {directory / 'env'}",
+        f"    password lost  {way_back}",
         "    stop           Ctrl-C",
     ]
     return "\n".join(lines)

@@ -4,6 +4,7 @@ import argparse
 import json
 
 from app.cli.terminal import say
+from app.documentation.document import describe
 from app.main import create_app
 from app.settings import InvalidSettings, load
 
@@ -22,5 +23,5 @@ def run(_: argparse.Namespace) -> int:
         settings = load()
     except InvalidSettings:
         settings = load(PLACEHOLDERS, env_file=None)
-    say(json.dumps(create_app(settings).openapi_schema.to_schema(), indent=2))
+    say(json.dumps(describe(create_app(settings)), indent=2))
     return 0

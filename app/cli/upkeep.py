@@ -2,12 +2,17 @@
 
 import argparse
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from app.cli.refusal import NothingToRotate
 from app.cli.terminal import answer
 from app.database import Database
 from app.keys import ring
+from app.maintenance.service import CleanupReport, clean_up
 from app.settings import Settings, load
 
 
@@ -27,10 +32,30 @@ def rotate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def cleanup(arguments: argparse.Namespace) -> int:
+    settings = load(env_file=arguments.env_file)
+    report = asyncio.run(_clean_up(settings))
+    data = msgspec.to_builtins(report)
+    lines = [f"{name.replace('_', ' '):<18} {count}" for name, count in data["deleted"].items()]
+    answer(arguments, data, "deleted:", *lines, f"in {report.duration_ms} ms")
+    return 0
+
+
 async def _rotate(settings: Settings) -> str:
+    async with _database(settings) as db:
+        return await ring.rotate(db, settings.jwt_algorithm, ring.box_of(settings))
+
+
+async def _clean_up(settings: Settings) -> CleanupReport:
+    async with _database(settings) as db:
+        return await clean_up(db, settings, client=None, actor_id=None)
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncGenerator[Database]:
     db = Database(settings.database_url, size=1)
     await db.start()
     try:
-        return await ring.rotate(db, settings.jwt_algorithm, ring.box_of(settings))
+        yield db
     finally:
         await db.stop()

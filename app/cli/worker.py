@@ -2,7 +2,6 @@
 
 import ctypes
 import importlib
-import logging
 import os
 import signal
 import sys
@@ -10,25 +9,18 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-import structlog
 from granian import _signals
 from granian._granian import WorkerSignal
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
+# Granian's messages go the way of all others: `app.logs` tells them in our form.
 LOGGING: dict[str, Any] = {
     "formatters": {},
-    "handlers": {"ours": {"class": "app.cli.worker.ToOurLog"}},
-    "loggers": {"_granian": {"handlers": ["ours"], "propagate": False}},
+    "handlers": {},
+    "loggers": {"_granian": {"handlers": [], "propagate": True}},
 }
-
-
-class ToOurLog(logging.Handler):
-    """Granian's messages in the form of our own."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger("granian").log(record.levelno, record.getMessage(), exc_info=record.exc_info)
 
 
 @contextmanager

@@ -9,7 +9,16 @@ from litestar.status_codes import HTTP_204_NO_CONTENT
 from msgspec import Meta
 
 from app.client import Client
-from app.errors import EmailTaken, LastAdmin, NotFound, Overloaded, UseCursor, UsernameTaken, WeakPassword
+from app.errors import (
+    EmailTaken,
+    LastAdmin,
+    MalformedRequest,
+    NotFound,
+    Overloaded,
+    UseCursor,
+    UsernameTaken,
+    WeakPassword,
+)
 from app.identity.administration import Administration
 from app.identity.listing import Search, UserFilter, UserList, UserSort
 from app.identity.structs import NewUser, RoleName, User, UserChange, UserId, UserPage
@@ -90,6 +99,8 @@ class UsersController(Controller):
 
         A user who may do more than the caller cannot be changed. A new address counts as not verified.
         """
+        if data == UserChange():
+            raise MalformedRequest("Nothing is named that could be changed.")
         return await administration.change_user(caller, user_id, data, client)
 
     @delete(

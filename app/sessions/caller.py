@@ -274,7 +274,7 @@ def provide_optional_caller(
 def requires(permission: str) -> Guard:
     """A guard that lets in who holds this permission now, whatever the token said when it was made."""
 
-    def guard(connection: ASGIConnection[Any, Identified[Subject], Any, Any], _: BaseRouteHandler) -> None:
+    async def guard(connection: ASGIConnection[Any, Identified[Subject], Any, Any], _: BaseRouteHandler) -> None:
         if not connection.user.may(permission):
             raise Forbidden(f"This needs the permission {permission}.")
 

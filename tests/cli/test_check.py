@@ -138,5 +138,5 @@ def test_a_full_cache_has_to_evict(policy: str, maxmemory: int, status: str) -> 
 
 
 def test_a_store_is_named_without_its_password() -> None:
-    assert _where("postgresql://gatehouse:hunter2@db/gatehouse", 5432) == "db:5432"
-    assert _where("postgresql:///gatehouse?host=/run/postgresql", 5432) == "the given socket"
+    assert _where("postgresql://gatehouse:hunter2@one:5432,two/gatehouse") == "one:5432,two"
+    assert _where("postgresql:///gatehouse?host=/run/postgresql") == "the given socket"

@@ -27,7 +27,7 @@ def test_a_misspelt_name_in_the_file_is_told(run: Run, here: Path, capsys: pytes
 
     assert run("check", "--env-file", "my.env") == 78
 
-    assert "gatehouse: SECRETKEY: there is no such setting (in my.env)" in capsys.readouterr().err
+    assert "gatehouse: SECRETKEY: there is no such setting (my.env, line 1)" in capsys.readouterr().err
 
 
 def test_a_weak_secret_is_not_printed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,9 +103,11 @@ def test_the_script_is_installed_and_knows_its_version(here: Path) -> None:
 
 @pytest.mark.parametrize("command", ["serve", "dev"])
 def test_a_taken_port_is_one_line_and_exit_1(
-    run: Run, environment: dict[str, str], valkey: Valkey, capsys: pytest.CaptureFixture[str], command: str
+    here: Path, environment: dict[str, str], valkey: Valkey, command: str
 ) -> None:
-    assert run(command, "--host", "127.0.0.1", "--port", str(valkey.port), **environment) == 1
+    words = [command, "--host", "127.0.0.1", "--port", str(valkey.port)]
+    with gatehouse(*words, cwd=here, environment=environment) as process:
+        assert process.ends() == 1
 
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = process.lines
     assert line.startswith(f"gatehouse: cannot listen on 127.0.0.1:{valkey.port}: ")

@@ -1,0 +1,65 @@
+"""The outermost ring: bodies that stall, answers that begin before their body was read."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from httpx import AsyncClient
+from litestar import asgi
+from litestar.types import Receive, Scope, Send
+
+from app import edge
+from app.main import at_the_edge, create_app
+from app.settings import Settings
+from tests.conftest import http
+from tests.kit import SignedIn, problem
+
+JSON = {"Content-Type": "application/json"}
+
+
+async def stalled() -> AsyncIterator[bytes]:
+    """A body whose client falls silent."""
+    yield b"{"
+    await asyncio.Event().wait()
+
+
+async def test_a_body_that_stalls_ends_the_connection(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "MAX_STALL_SECONDS", 0.01)
+
+    answer = await client.post("/login", content=stalled(), headers=JSON)
+
+    problem(answer, 408, "malformed_request")
+    assert answer.headers["connection"] == "close"
+
+
+async def test_an_answer_does_not_wait_for_ever_for_a_body_that_nobody_reads(
+    client: AsyncClient, session: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "MAX_DRAIN_SECONDS", 0.01)
+
+    refused = await client.request("GET", "/me", content=stalled())
+    answered = await session.ask("GET", "/me", content=stalled())
+
+    problem(refused, 401, "not_authenticated")
+    assert answered.json()["id"] == session.user_id
+
+
+async def test_a_body_that_is_read_after_the_answer_has_begun_is_read_whole(settings: Settings) -> None:
+    @asgi("/echo", exclude_from_auth=True, copy_scope=False)
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        more = True
+        while more:
+            message = await receive()
+            assert message["type"] == "http.request"
+            more = message["more_body"]
+            await send({"type": "http.response.body", "body": message["body"], "more_body": more})
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for number in range(10):
+            yield b"%d," % number
+
+    async with http(at_the_edge(create_app(settings, route_handlers=[echo]))) as client:
+        answer = await client.post("https://auth.example.test/echo", content=pieces())
+
+    assert answer.text == "0,1,2,3,4,5,6,7,8,9,"
