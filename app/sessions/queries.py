@@ -15,7 +15,7 @@ from app.sessions.structs import SessionEntry
 LIVE = "revoked_at IS NULL AND expires_at > clock_timestamp()"
 
 COLUMNS = """
-    id, user_id, generation, extract(epoch FROM auth_time)::int8 AS auth_time, amr,
+    id, user_id, generation, floor(extract(epoch FROM auth_time))::int8 AS auth_time, amr,
     extract(epoch FROM expires_at - clock_timestamp())::float8 AS seconds_left
 """
 

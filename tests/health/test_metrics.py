@@ -1,0 +1,206 @@
+"""`/metrics`: who may read it, what it counts, and that it counts over all workers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from httpx import AsyncClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.main import at_the_edge, create_app
+from app.metrics import Metrics, forget_dead
+from app.settings import Rate, Settings
+from tests.cli.kit import eventually
+from tests.conftest import http
+from tests.health.conftest import Start
+from tests.kit import from_ip, log_in, new_ip, new_name, new_password, problem, register
+from tests.servers import Servers, environment
+
+URL = "https://auth.example.test/metrics"
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def samples(text: str) -> Samples:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(found: Samples, name: str, **labels: str) -> float:
+    return found.get((name, tuple(sorted(labels.items()))), 0.0)
+
+
+async def scraped(client: AsyncClient, url: str = URL, token: str = "metrics-token-of-the-tests") -> Samples:
+    answer = await client.get(url, headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return samples(answer.text)
+
+
+# ---- who may read it ----------------------------------------------------------------------------------------------
+
+
+async def ask(settings: Settings, token: str | None = None, **changed: str) -> int:
+    """The status of `/metrics` by these settings; a refusal is a problem."""
+    headers = {} if token is None else {"Authorization": token}
+    async with http(at_the_edge(create_app(replace(settings, **changed)))) as client:  # type: ignore[arg-type]
+        answer = await client.get(URL, headers=headers)
+    if answer.status_code == 401:
+        assert answer.headers["www-authenticate"].startswith("Bearer ")
+        problem(answer, 401, "not_authenticated" if token is None or not token.startswith("Bearer") else "invalid_token")
+    if answer.status_code == 404:
+        problem(answer, 404, "not_found")
+    return answer.status_code
+
+
+@pytest.mark.parametrize("environment_", ["production", "development"])
+async def test_with_a_token_it_is_read_by_it_alone(settings: Settings, environment_: str) -> None:
+    changed = {"environment": environment_, "metrics_token": "the-token"}
+
+    assert await ask(settings, "Bearer the-token", **changed) == 200
+    assert await ask(settings, "bearer the-token", **changed) == 200
+    for wrong in (None, "Bearer the-toke", "Bearer the-token2", "Bearer ", "Basic the-token", "the-token"):
+        assert await ask(settings, wrong, **changed) == 401
+
+
+async def test_without_a_token_it_is_open_in_development_and_not_there_in_production(settings: Settings) -> None:
+    assert await ask(settings, environment="development", metrics_token="") == 200
+    for token in (None, "Bearer ", "Bearer x"):
+        assert await ask(settings, token, environment="production", metrics_token="") == 404
+
+
+async def test_off_opens_it(settings: Settings) -> None:
+    assert await ask(settings, environment="production", metrics_token="off") == 200
+
+
+# ---- what it counts -----------------------------------------------------------------------------------------------
+
+
+async def test_every_metric_is_there(client: AsyncClient) -> None:
+    person = await register(client)
+    await log_in(client, person)
+
+    names = {name for name, _ in await scraped(client)}
+
+    assert {
+        "auth_login_success_total",
+        "auth_operation_duration_seconds_bucket",
+        "auth_operation_duration_seconds_count",
+        "auth_session_check_total",
+    } <= names
+
+
+async def test_sign_ins_and_refreshes_are_counted_by_how_they_ended(start: Start) -> None:
+    client = await start(rate_limit_account=Rate(3, 900))
+    person = await register(client)
+    session = await log_in(client, person)
+    await session.refreshed()
+    await session.refreshed()
+    await client.post("/refresh", json={"refresh_token": session.refresh_token[:-2] + "AA"}, headers=from_ip())
+    for name in (person.username, person.username, person.username, person.username, new_name()):
+        credentials = {"username": name, "password": new_password()}
+        await client.post("/login", json=credentials, headers=from_ip())
+
+    found = await scraped(client)
+
+    assert value(found, "auth_login_success_total") == 1
+    assert value(found, "auth_login_failure_total", reason="wrong_password") == 3
+    assert value(found, "auth_login_failure_total", reason="unknown_user") == 1
+    assert value(found, "auth_rate_limited_total", limit="account") == 1
+    refreshes = {dict(labels)["result"]: count for (name, labels), count in found.items() if name == "auth_token_refresh_total"}
+    assert refreshes.pop("invalid") == 1
+    assert sum(refreshes.values()) == 2
+    assert value(found, "auth_operation_duration_seconds_count", operation="login") == 6
+    assert value(found, "auth_operation_duration_seconds_count", operation="refresh") == 3
+    assert value(found, "auth_operation_duration_seconds_sum", operation="login") > 0
+
+
+async def test_a_limit_that_refused_is_named(start: Start) -> None:
+    client = await start()
+    headers = from_ip(new_ip())
+    for _ in range(7):
+        await client.post("/login", json={"username": new_name(), "password": "x"}, headers=headers)
+
+    found = await scraped(client)
+
+    assert value(found, "auth_rate_limited_total", limit="login") == 2
+    assert value(found, "auth_login_failure_total", reason="unknown_user") == 5
+
+
+async def test_checks_of_sessions_are_counted_by_the_store_that_answered(start: Start) -> None:
+    client = await start()
+    session = await log_in(client, await register(client))
+    for _ in range(10):
+        assert (await session.ask("GET", "/me")).status_code == 200
+
+    async def checks() -> float:
+        found = await scraped(client)
+        return sum(value(found, "auth_session_check_total", source=source) for source in ("valkey", "postgres"))
+
+    async with asyncio.timeout(30):
+        while await checks() < 10:  # noqa: ASYNC110 - told once a second, and nobody says when
+            await asyncio.sleep(0.02)
+    assert await checks() == 10
+    assert value(await scraped(client), "auth_session_check_total", source="valkey") >= 8
+
+
+def test_two_applications_of_a_process_share_no_number() -> None:
+    one, other = Metrics(), Metrics()
+
+    one.rate_limited("login")
+
+    assert value(samples(one.text().decode()), "auth_rate_limited_total", limit="login") == 1
+    assert value(samples(other.text().decode()), "auth_rate_limited_total", limit="login") == 0
+
+
+def test_an_operation_that_breaks_is_counted_as_an_error() -> None:
+    metrics = Metrics()
+
+    for measured in (metrics.login, metrics.refresh):
+        with pytest.raises(RuntimeError), measured():
+            raise RuntimeError
+
+    found = samples(metrics.text().decode())
+    assert value(found, "auth_login_failure_total", reason="error") == 1
+    assert value(found, "auth_token_refresh_total", result="error") == 1
+    assert value(found, "auth_operation_duration_seconds_count", operation="login") == 1
+
+
+def test_a_gauge_is_read_when_it_is_asked_for() -> None:
+    metrics = Metrics()
+    numbers = iter([1.0, 5.0])
+    metrics.gauge("auth_things", "Things.", lambda: next(numbers))
+
+    assert value(samples(metrics.text().decode()), "auth_things") == 1
+    assert value(samples(metrics.text().decode()), "auth_things") == 5
+
+
+def test_the_gauges_of_dead_workers_go_and_their_counters_stay(tmp_path: Path) -> None:
+    alive, dead = Path("/proc/self").resolve().name, "4194305"  # beyond the highest pid of Linux
+    for name in (f"gauge_livesum_{alive}.db", f"gauge_livesum_{dead}.db", f"counter_{dead}.db"):
+        (tmp_path / name).touch()
+
+    forget_dead(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {f"gauge_livesum_{alive}.db", f"counter_{dead}.db"}
+
+
+# ---- over all workers ---------------------------------------------------------------------------------------------
+
+
+class TwoWorkers(Servers):
+    """One server with two workers."""
+
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        super().__init__(settings, directory, 1)
+        self._environment = environment(settings)
+
+
+@pytest.fixture
+async def two_workers(settings: Settings, tmp_path: Path) -> AsyncIterator[AsyncClient]:
+    async with TwoWorkers(settings, tmp_path) as servers:
+        yield servers.clients[0]
