@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from typing import Any, cast
 
 import pytest
 from httpx import ASGITransport, AsyncClient
@@ -101,7 +102,7 @@ def settings(postgres_url: str, valkey_url: str) -> Settings:
 def http(edge: Edge) -> AsyncClient:
     """A client of an application in this process, seen as coming from a trusted proxy."""
     return AsyncClient(
-        transport=ASGITransport(edge, client=("127.0.0.1", 1)), base_url=f"https://auth.example.test{BASE}"
+        transport=ASGITransport(cast("Any", edge), client=("127.0.0.1", 1)), base_url=f"https://auth.example.test{BASE}"
     )
 
 
@@ -117,7 +118,8 @@ async def edge(settings: Settings) -> AsyncIterator[Edge]:
 
 @pytest.fixture(scope="session")
 def parts(edge: Edge) -> Parts:
-    return edge.app.state.parts
+    parts: Parts = edge.app.state.parts
+    return parts
 
 
 @pytest.fixture(scope="session")

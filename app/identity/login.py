@@ -50,6 +50,7 @@ class Login:
             RateLimited: too many failures from this network or on this account.
             Overloaded: more sign-ins than the cores can hash.
         """
+        names.label(credentials.device_name, "device_name")
         with self._metrics.login() as outcome:
             email = names.comparable_email(credentials.username) if "@" in credentials.username else None
             found = await queries.by_name(self._db, credentials.username, email)
@@ -84,7 +85,6 @@ class Login:
         self, user_id: int, verified_hash: str, credentials: Credentials, client: Client
     ) -> TokenResponse | None:
         """The session, unless the account was deactivated or got another password while this one was verified."""
-        device_name = names.label(credentials.device_name, "device_name")
         new_hash = verified_hash
         if self._passwords.needs_rehash(verified_hash):  # imported, or made by older settings
             new_hash = await self._passwords.hash(credentials.password)
@@ -92,7 +92,7 @@ class Login:
             row = await queries.note_login(tx, user_id, verified_hash, new_hash)
             if row is None:
                 return None
-            session, change = await self._sessions.open(tx, user_id, client, device_name=device_name, amr=["pwd"])
+            session, change = await self._sessions.open(tx, user_id, client, device_name=credentials.device_name, amr=["pwd"])
             await record(
                 tx,
                 Event.LOGIN_SUCCEEDED,

@@ -141,7 +141,7 @@ async def test_stopping_cancels_whoever_waits() -> None:
     batch = Batch(store.load, most=100)
     await batch.stop()
     first = ask(batch, "a")
-    await store.call(0)
+    _ = await store.call(0)
     second = ask(batch, "b")
     await asyncio.sleep(0)
 

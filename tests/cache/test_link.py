@@ -35,8 +35,7 @@ async def test_all_processes_of_one_server_are_in_one_epoch(start: Start) -> Non
     await as_ten_seconds_later(processes[0])
     await asyncio.gather(*(process.entries.links._open() for process in processes))
 
-    for process in processes:
-        await until(lambda p=process: p.entries.links.current is not None)
+    await until(lambda: all(process.entries.links.current for process in processes))
     epochs = {process.entries.links.current.epoch for process in processes if process.entries.links.current}
     assert epochs == {await epoch(processes[0])} == {1}
 

@@ -22,7 +22,7 @@ async def start(own_database: str, own_valkey: Valkey) -> AsyncIterator[Start]:
     """Starts an application on stores of the test's own; a client of it."""
     async with AsyncExitStack() as stack:
 
-        async def start_one(**settings: Any) -> AsyncClient:  # noqa: ANN401 - as the fields are
+        async def start_one(**settings: Any) -> AsyncClient:
             app = create_app(replace(settings_for(own_database, own_valkey.url), **settings))
             await stack.enter_async_context(app.lifespan())
             return await stack.enter_async_context(http(at_the_edge(app)))

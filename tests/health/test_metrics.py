@@ -1,22 +1,26 @@
 """`/metrics`: who may read it, what it counts, and that it counts over all workers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from httpx import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.cli import children
 from app.main import at_the_edge, create_app
 from app.metrics import Metrics, forget_dead
 from app.settings import Rate, Settings
-from tests.cli.kit import eventually
+from tests.cli.kit import Process, eventually, gatehouse
 from tests.conftest import http
 from tests.health.conftest import Start
-from tests.kit import from_ip, log_in, new_ip, new_name, new_password, problem, register
-from tests.servers import Servers, environment
+from tests.kit import BASE, from_ip, log_in, new_ip, new_name, new_password, problem, register
+from tests.servers import environment
 
 URL = "https://auth.example.test/metrics"
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -51,7 +55,9 @@ async def ask(settings: Settings, token: str | None = None, **changed: str) -> i
         answer = await client.get(URL, headers=headers)
     if answer.status_code == 401:
         assert answer.headers["www-authenticate"].startswith("Bearer ")
-        problem(answer, 401, "not_authenticated" if token is None or not token.startswith("Bearer") else "invalid_token")
+        problem(
+            answer, 401, "not_authenticated" if token is None or not token.startswith("Bearer") else "invalid_token"
+        )
     if answer.status_code == 404:
         problem(answer, 404, "not_found")
     return answer.status_code
@@ -111,7 +117,9 @@ async def test_sign_ins_and_refreshes_are_counted_by_how_they_ended(start: Start
     assert value(found, "auth_login_failure_total", reason="wrong_password") == 3
     assert value(found, "auth_login_failure_total", reason="unknown_user") == 1
     assert value(found, "auth_rate_limited_total", limit="account") == 1
-    refreshes = {dict(labels)["result"]: count for (name, labels), count in found.items() if name == "auth_token_refresh_total"}
+    refreshes = {
+        dict(labels)["result"]: count for (name, labels), count in found.items() if name == "auth_token_refresh_total"
+    }
     assert refreshes.pop("invalid") == 1
     assert sum(refreshes.values()) == 2
     assert value(found, "auth_operation_duration_seconds_count", operation="login") == 6
@@ -142,7 +150,7 @@ async def test_checks_of_sessions_are_counted_by_the_store_that_answered(start: 
         return sum(value(found, "auth_session_check_total", source=source) for source in ("valkey", "postgres"))
 
     async with asyncio.timeout(30):
-        while await checks() < 10:  # noqa: ASYNC110 - told once a second, and nobody says when
+        while await checks() < 10:
             await asyncio.sleep(0.02)
     assert await checks() == 10
     assert value(await scraped(client), "auth_session_check_total", source="valkey") >= 8
@@ -180,7 +188,7 @@ def test_a_gauge_is_read_when_it_is_asked_for() -> None:
 
 
 def test_the_gauges_of_dead_workers_go_and_their_counters_stay(tmp_path: Path) -> None:
-    alive, dead = Path("/proc/self").resolve().name, "4194305"  # beyond the highest pid of Linux
+    alive, dead = os.getpid(), 4194305  # beyond the highest pid of Linux
     for name in (f"gauge_livesum_{alive}.db", f"gauge_livesum_{dead}.db", f"counter_{dead}.db"):
         (tmp_path / name).touch()
 
@@ -192,15 +200,44 @@ def test_the_gauges_of_dead_workers_go_and_their_counters_stay(tmp_path: Path) -
 # ---- over all workers ---------------------------------------------------------------------------------------------
 
 
-class TwoWorkers(Servers):
-    """One server with two workers."""
-
-    def __init__(self, settings: Settings, directory: Path) -> None:
-        super().__init__(settings, directory, 1)
-        self._environment = environment(settings)
-
-
 @pytest.fixture
-async def two_workers(settings: Settings, tmp_path: Path) -> AsyncIterator[AsyncClient]:
-    async with TwoWorkers(settings, tmp_path) as servers:
-        yield servers.clients[0]
+def two_workers(settings: Settings, tmp_path: Path) -> Iterator[tuple[Process, str]]:
+    """One server with two workers, and its URL."""
+    port = str(children.free_port())
+    words = ("serve", "--host", "127.0.0.1", "--port", port, "--workers", "2")
+    with gatehouse(*words, cwd=tmp_path, environment=environment(settings)) as process:
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: is_ready(url), process)
+        yield process, url
+        process.signal(signal.SIGTERM)
+        assert process.ends() == 0
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}{BASE}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def test_two_workers_add_up_and_a_dead_one_takes_nothing_along(
+    two_workers: tuple[Process, str], client: AsyncClient
+) -> None:
+    process, url = two_workers
+    person = await register(client)
+
+    async def signed_in() -> float:
+        async with AsyncClient() as anybody:  # of a connection of its own, and so of any worker
+            return value(await scraped(anybody, f"{url}/metrics"), "auth_login_success_total")
+
+    for _ in range(24):
+        async with AsyncClient(base_url=f"{url}{BASE}") as anybody:
+            await log_in(anybody, person)
+    assert [await signed_in() for _ in range(6)] == [24.0] * 6
+
+    before = process.children()
+    os.kill(before[0], signal.SIGKILL)
+    await asyncio.to_thread(eventually, lambda: len(set(process.children()) - {before[0]}) == 2, process)
+    await asyncio.to_thread(eventually, lambda: is_ready(url), process)
+
+    assert await signed_in() == 24.0

@@ -15,6 +15,7 @@ from app.main import Parts, at_the_edge, create_app
 from app.sessions import caller as caller_module
 from app.sessions.caller import Caller, OptionalCaller, requires
 from app.sessions.structs import SessionEntry
+from app.sessions.tokens import AccessTokens, Claims
 from app.settings import Settings
 from tests.conftest import http
 from tests.kit import Person, SignedIn, log_in, problem, register
@@ -33,7 +34,7 @@ class Spy:
     def __init__(self, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
         self.connections = 0
         self.signatures = 0
-        acquire, decode = parts.db.connection, caller_module.AccessTokens.verify
+        acquire, decode = parts.db.connection, AccessTokens.verify
 
         @asynccontextmanager
         async def counted() -> AsyncIterator[object]:
@@ -41,12 +42,12 @@ class Spy:
             async with acquire() as connection:
                 yield connection
 
-        async def verified(tokens: object, token: str) -> object:
+        async def verified(tokens: AccessTokens, token: str) -> Claims:
             self.signatures += 1
-            return await decode(tokens, token)  # type: ignore[arg-type]
+            return await decode(tokens, token)
 
         monkeypatch.setattr(parts.db, "connection", counted)
-        monkeypatch.setattr(caller_module.AccessTokens, "verify", verified)
+        monkeypatch.setattr(AccessTokens, "verify", verified)
 
 
 async def ask(session: SignedIn, times: int) -> list[Response]:
@@ -177,7 +178,7 @@ async def test_an_applications_own_routes_know_their_caller(
 ) -> None:
     app = create_app(settings, [mine, perhaps, orders])
     async with app.lifespan(), http(at_the_edge(app)) as client:
-        client.base_url = "https://auth.example.test"  # type: ignore[assignment]
+        client.base_url = "https://auth.example.test"
         assert (await session.ask("GET", "/mine", at=client)).json() == {"user_id": session.user_id}
         problem(await client.get("/mine"), 401, "not_authenticated")
         assert (await client.get("/perhaps")).json() == {"user_id": None}

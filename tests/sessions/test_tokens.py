@@ -96,7 +96,7 @@ async def test_a_token_whose_text_is_not_the_one(client: AsyncClient, session: S
         "a.b.c",
         "\u00e4.b.c",
     ):
-        answer = await client.get("/me", headers={"Authorization": f"Bearer {token}".encode()})
+        answer = await client.get("/me", headers=[(b"Authorization", f"Bearer {token}".encode())])
         problem(answer, 401, "invalid_token")
 
 

@@ -1,0 +1,431 @@
+"""The list of users: filters, orders, pages by number and by cursor; and the connections that lists are read on."""
+
+import asyncio
+import base64
+import secrets
+from collections.abc import AsyncIterator
+from types import GenericAlias
+from typing import Any
+
+import asyncpg
+import pytest
+from httpx import AsyncClient, Response
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from app import listing
+from app.cli.embedded import Valkey
+from app.database import DatabaseUnavailable
+from app.errors import ValidationFailed
+from app.identity.accounts import create_first_admin
+from app.listing import Cursors, Lists
+from app.main import Parts, at_the_edge, create_app
+from tests.conftest import http, settings_for
+from tests.kit import Person, SignedIn, log_in, new_name, new_password, problem
+
+ROOT = Person(1, "root", new_password())
+MANY = 10_050
+PLACE = GenericAlias(tuple, (int, str, int))
+SORTS = ["username", "email", "created_at", "last_login"]
+
+
+# ---- what these tests do over and over ----------------------------------------------------------------------------
+
+
+async def listed(admin: SignedIn, **query: object) -> Response:
+    params = {name: str(value) for name, value in query.items()}
+    return await admin.ask("GET", "/users", params=params)
+
+
+async def page(admin: SignedIn, **query: object) -> dict[str, Any]:
+    answer = await listed(admin, **query)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def names(body: dict[str, Any]) -> list[str]:
+    return [item["username"] for item in body["items"]]
+
+
+async def add(parts: Parts, username: str, **columns: object) -> int:
+    """A user with these columns, as no route could make one."""
+    given = {"username": username, **columns}
+    marks = ", ".join(f"${number + 1}" for number in range(len(given)))
+    row = await parts.db.fetchrow(
+        f"INSERT INTO users ({', '.join(given)}) VALUES ({marks}) RETURNING id", *given.values()
+    )
+    assert row is not None
+    user_id: int = row["id"]
+    return user_id
+
+
+@pytest.fixture(scope="module")
+async def crowd(parts: Parts) -> str:
+    """Seven people, known by a word: two of them alike in every order, some without address or login."""
+    word = f"crowd{secrets.token_hex(4)}"
+    moment = "(timestamptz '2026-01-05 09:30:00.123456Z')"
+    for number, (email, logged_in) in enumerate(
+        [(True, 1), (True, 1), (False, None), (False, None), (True, 3), (True, None), (False, 2)]
+    ):
+        await parts.db.execute(
+            f"""
+            INSERT INTO users (username, email, created_at, last_login)
+            VALUES ($1, $2, {moment} + make_interval(secs => $3), {moment} + make_interval(secs => $4))
+            """,
+            f"{word}-{'BaCdEfG'[number]}",
+            f"{number}@{word}.example" if email else None,
+            number // 2,
+            logged_in,
+        )
+    return word
+
+
+# ---- what is shown ------------------------------------------------------------------------------------------------
+
+
+async def test_users_are_listed_newest_first(admin: SignedIn, client: AsyncClient, parts: Parts) -> None:
+    first, second = await add(parts, new_name()), await add(parts, new_name())
+
+    body = await page(admin)
+
+    assert [item["id"] for item in body["items"][:2]] == [second, first]
+    assert (body["page"], body["page_size"], body["total_exact"]) == (1, 50, True)
+    assert set(body) == {"items", "total", "total_exact", "page", "page_size", "next_cursor"}
+
+
+async def test_a_user_is_listed_as_he_is_shown_to_himself(admin: SignedIn) -> None:
+    body = await page(admin, search="root", is_admin="true")
+
+    me = (await admin.ask("GET", "/me")).json()
+    assert [item for item in body["items"] if item["id"] == admin.user_id] == [me]
+
+
+async def test_what_the_roles_allow_is_of_the_moment(admin: SignedIn, parts: Parts) -> None:
+    role, username = f"r{secrets.token_hex(4)}", new_name()
+    user_id = await add(parts, username)
+    async with parts.db.transaction() as tx:
+        await tx.execute("INSERT INTO roles (name) VALUES ($1)", role)
+        await tx.execute("INSERT INTO role_permissions (role, permission) VALUES ($1, 'audit:read')", role)
+        await tx.execute("INSERT INTO user_roles (user_id, role) VALUES ($1, $2)", user_id, role)
+        await tx.execute("UPDATE role_table SET number = number + 1")
+        changed = await parts.entries.outbox.announce(tx, ["r:table"])
+    await parts.entries.outbox.settle(changed)
+
+    body = await page(admin, search=username)
+
+    assert (body["items"][0]["roles"], body["items"][0]["permissions"]) == ([role], ["audit:read"])
+
+
+# ---- filters ------------------------------------------------------------------------------------------------------
+
+
+async def test_filters_narrow_the_list(admin: SignedIn, parts: Parts) -> None:
+    word = new_name()
+    active, inactive = await add(parts, f"{word}-a"), await add(parts, f"{word}-b", is_active=False)
+    boss = await add(parts, f"{word}-c")
+    await parts.db.execute("INSERT INTO user_roles (user_id, role) VALUES ($1, 'admin')", boss)
+
+    async def ids(**query: object) -> list[int]:
+        body = await page(admin, search=word, sort="username", **query)
+        assert body["total"] == len(body["items"])
+        return [item["id"] for item in body["items"]]
+
+    assert await ids() == [active, inactive, boss]
+    assert await ids(is_active="true") == [active, boss]
+    assert await ids(is_active="false") == [inactive]
+    assert await ids(is_admin="true") == await ids(role="admin") == [boss]
+    assert await ids(is_admin="false") == [active, inactive]
+    assert await ids(is_admin="true", is_active="false") == await ids(role="no-such-role") == []
+
+
+async def test_a_search_finds_parts_in_any_case(admin: SignedIn, parts: Parts) -> None:
+    word = secrets.token_hex(6)
+    by_name = await add(parts, f"x-{word}-y")
+    by_email = await add(parts, new_name(), email=f"{word}@example.org")
+    by_full_name = await add(parts, new_name(), full_name=f"Ada {word.upper()} King")
+
+    body = await page(admin, search=word.upper()[:11], sort="created_at")
+
+    assert [item["id"] for item in body["items"]] == [by_name, by_email, by_full_name]
+
+
+@pytest.mark.parametrize("wildcard", ["%", "_", "\\", "/", "'"])
+async def test_a_search_takes_wildcards_at_their_word(admin: SignedIn, parts: Parts, wildcard: str) -> None:
+    word = secrets.token_hex(6)
+    with_it = await add(parts, new_name(), full_name=f"{word}{wildcard}z")
+    await add(parts, new_name(), full_name=f"{word}yz")
+
+    body = await page(admin, search=f"{word}{wildcard}z")
+
+    assert [item["id"] for item in body["items"]] == [with_it]
+
+
+async def test_an_empty_search_makes_no_difference(admin: SignedIn) -> None:
+    everybody, searched = await page(admin, page_size=1), await page(admin, page_size=1, search="")
+
+    assert searched["total"] == everybody["total"]
+
+
+# ---- orders and pages ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_an_order_has_those_without_a_value_last_either_way(admin: SignedIn, crowd: str, sort: str) -> None:
+    def key(item: dict[str, Any]) -> str:
+        return str(item[sort]).lower()
+
+    for prefix in ("", "-"):
+        items = (await page(admin, search=crowd, sort=prefix + sort))["items"]
+
+        have, lack = [item for item in items if item[sort]], [item for item in items if not item[sort]]
+        assert len(items) == 7
+        assert items == [*have, *lack]
+        assert [key(item) for item in have] == sorted(map(key, have), reverse=prefix == "-")
+
+
+@pytest.mark.parametrize("sort", [prefix + sort for sort in SORTS for prefix in ("", "-")])
+@pytest.mark.parametrize("page_size", [1, 2, 3])
+async def test_pages_and_cursors_walk_through_the_same_list(
+    admin: SignedIn, crowd: str, sort: str, page_size: int
+) -> None:
+    whole = names(await page(admin, search=crowd, sort=sort))
+    by_page: list[str] = []
+    by_cursor: list[str] = []
+    body: dict[str, Any] = {}
+    cursor: dict[str, object] = {}
+
+    for number in range(1, -(-7 // page_size) + 1):
+        by_page += names(await page(admin, search=crowd, sort=sort, page_size=page_size, page=number))
+        body = await page(admin, search=crowd, sort=sort, page_size=page_size, **cursor)
+        assert (body["page"], body["total"], body["total_exact"]) == (number, 7, True)
+        by_cursor += names(body)
+        cursor = {"cursor": body["next_cursor"]}
+
+    assert by_page == by_cursor == whole
+    assert body["next_cursor"] is None
+
+
+async def test_a_cursor_goes_on_from_any_page(admin: SignedIn, crowd: str) -> None:
+    second = await page(admin, search=crowd, sort="username", page=2, page_size=2)
+
+    third = await page(admin, search=crowd, sort="username", page_size=3, cursor=second["next_cursor"], page=1)
+
+    assert names(third) == [f"{crowd}-{letter}" for letter in "EfG"]
+    assert third["page"] == 3
+
+
+async def test_who_comes_in_between_shifts_nobody(admin: SignedIn, parts: Parts) -> None:
+    word = new_name()
+    old = [await add(parts, f"{word}-{number}") for number in range(4)]
+    first = await page(admin, search=word, page_size=2)
+
+    await add(parts, f"{word}-new")
+    second = await page(admin, search=word, page_size=2, cursor=first["next_cursor"])
+
+    assert [item["id"] for item in first["items"] + second["items"]] == old[::-1]
+
+
+async def test_a_page_beyond_the_end_is_empty(admin: SignedIn, crowd: str) -> None:
+    body = await page(admin, search=crowd, page=5, page_size=2)
+
+    assert (body["items"], body["total"], body["next_cursor"]) == ([], 7, None)
+
+
+# ---- bounds -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("page", "0"),
+        ("page", "-1"),
+        ("page", "one"),
+        ("page", "9" * 5000),
+        ("page_size", "0"),
+        ("page_size", "201"),
+        ("sort", "password_hash"),
+        ("sort", "--email"),
+        ("sort", ""),
+        ("is_active", "maybe"),
+        ("is_admin", "2"),
+        ("role", "A B"),
+        ("search", "x" * 256),
+        ("search", "a\nb"),
+        ("cursor", ""),
+        ("cursor", "x" * 4097),
+    ],
+)
+async def test_what_does_not_fit_is_named(admin: SignedIn, name: str, value: str) -> None:
+    answer = await listed(admin, **{name: value})
+
+    assert problem(answer, 422, "validation_failed")["errors"][0]["field"] == name
+
+
+@pytest.mark.parametrize(
+    ("number", "page_size"), [(201, 50), (51, 200), (10_001, 1), (2**63, 1), (2**64, 200), (10**100, 7)]
+)
+async def test_page_numbers_reach_ten_thousand_rows(admin: SignedIn, number: int, page_size: int) -> None:
+    problem(await listed(admin, page=number, page_size=page_size), 422, "use_cursor")
+    problem(await listed(admin, page=number, page_size=page_size, search="nobody"), 422, "use_cursor")
+    assert (await listed(admin, page=10_000 // page_size, page_size=page_size)).status_code == 200
+
+
+async def test_a_cursor_is_good_for_its_own_list_only(admin: SignedIn, crowd: str) -> None:
+    cursor = (await page(admin, search=crowd, sort="username", page_size=2))["next_cursor"]
+    sealed = bytearray(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    sealed[-2] ^= 1
+    forged = base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+    for query in (
+        {"search": crowd, "sort": "-username", "cursor": cursor},
+        {"search": crowd, "sort": "username", "is_active": "true", "cursor": cursor},
+        {"sort": "username", "cursor": cursor},
+        {"search": crowd, "sort": "username", "cursor": forged},
+        {"search": crowd, "sort": "username", "cursor": cursor[:-4]},
+        {"search": crowd, "sort": "username", "cursor": "x"},
+        {"search": crowd, "sort": "username", "cursor": "ä" + cursor},
+    ):
+        answer = await listed(admin, **query)
+        assert problem(answer, 422, "validation_failed")["errors"][0]["field"] == "cursor"
+
+
+def test_a_cursor_outlives_a_change_of_the_secret_once() -> None:
+    place = (3, "ada", 42)
+    sealed = Cursors("old secret").seal(b"users", place)
+
+    opened = Cursors("new secret", "old secret").open(b"users", sealed, PLACE)
+
+    assert opened == place
+    with pytest.raises(ValidationFailed):
+        Cursors("newer secret", "new secret").open(b"users", sealed, PLACE)
+
+
+def test_a_cursor_of_another_shape_is_none() -> None:
+    cursors = Cursors("secret")
+
+    with pytest.raises(ValidationFailed):
+        cursors.open(b"users", cursors.seal(b"users", (3, "ada", "not a number")), PLACE)
+
+
+# ---- many ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def many(own_database: str, own_valkey: Valkey) -> AsyncIterator[SignedIn]:
+    """An administrator of more users than are counted."""
+    app = create_app(settings_for(own_database, own_valkey.url))
+    async with app.lifespan():
+        parts: Parts = app.state.parts
+        await create_first_admin(parts.db, parts.passwords, ROOT.username, ROOT.password)
+        await parts.db.execute(
+            """
+            INSERT INTO users (username, created_at)
+            SELECT 'many-' || n, now() - make_interval(secs => n / 10) FROM generate_series(1, $1::integer) AS n
+            """,
+            MANY - 1,
+        )
+        await parts.db.execute("ANALYZE users")
+        async with http(at_the_edge(app)) as client:
+            yield await log_in(client, ROOT)
+
+
+async def test_beyond_ten_thousand_the_total_is_an_estimate_and_a_cursor_goes_on(many: SignedIn) -> None:
+    last = await page(many, page=50, page_size=200)
+    beyond = await page(many, page_size=200, cursor=last["next_cursor"])
+    few = await page(many, search="many-1000", page_size=1)
+
+    assert not last["total_exact"]
+    assert last["total"] == pytest.approx(MANY, rel=0.05)
+    assert (len(beyond["items"]), beyond["page"], beyond["next_cursor"]) == (MANY - 10_000, 51, None)
+    assert beyond["total"] == last["total"]
+    assert (few["total"], few["total_exact"]) == (11, True)  # 1000, and 10000 to 10009
+
+
+# ---- the connections ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def lists(postgres_url: str) -> AsyncIterator[Lists]:
+    lists = Lists(postgres_url, Cursors("secret"))
+    await lists.start()
+    yield lists
+    await lists.stop()
+
+
+async def test_lists_read_and_cannot_write(lists: Lists, parts: Parts) -> None:
+    async with lists.reading() as connection:
+        name = (await connection.execute(text("SHOW application_name"))).scalar_one()
+
+    assert name == "gatehouse lists"
+    with pytest.raises(DatabaseUnavailable):
+        async with lists.reading() as connection:
+            await connection.execute(text("INSERT INTO permissions (name) VALUES ('x:y')"))
+
+
+async def test_a_database_that_is_away_is_unavailable() -> None:
+    lists = Lists("postgresql://127.0.0.1:1/nowhere", Cursors("secret"))
+    for _ in range(2):  # not started yet, and started in vain
+        with pytest.raises(DatabaseUnavailable):
+            async with lists.reading():
+                pytest.fail("there is nothing to read")
+        await lists.start()
+    await lists.stop()
+    await lists.stop()
+
+
+async def test_a_connection_that_breaks_is_unavailable_and_replaced(lists: Lists) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        async with lists.reading() as connection:
+            await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    async with lists.reading() as connection:
+        assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+
+
+async def test_a_connection_that_broke_while_nobody_used_it_is_replaced(lists: Lists, parts: Parts) -> None:
+    async with lists.reading() as connection:
+        pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+    await parts.db.execute("SELECT pg_terminate_backend($1)", pid)
+
+    async with lists.reading() as connection:
+        assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+
+
+async def test_a_slow_list_is_given_up(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "STATEMENT_TIMEOUT", 0.1)
+    lists = Lists(postgres_url, Cursors("secret"))
+    await lists.start()
+    with pytest.raises(DatabaseUnavailable):
+        async with lists.reading() as connection:
+            await connection.execute(text("SELECT pg_sleep(5)"))
+    await lists.stop()
+
+
+async def test_who_finds_every_connection_taken_waits_a_while(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "ACQUIRE_TIMEOUT", 0.1)
+    lists = Lists(postgres_url, Cursors("secret"))
+    await lists.start()
+    async with lists.reading(), lists.reading():
+        with pytest.raises(DatabaseUnavailable):
+            async with lists.reading():
+                pytest.fail("there is no third connection")
+    await lists.stop()
+
+
+async def test_a_fault_of_ours_is_no_outage(lists: Lists) -> None:
+    with pytest.raises(asyncpg.UndefinedTableError) as raised:
+        async with lists.reading() as connection:
+            await connection.execute(text("SELECT FROM no_such_table"))
+
+    assert isinstance(raised.value.__cause__, DBAPIError)
+
+
+async def test_fifty_lists_at_once_share_two_connections(replicas: list[AsyncClient], admin: SignedIn) -> None:
+    answers = await asyncio.gather(
+        *(admin.ask("GET", "/users", at=replicas[number % 2], params={"page_size": "5"}) for number in range(50))
+    )
+
+    assert {answer.status_code for answer in answers} == {200}
