@@ -58,6 +58,13 @@ async def reachable() -> AsyncGenerator[None]:
         raise DatabaseUnavailable from error
 
 
+async def _nothing_to_reset(_: object) -> None:
+    """Without this asyncpg would send RESET ALL, UNLISTEN and the like whenever a connection goes back: a round trip.
+
+    We leave nothing behind: no session-level lock, no SET but LOCAL, no LISTEN, no cursor outside a transaction.
+    """
+
+
 class Database:
     """The pool. Connections are made when needed, so that a process starts, and recovers, without PostgreSQL."""
 
@@ -74,6 +81,7 @@ class Database:
             timeout=CONNECT_TIMEOUT,
             command_timeout=STATEMENT_TIMEOUT,
             max_inactive_connection_lifetime=IDLE_SECONDS,
+            reset=_nothing_to_reset,
             server_settings={"application_name": "gatehouse", "timezone": "UTC", "jit": "off"},
         )
 

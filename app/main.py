@@ -25,7 +25,7 @@ from app.identity import rights as identity_rights
 from app.identity.accounts import Accounts
 from app.identity.admin_controllers import UsersController
 from app.identity.administration import Administration
-from app.identity.controllers import AccountController, LoginController, me_answer, provide_credentials
+from app.identity.controllers import AccountController, LoginController, me_answer
 from app.identity.entry import People, decode
 from app.identity.listing import UserList
 from app.identity.login import Login
@@ -238,7 +238,6 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "administration": constant(parts.administration),
             "caller": Provide(provide_caller),
             "client": Provide(provide_client),
-            "credentials": Provide(provide_credentials),
             "health": constant(parts.health),
             "login": constant(parts.login),
             "maintenance": constant(parts.maintenance),
@@ -252,6 +251,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
         exception_handlers=problems.HANDLERS,
         lifespan=[lifespan],
         middleware=[Authentication(authenticate)],
+        logging_config=None,  # logs are ours; the default starts a thread to write them
         openapi_config=None,  # app/documentation makes the document
         request_class=Request,
         request_max_body_size=MAX_BODY_BYTES,

@@ -67,13 +67,11 @@ async def _postgres(settings: Settings, workers: int) -> AsyncGenerator[Finding]
     where = _where(settings.database_url)
     try:
         async with database.connection(settings) as db:
-            server = db.get_server_version()
-            if server.major < MIN_POSTGRES:
-                yield Finding(
-                    "error", "postgresql", f"{server.major} at {where} is too old: {MIN_POSTGRES} is the oldest"
-                )
+            number = await db.fetchval("SHOW server_version")
+            if db.get_server_version().major < MIN_POSTGRES:
+                yield Finding("error", "postgresql", f"{number} at {where} is too old: {MIN_POSTGRES} is the oldest")
             else:
-                yield Finding("ok", "postgresql", f"{server.major}.{server.minor} at {where}")
+                yield Finding("ok", "postgresql", f"{number} at {where}")
             yield await _migrations(db)
             yield await _connections(db, settings, workers)
     except Unavailable as error:
@@ -95,7 +93,7 @@ async def _migrations(db: database.Connection) -> Finding:
 
 async def _connections(db: database.Connection, settings: Settings, workers: int) -> Finding:
     budget = await database.budget(db, settings, workers, running=True)
-    text = f"{budget.own} of this server ({workers} workers) and {budget.others} of others, of {budget.limit}"
+    text = f"{budget.own} of this server (--workers {workers}) and {budget.others} of others, of {budget.limit}"
     if budget.suffices:
         return Finding("ok", "connections", text)
     return Finding("warning", "connections", f"{text}; raise max_connections, or lower DATABASE_POOL_SIZE or --workers")

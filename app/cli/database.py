@@ -19,7 +19,7 @@ SELECT current_setting('max_connections')::int - current_setting('superuser_rese
 OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datid IS NOT NULL AND pid <> pg_backend_pid()
-  AND NOT ($1 AND application_name = 'gatehouse' AND client_addr IS NOT DISTINCT FROM inet_client_addr())
+  AND NOT ($1 AND application_name LIKE 'gatehouse%' AND client_addr IS NOT DISTINCT FROM inet_client_addr())
 """
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # the class itself knows no parameter

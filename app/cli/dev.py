@@ -18,7 +18,7 @@ from dotenv.parser import parse_stream
 
 from app import logs
 from app.cli import files, runtime, serve
-from app.cli.embedded import Postgres, Valkey
+from app.cli.embedded import DATABASE, Postgres, Valkey
 from app.cli.server import Server, check_port
 from app.cli.terminal import say
 from app.settings import Settings, load
@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             settings = _settings(arguments, directory, postgres.url(), valkey.url)
             logs.configure(settings)
             _migrate(settings)
+            _forget_last_valkey(postgres)
             _make_first_admin(settings)
             server = Server(
                 serve.TARGET,
@@ -114,6 +115,11 @@ def _migrate(settings: Settings) -> None:
         started = time.monotonic()
         asyncio.run(schema.upgrade(settings.database_url))
         say(f"  Schema brought to {missing[-1]} ({time.monotonic() - started:.1f} s)")
+
+
+def _forget_last_valkey(postgres: Postgres) -> None:
+    """Let ours be trusted at once: servers take turns at most every 10 s, but the last one is gone with its data."""
+    postgres.sql("UPDATE cache_epoch SET granted_at = '-infinity'", DATABASE)
 
 
 def _make_first_admin(settings: Settings) -> None:

@@ -49,7 +49,7 @@ class StatementRefused(Refused):
 
 class PortUnusable(Refused):
     def __init__(self, host: str, port: int, reason: str) -> None:
-        super().__init__(f"cannot listen on {host}:{port}: {reason}; stop what does, or name another --port")
+        super().__init__(f"cannot listen on {host}:{port}: {reason}; free it, or name another --port")
 
 
 class NoRoomForFiles(Refused):

@@ -10,7 +10,7 @@ from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from litestar.types import Scope
 from msgspec import UNSET, Meta, Struct
 
-from app.client import Client
+from app.client import Client, client_of
 from app.errors import (
     EmailTaken,
     Forbidden,
@@ -56,8 +56,8 @@ class PasswordGrant(Struct, frozen=True, kw_only=True):
     grant_type: Annotated[str, Meta(extra_json_schema={"enum": ["password"]})]
 
 
-async def provide_credentials(request: Request) -> Credentials:
-    """Dependency `credentials`: JSON, or the form that Swagger UI's Authorize and OAuth 2 clients send."""
+async def credentials_of(request: Request) -> Credentials:
+    """What is signed in with: JSON, or the form that Swagger UI's Authorize and OAuth 2 clients send."""
     kind = media_type(request)
     if kind == "application/json":
         return convert(await request.json(), Credentials)
@@ -65,9 +65,7 @@ async def provide_credentials(request: Request) -> Credentials:
         raise UnsupportedMediaType(f"Send application/json or {FORM}.")
     if not request.app.state.settings.password_grant:
         raise Forbidden("The password grant is switched off.")
-    await request.body()
-    form = await request.form()
-    sent = convert(dict(form), PasswordGrant)
+    sent = convert(dict(await request.form()), PasswordGrant)
     if sent.grant_type != "password":
         raise ValidationFailed(("grant_type", "has to be password"))
     return Credentials(username=sent.username, password=sent.password)
@@ -93,6 +91,8 @@ def me_answer(authenticate: Authenticate) -> Express:
 
 
 class LoginController(Controller):
+    """The two that are asked most take one dependency: Litestar resolves two in a task group, which costs 0.1 ms."""
+
     tags = ("authentication",)
 
     @post(
@@ -115,18 +115,13 @@ class LoginController(Controller):
         body={"application/json": Credentials, FORM: PasswordGrant},
         errors=(InvalidCredentials, Forbidden, RateLimited, Overloaded, Unavailable),
     )
-    async def login(
-        self,
-        credentials: NamedDependency[Credentials],
-        client: NamedDependency[Client],
-        login: NamedDependency[Login],
-    ) -> TokenResponse:
+    async def login(self, request: Request, login: NamedDependency[Login]) -> TokenResponse:
         """Opens a session. `username` may be the e-mail address.
 
         An unknown, inactive or password-less user and a wrong password are answered alike. The form is the password
         grant of OAuth 2, which an installation may switch off (403).
         """
-        return await login.login(credentials, client)
+        return await login.login(await credentials_of(request), client_of(request))
 
     @post(
         "/refresh",
@@ -136,14 +131,14 @@ class LoginController(Controller):
         errors=(InvalidRefreshToken, RefreshTokenReused, Unavailable),
     )
     async def refresh(
-        self, data: JSONBody[RefreshRequest], client: NamedDependency[Client], login: NamedDependency[Login]
+        self, data: JSONBody[RefreshRequest], request: Request, login: NamedDependency[Login]
     ) -> TokenResponse:
         """Exchanges a refresh token for its successor and a new access token; the session ends when it would have.
 
         The token just replaced is answered with the same successor for a few seconds, for an answer may get lost. Any
         older one ends the session, since somebody else must hold a copy.
         """
-        return await login.refresh(data.refresh_token, client)
+        return await login.refresh(data.refresh_token, client_of(request))
 
 
 class AccountController(Controller):

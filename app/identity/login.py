@@ -92,7 +92,9 @@ class Login:
             row = await queries.note_login(tx, user_id, verified_hash, new_hash)
             if row is None:
                 return None
-            session, change = await self._sessions.open(tx, user_id, client, device_name=credentials.device_name, amr=["pwd"])
+            session, change = await self._sessions.open(
+                tx, user_id, client, device_name=credentials.device_name, amr=["pwd"]
+            )
             await record(
                 tx,
                 Event.LOGIN_SUCCEEDED,

@@ -72,8 +72,11 @@ async def old_months(tx: Transaction, retention_days: int) -> list[str]:
     return [row["name"] for row in rows]
 
 
-async def drop_month(tx: Transaction, name: str) -> None:
+async def drop_month(tx: Transaction, name: str) -> bool:
+    """Whether it was there until now."""
+    there: bool = await tx.fetchval("SELECT to_regclass($1) IS NOT NULL", name)
     await tx.execute(f'DROP TABLE IF EXISTS "{name}"')
+    return there
 
 
 async def delete_old_events(tx: Transaction, retention_days: int, most: int) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 from random import SystemRandom
 
@@ -123,26 +124,22 @@ class _Run:
         async with self._turn() as tx:
             months = await queries.missing_months(tx, MONTHS_AHEAD)
         for month in months:
-            async with self._turn() as tx:
-                too_late = await queries.in_default(tx, month["begins"], month["ends"])
-            if not too_late:
-                await self._alter(month["name"], partial(queries.add_month, **month))
+            await self._alter(month["name"], partial(_lay_out, **month))
 
     async def _drop_months(self) -> int:
         async with self._turn() as tx:
             months = await queries.old_months(tx, self._settings.audit_retention_days)
         return sum([await self._alter(name, partial(queries.drop_month, name=name)) for name in months])
 
-    async def _alter(self, name: str, change: Callable[[Transaction], Awaitable[None]]) -> bool:
-        """Make or drop a partition unless the table is busy or not ours: the next run tries again."""
+    async def _alter(self, name: str, change: Callable[[Transaction], Awaitable[bool]]) -> bool:
+        """Make or drop a partition, and say whether; where the table is busy or not ours, the next run tries again."""
         try:
             async with self._turn() as tx:
                 await queries.limit_waits(tx, TABLE_LOCK_SECONDS)
-                await change(tx)
+                return await change(tx)
         except (Unavailable, asyncpg.PostgresError) as error:
             log.warning("cleanup.partition_skipped", partition=name, reason=repr(error.__cause__ or error)[:200])
             return False
-        return True
 
     async def _delete_keys(self) -> int:
         """Signing keys whose last token has expired, once their successor is of the algorithm that we sign with.
@@ -155,6 +152,13 @@ class _Run:
             if tried[-1:] != [self._settings.jwt_algorithm]:
                 return 0
             return await key_queries.delete_retired(tx, lifetime)
+
+
+async def _lay_out(tx: Transaction, name: str, begins: datetime, ends: datetime) -> bool:
+    if await queries.in_default(tx, begins, ends):
+        return False
+    await queries.add_month(tx, name, begins, ends)
+    return True
 
 
 class Maintenance:

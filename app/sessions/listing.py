@@ -121,9 +121,11 @@ class SessionDirectory:
 
     async def require(self, user_id: int) -> None:
         """Raises NotFound where there is no such user."""
+        known = select(exists().where(NAMES.c.id == user_id))
         async with self._lists.reading() as connection:
-            if not (await connection.execute(select(exists().where(NAMES.c.id == user_id)))).scalar_one():
-                raise NotFound
+            found = (await connection.execute(known)).scalar_one()
+        if not found:
+            raise NotFound
 
 
 def _statement(wanted: SessionFilter) -> Select[Any]:

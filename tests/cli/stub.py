@@ -17,12 +17,12 @@ from app.cli.terminal import say
 STOP_SECONDS = 10
 
 
-def create() -> Any:  # noqa: ANN401 (Litestar's types know no lifespan)
+def create() -> Any:
     if os.environ.get("STUB_FAILS"):
         sys.exit("the stub cannot start")
     shared = os.environ["GATEHOUSE_RUNTIME_DIR"]
 
-    async def application(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 (as above)
+    async def application(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await receive()
             say(f"up {os.getpid()}")
@@ -43,7 +43,7 @@ def create() -> Any:  # noqa: ANN401 (Litestar's types know no lifespan)
 
 async def _released(path: str) -> None:
     say("held")
-    while not os.path.exists(path):  # noqa: ASYNC110, ASYNC240, PTH110 (the test is another process)
+    while not os.path.exists(path):  # noqa: ASYNC240, PTH110 (the test is another process)
         await asyncio.sleep(0.01)
 
 

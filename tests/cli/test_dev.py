@@ -49,6 +49,7 @@ def test_the_first_start_shows_how_to_sign_in_and_the_second_finds_the_data(here
         second.ready()
         assert shown_password(second.output) is None
         assert second.log_in("admin", password) == 200
+        assert "valkey.away" not in second.output  # the first one's Valkey is not waited for
         second.stops(signal.SIGTERM)
 
 

@@ -1,0 +1,154 @@
+"""The schema: made by the migrations, however often and however many at once; and what the models say it is."""
+
+import asyncio
+import re
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, String
+from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
+
+from app.cli.embedded import Postgres
+from db import schema
+from db.revisions import DIRECTORY, known
+from db.tables import metadata
+from tests.kit import new_name
+
+OURS_ALONE = ("schema_history", "schema_version")  # which have no model
+PARTITION = re.compile(r"audit_events_\w+")
+SHAPE = """
+SELECT table_name, column_name, data_type, is_nullable, column_default
+FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2
+"""
+
+
+@pytest.fixture
+def empty(postgres: Postgres) -> str:
+    """The URL of a database in which nothing is yet."""
+    name = new_name("empty")
+    postgres.create_database(name)
+    return postgres.url(name)
+
+
+async def shape(url: str) -> list[tuple[str, ...]]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch(SHAPE)]
+    finally:
+        await connection.close()
+
+
+async def test_an_empty_database_is_brought_to_head(empty: str) -> None:
+    assert await shape(empty) == []
+    assert await schema.pending(empty) == sorted(known())
+
+    await schema.upgrade(empty)
+
+    assert await schema.pending(empty) == []
+    assert {row[0] for row in await shape(empty)} >= set(metadata.tables)
+
+
+async def test_a_second_run_changes_nothing(empty: str) -> None:
+    await schema.upgrade(empty)
+    before = await shape(empty)
+
+    await schema.upgrade(empty)
+
+    assert await shape(empty) == before
+    assert await history(empty) == sorted(known())
+
+
+async def test_several_at_once_are_one(empty: str) -> None:
+    await asyncio.gather(*(schema.upgrade(empty) for _ in range(4)))
+
+    assert await schema.pending(empty) == []
+    assert await history(empty) == sorted(known())
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(empty: str) -> None:
+    connection = await asyncpg.connect(empty)
+    await connection.execute("CREATE VIEW user_names AS SELECT 1 AS in_the_way")  # which ours makes last
+
+    with pytest.raises(Exception, match="user_names"):
+        await schema.upgrade(empty)
+
+    assert {row[0] for row in await shape(empty)} == {"user_names"}
+    await connection.execute("DROP VIEW user_names")
+    await connection.close()
+    await schema.upgrade(empty)
+    assert await schema.pending(empty) == []
+
+
+async def history(url: str) -> list[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch("SELECT revision, oldest_release FROM schema_history ORDER BY revision")
+    finally:
+        await connection.close()
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", row["oldest_release"]) for row in rows)
+    return [row["revision"] for row in rows]
+
+
+# ---- the plan -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_plan_is_the_sql_and_touches_nothing(empty: str, own_database: str, postgres: Postgres) -> None:
+    plan = schema.plan(await schema.pending(empty))
+
+    assert await shape(empty) == []
+
+    postgres.sql(plan, empty.rpartition("/")[2])
+    assert await shape(empty) == await shape(own_database)
+    assert await schema.pending(empty) == []
+    await schema.upgrade(empty)
+    assert await history(empty) == sorted(known())
+
+
+async def test_where_nothing_is_missing_there_is_nothing_to_plan(own_database: str) -> None:
+    assert schema.plan(await schema.pending(own_database)) == ""
+
+
+# ---- migrations and models ----------------------------------------------------------------------------------------
+
+
+def test_migrations_are_one_line_and_their_files_are_named_for_them() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(DIRECTORY.parent))
+    scripts = list(ScriptDirectory.from_config(config).walk_revisions())[::-1]
+
+    assert [script.revision for script in scripts] == sorted(known())
+    for before, script in zip([None, *scripts], scripts, strict=False):
+        assert script.down_revision == (before and before.revision)
+        assert script.path.rpartition("/")[2].startswith(f"{script.revision}_")
+
+
+async def test_the_models_say_what_the_migrations_have_made(own_database: str) -> None:
+    def differences(connection: Connection) -> list[object]:
+        options = {"include_object": compared, "compare_type": types_differ, "compare_server_default": True}
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+
+    engine = schema.engine_for(own_database)
+    async with engine.connect() as connection:
+        found = await connection.run_sync(differences)
+    await engine.dispose()
+
+    assert found == []
+
+
+def compared(_: SchemaItem, name: str | None, kind: str, reflected: bool, other: SchemaItem | None) -> bool:  # noqa: FBT001
+    return not (
+        kind == "table" and reflected and name is not None and (name in OURS_ALONE or PARTITION.fullmatch(name))
+    )
+
+
+def types_differ(
+    _: MigrationContext, __: object, ___: object, found: TypeEngine[object], said: TypeEngine[object]
+) -> bool | None:
+    """None: as Alembic thinks. To PostgreSQL `varchar` without a length and `text` are one."""
+    unbounded = isinstance(found, String) and isinstance(said, String) and found.length is None and said.length is None
+    return False if unbounded else None
