@@ -76,7 +76,9 @@ def answered(answer: Response) -> dict[str, Any] | None:
 # ---- one by one ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [f"{BASE}/nothing", f"{BASE}/me/nothing", f"{BASE}//me", "/", "/nothing", f"/{CANARY}", "/api"])
+@pytest.mark.parametrize(
+    "path", [f"{BASE}/nothing", f"{BASE}/me/nothing", f"{BASE}//me", "/", "/nothing", f"/{CANARY}", "/api"]
+)
 async def test_an_unknown_path_is_not_found(client: AsyncClient, path: str) -> None:
     for method in ("GET", "POST", "DELETE"):
         answer = await client.request(method, f"https://auth.example.test{path}")

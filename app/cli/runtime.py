@@ -1,5 +1,6 @@
 """The directory that a server and its workers share while it runs."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -21,6 +22,10 @@ def directory(workers: int) -> Generator[Path]:
         made = Path(tempfile.mkdtemp(prefix="gatehouse-"))
     except OSError as error:
         raise NoRoomForFiles(str(error.strerror)) from error
+    held = os.open(made, os.O_RDONLY)
+    fcntl.flock(
+        held, fcntl.LOCK_SH
+    )  # systemd-tmpfiles removes what is old, but for directories that somebody has locked
     try:
         (made / "metrics").mkdir()
         os.environ["GATEHOUSE_RUNTIME_DIR"] = str(made)
@@ -28,4 +33,5 @@ def directory(workers: int) -> Generator[Path]:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(made / "metrics")
         yield made
     finally:
+        os.close(held)
         shutil.rmtree(made, ignore_errors=True)

@@ -95,7 +95,8 @@ class Server(MPServer):
     def signal_handler_interrupt(self, signum: int, *_: object) -> None:
         if signum == signal.SIGTERM and self._drain_seconds and self._leave_at is None:
             self._leave_at = time.monotonic() + self._drain_seconds
-            self._draining.touch()
+            with contextlib.suppress(OSError):  # readiness cannot tell, then; to leave is still right
+                self._draining.touch()
         else:
             self.interrupt_signal = True
         self.main_loop_interrupt.set()

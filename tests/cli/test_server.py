@@ -118,6 +118,22 @@ def test_a_request_under_way_is_answered(tmp_path: Path) -> None:
         assert server.ends() == 0
 
 
+def test_a_worker_that_is_told_over_and_over_finishes_its_request(tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    with Stub() as server, ThreadPoolExecutor(1) as pool:
+        worker = server.up()
+        held = pool.submit(server.get, f"/held?{release}")
+        server.read_until("held")
+
+        for _ in range(3):
+            os.kill(worker, signal.SIGTERM)
+        eventually(lambda: not _accepts(server.port))
+        release.touch()
+
+        assert held.result().text.split()[0] == str(worker)
+        assert server.up() != worker
+
+
 def test_ctrl_c_at_the_terminal_reaches_the_parent_alone() -> None:
     with Stub() as server:
         server.up()

@@ -1,0 +1,37 @@
+"""Which routes are open: exactly these, by name. A route that is not named here asks for an access token."""
+
+from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
+
+from app.edge import Edge
+from tests.kit import BASE
+
+OPEN = {
+    f"POST {BASE}/register",
+    f"POST {BASE}/login",
+    f"POST {BASE}/refresh",
+    f"POST {BASE}/logout",
+    f"* {BASE}/verify",
+    f"GET {BASE}/health",
+    f"GET {BASE}/health/live",
+    f"GET {BASE}/health/ready",
+    f"GET {BASE}/health/startup",
+    "GET /metrics",
+    "GET /.well-known/jwks.json",
+    "GET /.well-known/oauth-authorization-server",
+    "GET /openapi.json",
+    "GET /docs",
+    "GET /docs/{name:str}",
+}
+
+
+async def test_exactly_these_routes_are_open(edge: Edge) -> None:
+    found = set()
+    for route in edge.app.routes:
+        handlers = getattr(route, "route_handlers", None) or [getattr(route, "route_handler", None)]
+        for handler in handlers:
+            assert isinstance(handler, HTTPRouteHandler | ASGIRouteHandler)
+            if handler.opt.get("exclude_from_auth"):
+                methods = handler.http_methods if isinstance(handler, HTTPRouteHandler) else {"*"}
+                found |= {f"{method} {route.path}" for method in methods}
+
+    assert found == OPEN
