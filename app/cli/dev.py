@@ -19,7 +19,7 @@ from dotenv.parser import parse_stream
 from app import logs
 from app.cli import files, runtime, serve
 from app.cli.embedded import DATABASE, Postgres, Valkey
-from app.cli.server import Server, check_port
+from app.cli.server import Server, free_address
 from app.cli.terminal import say
 from app.settings import Settings, load
 from db import schema
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     directory = files.private_directory(arguments.data_dir)
     with files.locked(directory):
-        check_port(arguments.host, arguments.port)
+        address = free_address(arguments.host, arguments.port)
         say(f"gatehouse dev: data in {directory}")
         with (
             _told(Postgres(directory / "postgres")) as postgres,
@@ -50,14 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
             _make_first_admin(settings)
             server = Server(
                 serve.TARGET,
-                arguments.host,
+                address,
                 arguments.port,
                 arguments.workers,
                 draining=shared / "draining",
                 drain_seconds=0.0,
                 stop_seconds=STOP_SECONDS,
             )
-            with _announced(arguments, _welcome(settings, directory), started):
+            with _announced(address, arguments.port, _welcome(settings, directory), started):
                 server.run()
         say("gatehouse dev: stopped")
     return 0
@@ -148,15 +148,15 @@ def _welcome(settings: Settings, directory: Path) -> str:
 
 
 @contextmanager
-def _announced(arguments: argparse.Namespace, text: str, started: float) -> Generator[None]:
+def _announced(address: str, port: int, text: str, started: float) -> Generator[None]:
     """Say it once the workers listen; unless that never happens."""
     over = threading.Event()
-    address = (ANY_ADDRESS.get(arguments.host, arguments.host), arguments.port)
+    reachable = (ANY_ADDRESS.get(address, address), port)
 
     def look() -> None:
         while not over.wait(LOOK_SECONDS):
             try:
-                socket.create_connection(address, timeout=1.0).close()
+                socket.create_connection(reachable, timeout=1.0).close()
             except OSError:
                 continue
             say(f"\n  Ready after {time.monotonic() - started:.1f} s:\n\n{text}\n")

@@ -8,7 +8,7 @@ import structlog
 
 from app import logs
 from app.cli import database, runtime
-from app.cli.server import Server, check_port
+from app.cli.server import Server, free_address
 from app.errors import Unavailable
 from app.settings import Settings, load
 
@@ -21,13 +21,13 @@ STOP_SECONDS = 10  # for the requests under way when the drain is over; a sign-i
 def run(arguments: argparse.Namespace) -> int:
     settings = load()
     logs.configure(settings)
-    check_port(arguments.host, arguments.port)
+    address = free_address(arguments.host, arguments.port)
     with runtime.directory(arguments.workers) as shared:
         asyncio.run(_prepare(settings, arguments.workers))
-        log.info("server.starting", version=version("gatehouse"), host=arguments.host, port=arguments.port)
+        log.info("server.starting", version=version("gatehouse"), address=address, port=arguments.port)
         Server(
             TARGET,
-            arguments.host,
+            address,
             arguments.port,
             arguments.workers,
             draining=shared / "draining",

@@ -27,7 +27,7 @@ SPARE_FILES = 256  # file descriptors of a worker that are not connections of cl
 IDLE_MS = 75_000  # for the header of the next request: longer than proxies keep an idle connection (60 s as a rule)
 EARLY_SECONDS = 10.0  # a worker that ends by itself so soon after the start would always do so
 YOUNG_SECONDS = 5.0  # a worker that dies younger than this makes its successor wait
-LONGEST_PAUSE = 5.0  # seconds its successor waits at most; the first one does not
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds, doubled each time; the first such death has none
 
 
 class Bell:
@@ -89,7 +89,7 @@ class Server(MPServer):
         self._drain_seconds = drain_seconds
         self._leave_at: float | None = None  # on the monotonic clock
         self._started_at = time.monotonic()
-        self._early_deaths = 0
+        self._pause = 0.0  # seconds until the next worker is replaced that dies young
         self._ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # nohup
 
     def signal_handler_interrupt(self, signum: int, *_: object) -> None:
@@ -114,11 +114,12 @@ class Server(MPServer):
         while not self.interrupt_signal:
             self.main_loop_interrupt.wait(self._patience())
             if self._patience() == 0.0:
-                return
+                break
             while self.interrupt_children and not self.interrupt_signal:
                 if self._hopeless(self.interrupt_children[0]):
                     return
                 self._replace(self.interrupt_children.pop(0), spawn_target, target_loader)
+        self.interrupt_children.clear()  # one that died just now is no failure: we leave as we were told
 
     def _patience(self) -> float | None:
         """Seconds until the drain is over; None while there is none."""
@@ -132,8 +133,8 @@ class Server(MPServer):
     def _replace(self, index: int, spawn_target: Callable[..., None], target_loader: Callable[..., Any]) -> None:
         dead = self.wrks[index]
         young = time.monotonic() - dead.birth < YOUNG_SECONDS
-        self._early_deaths = self._early_deaths + 1 if young else 0
-        pause = min(LONGEST_PAUSE, 0.1 * 2 ** (self._early_deaths - 2)) if self._early_deaths > 1 else 0.0
+        pause = self._pause if young else 0.0
+        self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * pause)) if young else 0.0
         log.warning("worker.replaced", worker=index + 1, exitcode=dead.inner.exitcode, after_seconds=pause)
         if pause:
             self.main_loop_interrupt.wait(pause)
@@ -155,8 +156,10 @@ def connections_allowed() -> int:
     return CONNECTIONS if soft == resource.RLIM_INFINITY else max(1, min(CONNECTIONS, soft - SPARE_FILES))
 
 
-def check_port(host: str, port: int) -> None:
-    """Workers share their port (SO_REUSEPORT), so that a second server would get it, too, and half of the requests.
+def free_address(host: str, port: int) -> str:
+    """The IP address to listen on: Granian takes no names.
+
+    Workers share their port (SO_REUSEPORT), so that a second server would get it, too, and half of the requests.
 
     Raises:
         PortUnusable: somebody listens on it, or we may not.
@@ -166,5 +169,6 @@ def check_port(host: str, port: int) -> None:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
+            return str(address[0])
     except OSError as error:
         raise PortUnusable(host, port, str(error.strerror)) from error

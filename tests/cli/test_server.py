@@ -11,7 +11,7 @@ import pytest
 
 from app.cli import children
 from app.cli.refusal import PortUnusable
-from app.cli.server import check_port
+from app.cli.server import free_address
 from tests.cli.kit import ROOT, Process, eventually, runs
 
 FOR_EVER = 3600
@@ -125,8 +125,9 @@ def test_a_worker_that_is_told_over_and_over_finishes_its_request(tmp_path: Path
         held = pool.submit(server.get, f"/held?{release}")
         server.read_until("held")
 
-        for _ in range(3):
+        for _ in range(4):
             os.kill(worker, signal.SIGTERM)
+            eventually(lambda: _pending_signals(worker) == 0)  # or they would become one
         eventually(lambda: not _accepts(server.port))
         release.touch()
 
@@ -177,12 +178,23 @@ def test_a_port_that_a_server_listens_on_is_taken() -> None:
         eventually(lambda: _accepts(server.port))
 
         with pytest.raises(PortUnusable, match="--port"):
-            check_port("127.0.0.1", server.port)
+            free_address("127.0.0.1", server.port)
+
+
+def _pending_signals(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/status").read_text().partition("ShdPnd:")[2].split()[0], 16)
 
 
 def _accepts(port: int) -> bool:
     try:
-        check_port("127.0.0.1", port)
+        free_address("127.0.0.1", port)
     except PortUnusable:
         return True
     return False
+
+
+def test_a_name_is_resolved_and_an_unknown_one_is_said() -> None:
+    assert free_address("localhost", children.free_port()) in {"127.0.0.1", "::1"}
+
+    with pytest.raises(PortUnusable, match=r"name-of\.nobody\.invalid"):
+        free_address("name-of.nobody.invalid", 8000)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 
 import asyncpg
 import pytest
@@ -64,8 +65,12 @@ async def test_a_second_run_changes_nothing(empty: str) -> None:
 
 
 async def test_several_at_once_are_one(empty: str) -> None:
-    await asyncio.gather(*(schema.upgrade(empty) for _ in range(4)))
+    script = "import asyncio, sys; from db import schema; asyncio.run(schema.upgrade(sys.argv[1]))"
+    command = [sys.executable, "-W", "ignore", "-c", script, empty]
 
+    processes = [await asyncio.create_subprocess_exec(*command) for _ in range(3)]
+
+    assert [await process.wait() for process in processes] == [0, 0, 0]
     assert await schema.pending(empty) == []
     assert await history(empty) == sorted(known())
 
