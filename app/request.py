@@ -35,13 +35,6 @@ class Request(LitestarRequest[Any, Any, Any]):
         require_type(self, FORM)
         return FormMultiDict(decode_form(await self.body()))
 
-    async def body(self) -> bytes:
-        body = await super().body()
-        if not body:
-            return body
-        require_known_type(self)
-        return body
-
     async def stream(self) -> AsyncGenerator[bytes, None]:
         try:
             async for chunk in super().stream():
@@ -57,11 +50,6 @@ def media_type(request: LitestarRequest[Any, Any, Any]) -> str:
 def require_type(request: LitestarRequest[Any, Any, Any], expected: str) -> None:
     if media_type(request) != expected:
         raise UnsupportedMediaType(f"Send {expected}.")
-
-
-def require_known_type(request: LitestarRequest[Any, Any, Any]) -> None:
-    if media_type(request) not in ("application/json", FORM, "application/x-ndjson"):
-        raise UnsupportedMediaType("Send application/json.")
 
 
 def decode(body: bytes) -> Any:  # noqa: ANN401 - JSON is any value

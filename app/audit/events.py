@@ -23,6 +23,7 @@ class Event(StrEnum):
     USER_CREATED = "user.created"
     USER_UPDATED = "user.updated"
     USER_DELETED = "user.deleted"
+    ROLE_CHANGED = "role.changed"
     CLEANUP_RAN = "cleanup.ran"
 
 
@@ -57,10 +58,16 @@ async def record(
 
 
 async def pseudonymise(tx: Transaction, user_id: int) -> None:
-    """Blank what tells who a deleted person was; the events, and the bare id, stay."""
+    """Blank what tells who a deleted person was: his address and program, and what was noted of him.
+
+    The events and the bare id stay, and so does what he did to others, which is theirs to know.
+    """
     await tx.execute(
         """
-        UPDATE audit_events SET ip_address = NULL, user_agent = NULL, details = '{}'
+        UPDATE audit_events
+        SET ip_address = CASE WHEN coalesce(actor_id, user_id) = $1 THEN NULL ELSE ip_address END,
+            user_agent = CASE WHEN coalesce(actor_id, user_id) = $1 THEN NULL ELSE user_agent END,
+            details = CASE WHEN user_id = $1 THEN '{}' ELSE details END
         WHERE user_id = $1 OR actor_id = $1
         """,
         user_id,

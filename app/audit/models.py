@@ -38,5 +38,6 @@ class AuditEvent(Model):
 
     __table_args__ = (
         Index("audit_events_user_id_idx", "user_id", "id"),
+        Index("audit_events_actor_id_idx", "actor_id", "id"),
         {"postgresql_partition_by": "RANGE (at)"},
     )

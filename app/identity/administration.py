@@ -1,7 +1,6 @@
 """Looking after the accounts of others. Nobody hands out, changes or takes away what is above the own rights."""
 
 from collections.abc import Iterable
-from typing import cast
 
 import asyncpg
 import msgspec
@@ -22,7 +21,6 @@ from app.identity.structs import NewUser, User, UserChange, UserEntry
 from app.sessions.caller import USER_KIND, Identified, Subject
 from app.sessions.service import Sessions
 
-ROLE_CHANGED = cast("Event", "role.changed")
 PROFILE = ("email", "full_name", "is_active", "must_change_password")
 
 Actor = Identified[Subject]
@@ -313,4 +311,6 @@ async def _note_change(
         await _note(tx, Event.USER_UPDATED, caller, after.id, client, details)
     added, removed = set(after.roles) - set(before.roles), set(before.roles) - set(after.roles)
     if added or removed:
-        await _note(tx, ROLE_CHANGED, caller, after.id, client, {"added": sorted(added), "removed": sorted(removed)})
+        await _note(
+            tx, Event.ROLE_CHANGED, caller, after.id, client, {"added": sorted(added), "removed": sorted(removed)}
+        )

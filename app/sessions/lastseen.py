@@ -4,10 +4,15 @@ import asyncio
 import time
 from uuid import UUID
 
+import asyncpg
+import structlog
+
 from app.background import end
 from app.database import Database
 from app.errors import Unavailable
 from app.sessions import queries
+
+log = structlog.get_logger(__name__)
 
 WRITE_INTERVAL = 5.0  # seconds; nobody needs to know it finer
 MOST = 5_000  # sessions a statement
@@ -39,9 +44,9 @@ class LastSeen:
     async def write(self) -> None:
         seen, self._seen = self._seen, {}
         now = time.monotonic()
-        news = sorted(seen.items())  # in one order in every process, so that two writers cannot block each other
+        news = list(seen.items())
         try:
             for start in range(0, len(news), MOST):
                 await queries.touch(self._db, {sid: now - at for sid, at in news[start : start + MOST]})
-        except Unavailable:
-            return
+        except (Unavailable, asyncpg.PostgresError) as error:
+            log.warning("last_seen.not_written", sessions=len(news), reason=repr(error)[:200])

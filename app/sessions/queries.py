@@ -104,11 +104,19 @@ async def revoke(
     only: Sequence[UUID] | None = None,
     except_id: UUID | None = None,
 ) -> list[UUID]:
-    """End these sessions of a user, or all, or all but one; those that were live."""
+    """End these sessions of a user, or all, or all but one; those that were live.
+
+    Rows are locked in the order of their ids, so that two who end many cannot block each other.
+    """
     rows = await tx.fetch(
         f"""
+        WITH held AS (
+            SELECT id FROM sessions
+            WHERE user_id = $2 AND ($3::uuid[] IS NULL OR id = ANY($3)) AND ($4::uuid IS NULL OR id <> $4) AND {LIVE}
+            ORDER BY id FOR NO KEY UPDATE
+        )
         UPDATE sessions SET revoked_at = clock_timestamp(), revoked_reason = $1
-        WHERE user_id = $2 AND ($3::uuid[] IS NULL OR id = ANY($3)) AND ($4::uuid IS NULL OR id <> $4) AND {LIVE}
+        WHERE id IN (SELECT id FROM held) AND {LIVE}
         RETURNING id
         """,  # noqa: S608 - only constants are put in
         reason,
@@ -144,12 +152,16 @@ async def live_of(db: Database, user_id: int) -> list[asyncpg.Record]:
 
 
 async def touch(db: Database, seconds_ago: Mapping[UUID, float]) -> None:
-    """Note when sessions were last seen: one statement for all of them, on no index."""
+    """Note when sessions were last seen: one statement for all of them, on no index.
+
+    A session that somebody else is changing is left out: he has seen it himself, or ends it.
+    """
     await db.execute(
         """
+        WITH held AS (SELECT id FROM sessions WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED)
         UPDATE sessions s
         SET last_accessed = greatest(s.last_accessed, clock_timestamp() - make_interval(secs => v.ago))
-        FROM unnest($1::uuid[], $2::float8[]) AS v (id, ago) WHERE s.id = v.id
+        FROM unnest($1::uuid[], $2::float8[]) AS v (id, ago), held h WHERE s.id = v.id AND h.id = v.id
         """,
         list(seconds_ago),
         list(seconds_ago.values()),

@@ -11,7 +11,7 @@ from httpx import AsyncClient, Response
 
 from app.main import Parts
 from app.sessions.tokens import new_session_id
-from tests.kit import Person, SignedIn, log_in, new_name, new_password, problem, register
+from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 AGENTS = {
@@ -145,11 +145,12 @@ async def test_sessions_are_found_by_address_and_network(client: AsyncClient, ad
 
 async def test_sessions_are_found_by_device(client: AsyncClient, admin: SignedIn, ada: Person) -> None:
     word = secrets.token_hex(5)
-    client.headers["user-agent"] = f"Browser-{word}/1.0"
-    try:
-        by_agent = await log_in(client, ada)
-    finally:
-        del client.headers["user-agent"]
+    answer = await client.post(
+        "/login",
+        json={"username": ada.username, "password": ada.password},
+        headers={**from_ip(), "User-Agent": f"Browser-{word}/1.0"},
+    )
+    by_agent = SignedIn(client, answer.json())
     by_name = await log_in(client, ada, device_name=f"The {word}%")
 
     assert await ids(admin, device=word.upper(), sort="created_at") == [by_agent.id, by_name.id]

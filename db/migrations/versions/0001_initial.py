@@ -148,6 +148,7 @@ STATEMENTS = [
     ) PARTITION BY RANGE (at)
     """,
     "CREATE INDEX audit_events_user_id_idx ON audit_events (user_id, id)",
+    "CREATE INDEX audit_events_actor_id_idx ON audit_events (actor_id, id)",
     "CREATE TABLE audit_events_default PARTITION OF audit_events DEFAULT",
     # What other rooms may read of a table, through a view that its owner keeps.
     "CREATE VIEW user_names AS SELECT id, username FROM users",
