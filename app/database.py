@@ -72,6 +72,7 @@ class Database:
     def __init__(self, url: str, size: int) -> None:
         self.url = url
         self.size = size
+        self.away = False  # two polls of the outbox in a row have failed: nobody waits for what does not come
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def start(self) -> None:
@@ -97,7 +98,7 @@ class Database:
 
     @property
     def pool(self) -> "asyncpg.Pool[asyncpg.Record]":
-        if self._pool is None:
+        if self._pool is None or self.away:
             raise DatabaseUnavailable
         return self._pool
 

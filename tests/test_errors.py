@@ -400,7 +400,8 @@ async def test_an_id_that_no_row_can_have_is_not_found_or_invalid(prober: Prober
 
 
 async def test_a_nul_or_no_utf8_in_the_address_is_malformed(client: AsyncClient) -> None:
-    for address in ("/preferences/a%00b", "/preferences/%FF", "/me?x=%00", "/verify?require=%00", "/nothing%00", "/me?%C3%28"):
+    paths, queries = ("/preferences/a%00b", "/preferences/%FF", "/nothing%00"), ("x=%00", "require=%00", "%C3%28")
+    for address in (*paths, *(f"{path}?{query}" for path in ("/me", "/verify", "/users") for query in queries)):
         problem(await client.get(address), 400, "malformed_request")
 
 

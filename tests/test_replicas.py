@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from httpx import AsyncClient, Response
@@ -23,6 +24,18 @@ async def revoke_one(at: AsyncClient, session: SignedIn, admin: SignedIn, person
 
 async def revoke_all(at: AsyncClient, session: SignedIn, admin: SignedIn, person: Person) -> Response:
     return await admin.ask("DELETE", f"/sessions/{person.id}", at=at)
+
+
+async def log_out_by_token(at: AsyncClient, session: SignedIn, admin: SignedIn, person: Person) -> Response:
+    return await at.post("/logout", json={"refresh_token": session.refresh_token})
+
+
+async def log_out_all(at: AsyncClient, session: SignedIn, admin: SignedIn, person: Person) -> Response:
+    return await session.ask("POST", "/logout/all?except_current=true", at=at)
+
+
+async def reuse(at: AsyncClient, session: SignedIn, admin: SignedIn, person: Person) -> Response:
+    return await at.post("/refresh", json={"refresh_token": session.refresh_token}, headers=from_ip())
 
 
 async def change_password(at: AsyncClient, session: SignedIn, admin: SignedIn, person: Person) -> Response:
@@ -124,3 +137,23 @@ async def test_a_hundred_wrong_passwords_at_once_are_five(
     right = {**body, "password": ada.password}
     problem(await client.post("/login", json=right, headers=headers), 429, "rate_limited")
     assert (await log_in(client, replace(ada))).user_id == ada.id
+
+
+@pytest.mark.parametrize("end", [log_out_by_token, log_out_all, revoke_all, reuse], ids=lambda act: act.__name__)
+async def test_who_finds_a_session_ended_answers_once_that_is_seen_everywhere(
+    client: AsyncClient, replicas: list[AsyncClient], admin: SignedIn, ada: Person, parts: Parts, end: Act
+) -> None:
+    """The first one has committed and stands still before Valkey hears of it; the second finds nothing to do."""
+    session = await log_in(client, ada)
+    spare = await log_in(client, ada)
+    if end is reuse:
+        session = await (await session.refreshed()).refreshed()
+    for place in replicas:
+        assert (await session.ask("GET", "/me", at=place)).status_code == 200
+    async with parts.db.transaction() as tx:  # as the first one: committed, with its outbox row, and not carried over
+        await parts.sessions.revoke_in(tx, ada.id, "logout", ada.id, None, only=[UUID(session.id)])
+
+    await end(replicas[0], spare if end is log_out_all else session, admin, ada)
+
+    answers = await asyncio.gather(*(session.ask("GET", "/me", at=replicas[1]) for _ in range(10)))
+    assert {answer.status_code for answer in answers} == {401}

@@ -26,10 +26,11 @@ FILLS_A_CALL = 500  # keys; an `= ANY` of as many ids is one index scan of a few
 
 SNAPSHOT, PLACEHOLDER = b"=", b"?"  # the first byte of what stands in Valkey
 
-# Take the lease of an entry: what is not of ours (another type) or was found old (ARGV[3]) gives way.
+# Take the lease of an entry: what is not of ours (another type, no end of life) or was found old (ARGV[3]) gives way.
 LEASE = """
 local kind = redis.call('TYPE', KEYS[1])['ok']
-if kind ~= 'none' and (kind ~= 'string' or (ARGV[3] ~= '' and redis.call('GET', KEYS[1]) == ARGV[3])) then
+if kind ~= 'none' and (kind ~= 'string' or redis.call('PTTL', KEYS[1]) == -1
+    or (ARGV[3] ~= '' and redis.call('GET', KEYS[1]) == ARGV[3])) then
   redis.call('DEL', KEYS[1])
 end
 return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2])

@@ -77,6 +77,7 @@ class Outbox:
         except (*UNREACHABLE, asyncpg.UndefinedTableError) as error:
             if not self.lost:
                 log.warning("outbox.poll_failed", reason=repr(error)[:200])
+            self._database.away = self.lost and isinstance(error, UNREACHABLE)
             self.lost = True
             await self._hang_up()
             return
@@ -87,6 +88,7 @@ class Outbox:
         self._seen = pending
         self.trusted_until = started + TRUST
         self.lost = False
+        self._database.away = False
 
     async def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
@@ -117,6 +119,16 @@ class Outbox:
         if not keys:
             return Change({})
         rows = await tx.fetch("INSERT INTO cache_outbox (key) SELECT unnest($1::text[]) RETURNING id, key", keys)
+        return Change({row["id"]: row["key"] for row in rows})
+
+    async def unsettled(self, tx: Database | Transaction, keys: Iterable[str] | None = None) -> Change:
+        """What others have announced of these entries (of all) and not settled yet.
+
+        Whoever finds nothing left to end answers for what another one has ended, and may not have carried to Valkey
+        yet: he takes this on, or his answer would be out first. Asked after any wait for the other one's locks.
+        """
+        wanted = None if keys is None else list(keys)
+        rows = await tx.fetch("SELECT id, key FROM cache_outbox WHERE $1::text[] IS NULL OR key = ANY($1)", wanted)
         return Change({row["id"]: row["key"] for row in rows})
 
     async def settle(self, *changes: Change) -> None:

@@ -112,6 +112,8 @@ class Administration:
                 await _write(tx, before, after, password_hash)
                 await _note_change(tx, caller, before, after, client, with_password=password_hash is not None)
                 changes = await self._end(tx, caller, before, after, client, with_password=password_hash is not None)
+            else:  # as somebody else has just made it, perhaps: the answer vouches for that
+                changes = [await self._entries.outbox.unsettled(tx)]
             person = await _written(tx, user_id)
         await self._entries.outbox.settle(*changes)
         return await self._people.show(person)
@@ -139,6 +141,8 @@ class Administration:
         """The hash of a new password; whether it may be set is judged again once the user is held."""
         if asked.password is UNSET:
             return None
+        if user_id == caller.user_id:
+            raise Forbidden("Change your own password at /me/password: it asks for the present one.")
         row = await queries.by_id(self._db, user_id)
         if row is None:
             raise NotFound
@@ -159,15 +163,20 @@ class Administration:
             Forbidden: the user may do more than the caller.
             LastAdmin: there would be no active administrator any more.
         """
-        async with self._db.transaction() as tx:
-            await queries.hold_admins(tx)
-            person = await _held(tx, caller, user_id)
-            await queries.delete(tx, user_id)
-            await _keep_an_admin(tx, person)
-            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{user_id}"])
-            await pseudonymise(tx, user_id)
-            await _note(tx, Event.USER_DELETED, caller, user_id, None if caller.user_id == user_id else client, {})
-        await self._entries.outbox.settle(change)
+        outbox, key = self._entries.outbox, f"{USER_KIND}:{user_id}"
+        try:
+            async with self._db.transaction() as tx:
+                await queries.hold_admins(tx)
+                person = await _held(tx, caller, user_id)
+                await queries.delete(tx, user_id)
+                await _keep_an_admin(tx, person)
+                change = await outbox.announce(tx, [key])
+                await pseudonymise(tx, user_id)
+                await _note(tx, Event.USER_DELETED, caller, user_id, None if caller.user_id == user_id else client, {})
+        except NotFound:  # somebody else has just deleted him, perhaps: the answer vouches for that
+            await outbox.settle(await outbox.unsettled(self._db, [key]))
+            raise
+        await outbox.settle(change)
 
 
 # ---- what is asked ----------------------------------------------------------------------------------------------

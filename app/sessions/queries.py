@@ -127,6 +127,12 @@ async def revoke(
     return [row["id"] for row in rows]
 
 
+async def of_user(tx: Transaction, user_id: int, session_ids: Sequence[str]) -> list[UUID]:
+    """Which of these sessions are this user's."""
+    rows = await tx.fetch("SELECT id FROM sessions WHERE user_id = $1 AND id = ANY($2::uuid[])", user_id, session_ids)
+    return [row["id"] for row in rows]
+
+
 async def surplus(tx: Transaction, user_id: int, cap: int) -> list[UUID]:
     """The live sessions of a user beyond the newest `cap`."""
     rows = await tx.fetch(

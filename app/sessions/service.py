@@ -1,6 +1,6 @@
 """The life of a session: opened, refreshed, ended."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -84,6 +84,7 @@ class Sessions:
             return row, "rotated"
         now = await queries.state(self._db, token.session_id, self._settings.refresh_grace_seconds)
         if now is None or not now["live"] or token.generation >= now["generation"]:
+            await self._entries.outbox.settle(await self._entries.outbox.unsettled(self._db, [_key(token.session_id)]))
             raise InvalidRefreshToken
         if now["in_grace"] and token.generation == now["generation"] - 1:
             return now, "grace"
@@ -92,18 +93,16 @@ class Sessions:
 
     async def _end_family(self, row: asyncpg.Record, generation: int, client: Client) -> None:
         async with self._db.transaction() as tx:
-            ended = await queries.revoke(tx, "refresh_token_reused", user_id=row["user_id"], only=[row["id"]])
-            if not ended:
-                return
-            change = await self._announce(tx, ended)
-            await record(
-                tx,
-                Event.TOKEN_REUSE_DETECTED,
-                client,
-                user_id=row["user_id"],
-                session_ids=ended,
-                details={"presented_generation": generation, "current_generation": row["generation"]},
-            )
+            change, ended = await self._end(tx, row["user_id"], "refresh_token_reused", only=[row["id"]])
+            if ended:
+                await record(
+                    tx,
+                    Event.TOKEN_REUSE_DETECTED,
+                    client,
+                    user_id=row["user_id"],
+                    session_ids=ended,
+                    details={"presented_generation": generation, "current_generation": row["generation"]},
+                )
         await self._entries.outbox.settle(change)
 
     # ---- ending ---------------------------------------------------------------------------------------------------
@@ -111,8 +110,7 @@ class Sessions:
     async def log_out(self, user_id: int, session_id: UUID, client: Client) -> None:
         """End the session that asks for it; ended already is as good."""
         async with self._db.transaction() as tx:
-            ended = await queries.revoke(tx, "logout", user_id=user_id, only=[session_id])
-            change = await self._announce(tx, ended)
+            change, ended = await self._end(tx, user_id, "logout", only=[session_id])
             if ended:
                 await record(tx, Event.LOGOUT, client, user_id=user_id, actor_id=user_id, session_ids=ended)
         await self._entries.outbox.settle(change)
@@ -131,8 +129,7 @@ class Sessions:
 
     async def log_out_everywhere(self, user_id: int, client: Client, *, except_id: UUID | None = None) -> None:
         async with self._db.transaction() as tx:
-            ended = await queries.revoke(tx, "logout", user_id=user_id, except_id=except_id)
-            change = await self._announce(tx, ended)
+            change, ended = await self._end(tx, user_id, "logout", except_id=except_id)
             if ended:
                 await record(tx, Event.LOGOUT, client, user_id=user_id, actor_id=user_id, session_ids=ended)
         await self._entries.outbox.settle(change)
@@ -169,8 +166,7 @@ class Sessions:
         except_id: UUID | None = None,
     ) -> tuple[Change, list[UUID]]:
         """End sessions in the transaction of what ends them; the caller settles the change after its commit."""
-        ended = await queries.revoke(tx, reason, user_id=user_id, only=only, except_id=except_id)
-        change = await self._announce(tx, ended)
+        change, ended = await self._end(tx, user_id, reason, only=only, except_id=except_id)
         if ended:
             await record(
                 tx,
@@ -183,11 +179,36 @@ class Sessions:
             )
         return change, ended
 
-    async def _announce(self, tx: Transaction, ended: Sequence[UUID]) -> Change:
-        return await self._entries.outbox.announce(tx, [f"{KIND}:{session_id}" for session_id in ended])
+    async def _end(
+        self,
+        tx: Transaction,
+        user_id: int,
+        reason: str,
+        *,
+        only: Sequence[UUID] | None = None,
+        except_id: UUID | None = None,
+    ) -> tuple[Change, list[UUID]]:
+        """End sessions, and take on what others have just ended of the same: the answer vouches for both."""
+        ended = await queries.revoke(tx, reason, user_id=user_id, only=only, except_id=except_id)
+        own = await self._entries.outbox.announce(tx, [_key(session_id) for session_id in ended])
+        if only is not None:
+            others = await self._entries.outbox.unsettled(tx, [_key(session_id) for session_id in only])
+        else:
+            others = await self._entries.outbox.unsettled(tx)
+            theirs = await queries.of_user(tx, user_id, _ids(others.rows.values()))
+            others = Change({row: key for row, key in others.rows.items() if key in {_key(each) for each in theirs}})
+        return Change(own.rows | others.rows), ended
 
     # ---- looking --------------------------------------------------------------------------------------------------
 
     async def live_of(self, user_id: int, current: UUID | None) -> list[Session]:
         rows = await queries.live_of(self._db, user_id)
         return [Session(**row, current=row["id"] == current) for row in rows]
+
+
+def _key(session_id: UUID) -> str:
+    return f"{KIND}:{session_id}"
+
+
+def _ids(keys: Iterable[str]) -> list[str]:
+    return [key.removeprefix(f"{KIND}:") for key in keys if key.startswith(f"{KIND}:")]

@@ -160,6 +160,18 @@ async def test_who_was_never_ready_is_not_ready_by_valkey_alone(start: Start) ->
         problem(await client.get(path), 503, "unavailable")
 
 
+async def test_a_schema_that_did_not_fit_is_not_forgotten_when_postgresql_goes_away(
+    start: Start, database: Database
+) -> None:
+    client = await start()
+    database.sql("INSERT INTO schema_history (revision, oldest_release) VALUES ('9999', '99.0.0')")
+    problem(await client.get("/health/ready?degraded=ok"), 503, "unavailable")
+
+    database.goes_away()
+
+    problem(await client.get("/health/ready?degraded=ok"), 503, "unavailable")
+
+
 async def test_strict_revocation_is_not_ready_by_valkey_alone(start: Start, database: Database) -> None:
     client = await start(strict_revocation=True)
     assert says(await client.get("/health/ready"), 200, "ok")
