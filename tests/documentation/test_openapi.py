@@ -212,7 +212,7 @@ def test_without_the_password_grant_nothing_offers_it() -> None:
 # ---- and the service -------------------------------------------------------------------------------------------------
 
 
-def example(operation_id: str, name: str, media_type: str = JSON) -> Any:  # noqa: ANN401 - JSON
+def example(operation_id: str, name: str, media_type: str = JSON) -> Any:
     """What the document says may be sent."""
     operation = next(operation for operation in OPERATIONS if operation.id == operation_id)
     return operation.bodies[media_type]["examples"][name]["value"]
@@ -241,7 +241,7 @@ async def root(house: AsyncClient) -> SignedIn:
     return await log_in(house, ADMIN)
 
 
-def alive(value: Any, session: SignedIn) -> Any:  # noqa: ANN401 - JSON
+def alive(value: Any, session: SignedIn) -> Any:
     """An example with what lives in the place of what it names: nobody could refresh with a printed token."""
     names = {
         example("refresh", "token")["refresh_token"]: session.refresh_token,
@@ -261,7 +261,7 @@ def example_session() -> dict[str, Any]:
     return session
 
 
-def body_of(media_type: str, value: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def body_of(media_type: str, value: Any) -> dict[str, Any]:
     """A body, as httpx wants it."""
     if media_type == FORM:
         return {"data": value}

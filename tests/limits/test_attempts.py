@@ -71,7 +71,7 @@ async def succeed(attempts: Attempts, *counters: Counter) -> None:
 async def in_line(attempts: Attempts, counter: Counter, length: int) -> None:
     """Returns when so many wait at this counter."""
     async with asyncio.timeout(10):
-        while attempts._lines.get(limit_of(counter).tag, module.Line()).length < length:  # noqa: ASYNC110 (no event)
+        while attempts._lines.get(limit_of(counter).tag, module.Line()).length < length:
             await asyncio.sleep(0.001)  # they ask Valkey first
 
 

@@ -72,7 +72,7 @@ async def test_the_count_goes_on_over_a_new_connection(links: Links, key: str) -
     old = links.current
     links.drop(old)
     async with asyncio.timeout(10):
-        while links.current is None:  # noqa: ASYNC110 (a link has no event: nobody but a test waits for one)
+        while links.current is None:
             await asyncio.sleep(0.01)
     refusals = await hits([windows], key, 2)
 
