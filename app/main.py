@@ -131,6 +131,7 @@ def assemble(settings: Settings) -> Parts:
     attempts = Attempts(entries.links)
     windows = Windows(entries.links)
     violations = Violations(db, entries.links, metrics)
+    measure(metrics, db, entries, passwords)
     login = Login(db, entries, sessions, people, passwords, attempts, violations, metrics, settings)
     accounts = Accounts(db, entries, people, sessions, passwords, login, attempts, windows, violations, settings)
     administration = Administration(db, entries, people, sessions, passwords)
@@ -159,6 +160,16 @@ def assemble(settings: Settings) -> Parts:
         SessionDirectory(lists, sessions),
         maintenance,
     )
+
+
+def measure(metrics: Metrics, db: Database, entries: Entries, passwords: Passwords) -> None:
+    """The gauges: how full the pool and the queues are."""
+    metrics.gauge("auth_database_pool_connections", "Connections that are open.", lambda: db.gauge()[0])
+    metrics.gauge("auth_database_pool_in_use", "Connections that are in use.", lambda: db.gauge()[1])
+    metrics.gauge("auth_hashing_threads", "Threads that hash passwords.", lambda: passwords.threads)
+    metrics.gauge("auth_hashing_busy", "Threads that are hashing.", lambda: passwords.busy)
+    metrics.gauge("auth_hashing_queued", "Passwords that wait to be hashed.", lambda: passwords.queued)
+    metrics.gauge("auth_cache_outbox_pending", "Entries whose change was pending.", lambda: len(entries.outbox.pending))
 
 
 @asynccontextmanager

@@ -67,7 +67,7 @@ class Settings:
     secret_key_previous: str = field(default="", repr=False)
 
     database_url: str = field(default="", repr=False)
-    database_pool_size: int = 10  # connections a worker; 1 more is held for the outbox
+    database_pool_size: int = 10  # connections a worker; 3 more are held for the outbox and the lists
     valkey_url: str = field(default="", repr=False)
 
     jwt_algorithm: Algorithm = "ES256"
@@ -89,7 +89,6 @@ class Settings:
     rate_limit_register: Rate | None = Rate(3, 3600)
 
     trusted_proxies: tuple[Network, ...] = ()
-    cors_origins: tuple[str, ...] = ()
 
     admin_username: str = "admin"
     admin_password: str = field(default="", repr=False)
@@ -296,14 +295,6 @@ def _public_url(raw: str) -> str:
     return raw
 
 
-def _origin(raw: str) -> str:
-    """As browsers write it (RFC 6454 §6.2): in lower case, without the scheme's own port."""
-    parts = _split(raw)
-    if parts is None or not ORIGIN.fullmatch(raw.lower()):
-        raise ValueError("has to be a list of origins such as https://app.example.org, separated by commas")
-    return raw.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
-
-
 def _network(raw: str) -> Network:
     try:
         return ipaddress.ip_network(raw, strict=False)
@@ -356,7 +347,6 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "rate_limit_account": _rate,
     "rate_limit_register": _rate,
     "trusted_proxies": _list_of(_network),
-    "cors_origins": _list_of(_origin),
     "admin_username": _username,
     "admin_password": _password,
     "session_retention_days": _whole(0, 36500, "days"),

@@ -74,10 +74,10 @@ class Outbox:
                     self._database.url, timeout=POLL_TIMEOUT, server_settings={"application_name": "gatehouse outbox"}
                 )
             rows = await self._connection.fetch(PENDING, timeout=POLL_TIMEOUT)
-        except (*UNREACHABLE, asyncpg.UndefinedTableError) as error:
+        except UNREACHABLE as error:
             if not self.lost:
                 log.warning("outbox.poll_failed", reason=repr(error)[:200])
-            self._database.away = self.lost and isinstance(error, UNREACHABLE)
+            self._database.away = self.lost and not isinstance(error, asyncpg.UndefinedTableError)
             self.lost = True
             await self._hang_up()
             return

@@ -156,7 +156,7 @@ def _argon2(settings: Settings) -> Finding:
 
 
 def _build() -> str:
-    """Compiled for this machine (`make native`) it is about twice as fast as the published wheel, which is for any."""
+    """Compiled for this machine it is about twice as fast as the published wheel, which is for any."""
     tags = distribution("argon2-cffi-bindings").read_text("WHEEL") or ""
     return "published wheel" if any(word in tags for word in ("manylinux", "musllinux", "macosx")) else "built here"
 

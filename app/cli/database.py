@@ -53,9 +53,12 @@ async def connection(settings: Settings) -> AsyncGenerator[Connection]:
             await opened.close(timeout=CONNECT_TIMEOUT)
 
 
+BESIDE_THE_POOL = 3  # connections a worker: one polls the outbox, two are for the lists of administration
+
+
 async def budget(db: Connection, settings: Settings, workers: int, *, running: bool) -> Budget:
     """`running`: this server may be up already, and then its connections are not to be counted twice."""
-    own = workers * (settings.database_pool_size + 1)  # one is held for the outbox
+    own = workers * (settings.database_pool_size + BESIDE_THE_POOL)
     return Budget(own, await db.fetchval(OTHERS, running), await db.fetchval(LIMIT))
 
 

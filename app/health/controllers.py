@@ -51,6 +51,8 @@ class HealthController(Controller):
         """200 when requests can be served: PostgreSQL is there, with a schema that fits; and it is not stopping."""
         if not await health.ready(degraded_ok=degraded == "ok"):
             raise Unavailable("Not ready.")
+        if not health.valkey_trusted:
+            return HealthReport(status=Status.DEGRADED)
         return HealthReport(status=Status.OK)
 
     @get("/startup", exclude_from_auth=True, operation_id="health_startup", summary="Startup", errors=(Unavailable,))

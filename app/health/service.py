@@ -42,6 +42,11 @@ class Health:
         """Whether the parent process has been asked to stop: requests go on, but no new ones should be sent here."""
         return self._drain_marker is not None and self._drain_marker.exists()
 
+    @property
+    def valkey_trusted(self) -> bool:
+        """Whether Valkey is in use; where it is not, PostgreSQL answers for it."""
+        return self._entries.links.current is not None
+
     async def ready(self, *, degraded_ok: bool = False) -> bool:
         """Whether requests can be served; with `degraded_ok` also if only cached sessions can be told."""
         if self.draining:

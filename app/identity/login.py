@@ -4,7 +4,7 @@ from app.audit.events import Event, record
 from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database
-from app.errors import InvalidCredentials, InvalidRefreshToken, RateLimited, RefreshTokenReused
+from app.errors import InvalidCredentials, InvalidRefreshToken, Overloaded, RateLimited, RefreshTokenReused
 from app.identity import names, queries
 from app.identity.entry import People
 from app.identity.passwords import Passwords
@@ -66,7 +66,11 @@ class Login:
                             outcome.succeeded()
                             return response
                     attempt.failed()
+            except Overloaded:
+                outcome.failed("overloaded")
+                raise
             except RateLimited as limited:
+                outcome.failed("rate_limited")
                 await self._violations.note(limited, counters, client, found["id"] if found else None)
                 raise
             reason = _reason(found is not None, usable is not None, active=bool(found and found["is_active"]))

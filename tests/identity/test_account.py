@@ -3,9 +3,11 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
 from httpx import AsyncClient
 
 from app.main import Parts
+from tests.identity.test_login import blocked_on_a_lock
 from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem
 
 
@@ -149,3 +151,34 @@ async def test_the_account_of_a_session_may_be_gone_at_any_moment(
     problem(await session.ask("POST", "/me/password", json=body, headers=from_ip()), 404, "not_found")
     problem(await session.ask("PATCH", "/me", json={"full_name": "Ada"}), 404, "not_found")
     problem(await session.ask("PUT", "/preferences/theme", json="dark"), 404, "not_found")
+
+
+async def test_a_password_changed_meanwhile_is_not_overwritten(session: SignedIn, ada: Person, parts: Parts) -> None:
+    async with parts.db.transaction() as tx:
+        await tx.execute("UPDATE users SET password_hash = 'another' WHERE id = $1", ada.id)
+        body = {"current_password": ada.password, "new_password": new_password()}
+        waiting = asyncio.create_task(session.ask("POST", "/me/password", json=body, headers=from_ip()))
+        await blocked_on_a_lock(parts)
+
+    problem(await waiting, 401, "invalid_credentials")
+    row = await parts.db.fetchrow("SELECT password_hash FROM users WHERE id = $1", ada.id)
+    assert row is not None
+    assert row["password_hash"] == "another"
+
+
+async def test_an_account_deleted_right_after_its_change_is_not_found(
+    session: SignedIn, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(parts.accounts._people, "get", gone)
+
+    problem(await session.ask("PATCH", "/me", json={"full_name": "Ada"}), 404, "not_found")
+
+
+async def test_only_others_are_given_a_password(admin: SignedIn) -> None:
+    body = {"password": new_password()}
+
+    problem(await admin.ask("PATCH", f"/users/{admin.user_id}", json=body), 403, "forbidden")
+    problem(await admin.ask("PATCH", "/users/999999999", json=body), 404, "not_found")

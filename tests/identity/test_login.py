@@ -4,10 +4,16 @@ import asyncio
 from dataclasses import replace
 from uuid import UUID
 
+import msgspec
+import pytest
 from argon2 import PasswordHasher
 from httpx import AsyncClient, Response
 
+from app.errors import Overloaded
+from app.identity.structs import Credentials, NewUser, PasswordChange, Registration, TokenResponse, UserChange
 from app.main import Parts, at_the_edge, create_app
+from app.sessions.structs import LogoutRequest, RefreshRequest, Tokens
+from app.sessions.tokens import new_session_id
 from app.settings import Rate, Settings
 from tests.conftest import http
 from tests.kit import Person, SignedIn, from_ip, log_in, new_ip, new_name, problem, register
@@ -223,3 +229,41 @@ async def test_who_am_i_answers_the_user_of_the_login(session: SignedIn, ada: Pe
 
     assert me == session.body["user"]
     assert me["id"] == ada.id
+
+
+async def test_what_holds_a_password_does_not_print_it() -> None:
+    secret = "Zebra-in-a-password"
+    holders = [
+        Registration(username="ada", password=secret),
+        Credentials(username="ada", password=secret),
+        PasswordChange(current_password=secret, new_password=secret),
+        NewUser(username="ada", password=secret),
+        UserChange(password=secret),
+        RefreshRequest(refresh_token=secret),
+        LogoutRequest(refresh_token=secret),
+        Tokens(
+            access_token=secret, refresh_token=secret, expires_in=1, refresh_expires_in=1, session_id=new_session_id()
+        ),
+    ]
+
+    assert [holder for holder in holders if secret in repr(holder)] == []
+
+
+async def test_a_login_response_does_not_print_its_tokens(session: SignedIn) -> None:
+    response = msgspec.convert(session.body, TokenResponse)
+
+    assert session.refresh_token not in repr(response)
+    assert session.access not in repr(response)
+
+
+async def test_more_sign_ins_than_can_be_hashed_are_overloaded(
+    client: AsyncClient, ada: Person, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> bool:
+        raise Overloaded
+
+    monkeypatch.setattr(parts.passwords, "verify", refuse)
+
+    body = {"username": ada.username, "password": ada.password}
+    problem(await client.post("/login", json=body, headers=from_ip()), 503, "overloaded")
+    assert b'auth_login_failure_total{reason="overloaded"}' in parts.metrics.text()

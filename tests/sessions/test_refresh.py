@@ -10,6 +10,7 @@ from httpx import AsyncClient, Response
 from app.main import Parts, at_the_edge, create_app
 from app.settings import Settings
 from tests.conftest import http
+from tests.identity.test_login import blocked_on_a_lock
 from tests.kit import Person, SignedIn, from_ip, log_in, problem
 
 
@@ -164,3 +165,34 @@ async def test_no_token_is_kept_anywhere(session: SignedIn, parts: Parts) -> Non
     for token in (session.refresh_token, again.refresh_token, again.access):
         assert not [value for value in values if token.encode() in (value or b"")]
         assert token not in rows[0]["row"]
+
+
+async def test_a_poisoned_entry_of_the_user_does_not_spoil_a_refresh(session: SignedIn, parts: Parts) -> None:
+    async with parts.entries.links.use() as link:
+        await link.client.set(link.key(f"u:{session.user_id}"), b"=garbage", ex=60)
+
+    again = await session.refreshed()
+
+    assert again.body["user"]["id"] == session.user_id
+
+
+async def test_a_user_who_is_no_longer_active_gets_no_more_tokens(session: SignedIn, parts: Parts) -> None:
+    """Belt and braces: a deactivation ends the sessions as well."""
+    await parts.db.execute("UPDATE users SET is_active = false WHERE id = $1", session.user_id)
+    await parts.entries.forget(f"u:{session.user_id}")
+
+    problem(await refresh(session.client, session.refresh_token), 401, "invalid_refresh_token")
+
+
+async def test_a_replay_that_finds_the_session_just_ended_ends_nothing(session: SignedIn, parts: Parts) -> None:
+    await (await session.refreshed()).refreshed()
+    async with parts.db.transaction() as tx:
+        await tx.execute("UPDATE sessions SET revoked_at = clock_timestamp() WHERE id = $1", session.id)
+        waiting = asyncio.create_task(refresh(session.client, session.refresh_token))
+        await blocked_on_a_lock(parts)
+
+    problem(await waiting, 401, "refresh_token_reused")
+    rows = await parts.db.fetch(
+        "SELECT FROM audit_events WHERE session_id = $1::uuid AND event = 'token.reuse_detected'", session.id
+    )
+    assert rows == []
