@@ -179,6 +179,8 @@ async def test_the_log_is_json_with_the_ids_of_requests_and_without_secrets(serv
         await session.ask("POST", "/logout"),
     ]
 
+    last = answers[-1].headers["x-request-id"]  # a line is written when its answer is on its way
+    await asyncio.to_thread(eventually, lambda: last in server.log.read_text())
     lines = server.lines()
 
     assert all({"event", "level", "timestamp"} <= set(line) for line in lines)
