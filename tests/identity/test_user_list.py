@@ -416,7 +416,7 @@ async def test_who_finds_every_connection_taken_waits_a_while(
 
 
 async def test_a_fault_of_ours_is_no_outage(lists: Lists) -> None:
-    with pytest.raises(asyncpg.UndefinedTableError) as raised:
+    with pytest.raises(asyncpg.UndefinedColumnError) as raised:
         async with lists.reading() as connection:
             await connection.execute(text("SELECT no_such_column FROM users"))
 
