@@ -183,7 +183,7 @@ class Courier:
 @post("/orders/{order_id:int}/courier", tags=["orders"], guards=[requires("orders:write")])
 async def send_courier(order_id: FromPath[int], data: JSONBody[dict[str, int]]) -> Courier:
     """Calls a courier."""
-    raise NotImplementedError
+    return Courier()
 
 
 def test_the_routes_of_an_application_around_it_are_documented_as_well() -> None:
