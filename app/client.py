@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from litestar import Request
@@ -9,6 +10,7 @@ from litestar.connection import ASGIConnection
 from litestar.types import Scope
 from msgspec import Struct
 
+from app.request import header
 from app.settings import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -32,6 +34,7 @@ class Client(Struct, frozen=True, kw_only=True):
 UNKNOWN = ipaddress.ip_address("0.0.0.0")  # noqa: S104 - not an address to bind: a peer without one (a Unix socket)
 
 
+@lru_cache(4096)  # proxies and clients come again
 def address(text: str) -> Address | None:
     """An address, an IPv4 one mapped into IPv6 as the IPv4 one that it is; None for anything else.
 
@@ -74,25 +77,20 @@ def _within(ip: Address, networks: tuple[Network, ...]) -> bool:
     return any(ip.version == network.version and ip in network for network in networks)
 
 
-def header(scope: Scope, name: bytes) -> str | None:
-    """The first header of this name, as Latin-1 text."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return value.decode("latin-1")
-    return None
-
-
-def client_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Client:
-    """The client of a connection; the request id was given at the edge."""
-    scope = connection.scope
+def client_at(scope: Scope, trusted: tuple[Network, ...]) -> Client:
+    """The client of a request; its id was given at the edge."""
     peer = scope.get("client")
     forwarded = [value.decode("latin-1") for key, value in scope["headers"] if key == b"x-forwarded-for"]
-    trusted: tuple[Network, ...] = connection.app.state.settings.trusted_proxies
     return Client(
         ip=str(client_ip(peer[0] if peer else "", forwarded, trusted)),
         user_agent=printable(header(scope, b"user-agent") or "")[:MAX_USER_AGENT],
         request_id=scope["state"]["request_id"],
     )
+
+
+def client_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Client:
+    """The client of a connection to an application of ours."""
+    return client_at(connection.scope, connection.app.state.settings.trusted_proxies)
 
 
 def printable(text: str) -> str:

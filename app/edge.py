@@ -22,6 +22,7 @@ from app.express import Express
 log = structlog.get_logger(__name__)
 
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+OK = 200
 MAX_HEADER_BYTES = 64 * 1024
 MAX_DRAINED_BYTES = 8 * 1024 * 1024  # what a client that does not know the limit may have begun to send
 MAX_DRAIN_SECONDS = 5.0
@@ -52,12 +53,19 @@ class Edge:
 
     Args:
         app: the Litestar application.
-        express: what is answered here, by method and path: see app/express.py.
+        without_body: what is answered here, by method and path, if no body comes: see app/express.py.
+        with_body: the same if one comes.
     """
 
-    def __init__(self, app: Litestar, express: Mapping[tuple[str, str], Express]) -> None:
+    def __init__(
+        self,
+        app: Litestar,
+        without_body: Mapping[tuple[str, str], Express],
+        with_body: Mapping[tuple[str, str], Express],
+    ) -> None:
         self.app = app
-        self._express = express
+        self._without_body = without_body
+        self._with_body = with_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -65,25 +73,34 @@ class Edge:
             return
         request_id, has_body, problem = _inspect(scope)
         logs.request_id.set(request_id)  # a request is a task of its own, and takes this with it
-        express = self._express.get((scope["method"], scope["path"]))
-        if express is not None and problem is None and not has_body:
-            await self._answer_here(express, scope, send, request_id)
-        else:
-            await self._pass_on(scope, receive, send, request_id, has_body=has_body, problem=problem)
+        body = Body(receive) if has_body else None
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+        if problem is None:
+            ways = self._with_body if has_body else self._without_body
+            express = ways.get((scope["method"], scope["path"]))
+            if express is not None:
+                await self._answer_here(express, scope, receive, send, request_id, body)
+                return
+        await self._pass_on(scope, receive, send, request_id, body, problem)
 
-    async def _answer_here(self, express: Express, scope: HTTPScope, send: Send, request_id: str) -> None:
-        own_headers = (b"x-request-id", request_id.encode())
+    async def _answer_here(
+        self, express: Express, scope: HTTPScope, receive: Receive, send: Send, request_id: str, body: "Body | None"
+    ) -> None:
+        started = time.perf_counter()
+        own_headers = [(b"x-request-id", request_id.encode()), *OWN_HEADERS]
+        status = OK
         try:
-            headers, body = await express(scope)
+            headers, content = await express(scope, body or receive)
         except Exception as error:  # noqa: BLE001 - what is not ours becomes a 500
-            status = await _refuse(error, request_id, send, [own_headers, *OWN_HEADERS])
-            log.info("request", method=scope["method"], path=scope["path"], status=status)
-            return
-        length = (b"content-length", str(len(body)).encode())
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": [*headers, length, own_headers, *OWN_HEADERS]}
-        )
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+            refusal = _problem(error)
+            status, headers, content = refusal.status, _headers(refusal), problems.body(refusal, request_id)
+        length = (b"content-length", str(len(content)).encode())
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, length, *own_headers]})
+        if body is not None:
+            await body.drain()
+        await send({"type": "http.response.body", "body": content, "more_body": False})
+        if body is not None or status != OK:  # a look that went well is worth no line
+            _write_line(scope, status, time.perf_counter() - started)
 
     async def _pass_on(
         self,
@@ -91,12 +108,9 @@ class Edge:
         receive: Receive,
         send: Send,
         request_id: str,
-        *,
-        has_body: bool,
+        body: "Body | None",
         problem: AppError | None,
     ) -> None:
-        scope["state"] = {**scope.get("state", {}), "request_id": request_id}
-        body = Body(receive) if has_body else None
         own_headers = [(b"x-request-id", request_id.encode()), *OWN_HEADERS]
         started = time.perf_counter()
         status = 0
@@ -119,7 +133,11 @@ class Edge:
         except Exception as error:
             if status:
                 raise  # half an answer is out already
-            await _refuse(error, request_id, send_on, [])
+            refusal = _problem(error)
+            content = problems.body(refusal, request_id)
+            headers = [*_headers(refusal), (b"content-length", str(len(content)).encode())]
+            await send_on({"type": "http.response.start", "status": refusal.status, "headers": headers})
+            await send_on({"type": "http.response.body", "body": content, "more_body": False})
         finally:
             _write_line(scope, status, time.perf_counter() - started)
 
@@ -148,6 +166,8 @@ class Body:
         return message
 
     async def drain(self) -> None:
+        if not self._more:
+            return
         left = MAX_DRAINED_BYTES
         with suppress(TimeoutError):
             async with asyncio.timeout(MAX_DRAIN_SECONDS):
@@ -186,21 +206,17 @@ def _readable(query: bytes) -> bool:
         return False
 
 
-async def _refuse(error: Exception, request_id: str, send: Send, headers: list[tuple[bytes, bytes]]) -> int:
-    """Answer an error; its status."""
-    if not isinstance(error, AppError):
-        log.error("request.failed", exc_info=error)
-        error = InternalError()
-    content = problems.body(error, request_id)
-    head = [
-        (b"content-type", problems.MEDIA_TYPE.encode()),
-        (b"content-length", str(len(content)).encode()),
-        *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
-        *headers,
-    ]
-    await send({"type": "http.response.start", "status": error.status, "headers": head})
-    await send({"type": "http.response.body", "body": content, "more_body": False})
-    return error.status
+def _problem(error: Exception) -> AppError:
+    """The error as it is answered; what is none of ours is a fault, and logged."""
+    if isinstance(error, AppError):
+        return error
+    log.error("request.failed", exc_info=error)
+    return InternalError()
+
+
+def _headers(refusal: AppError) -> list[tuple[bytes, bytes]]:
+    own = [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
+    return [(b"content-type", problems.MEDIA_TYPE.encode()), *own]
 
 
 def _write_line(scope: HTTPScope, status: int, seconds: float) -> None:

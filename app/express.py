@@ -1,16 +1,16 @@
-"""The short way: the two questions that every request of others waits for are answered at the edge.
+"""The short way: what is asked most is answered at the edge.
 
-Litestar's routing, middleware and injection cost as much as all that `/me` and `/verify` have to do; they are right for
-every other route (docs/decisions/0002-short-way.md).
+Litestar's routing, middleware and injection cost as much as all that `/me`, `/verify` and `/refresh` have to do; they
+are right for every other route (docs/decisions/0002-short-way.md).
 """
 
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from litestar.types import Scope, Send
+from litestar.types import Receive, Scope, Send
 
 Answered: TypeAlias = tuple[list[tuple[bytes, bytes]], bytes]  # headers and body of a 200
-Express: TypeAlias = Callable[[Scope], Awaitable[Answered]]  # raises AppError for everything else
+Express: TypeAlias = Callable[[Scope, Receive], Awaitable[Answered]]  # raises AppError for everything else
 
 
 async def send_answer(answered: Answered, send: Send) -> None:

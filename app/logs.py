@@ -1,9 +1,12 @@
 """Structured logs: one event a line, with the request's id, and no secret; libraries' messages in the same form."""
 
+import json
 import logging
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
@@ -14,7 +17,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 def configure(settings: Settings) -> None:
     """Set up structlog for this process: JSON lines for machines, colours for people."""
-    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=True)
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(_json)
     if settings.log_format == "console":
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
@@ -44,6 +47,13 @@ class Retold(logging.Handler):
         structlog.get_logger().log(
             record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None
         )
+
+
+def _json(event: EventDict, default: Callable[[object], object]) -> str:
+    try:
+        return msgspec.json.encode(event, enc_hook=default).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(event, default=default)
 
 
 def _with_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -25,7 +25,7 @@ from app.identity import rights as identity_rights
 from app.identity.accounts import Accounts
 from app.identity.admin_controllers import UsersController
 from app.identity.administration import Administration
-from app.identity.controllers import AccountController, LoginController, me_answer
+from app.identity.controllers import AccountController, LoginController, login_answer, me_answer, refresh_answer
 from app.identity.entry import People, decode
 from app.identity.listing import UserList
 from app.identity.login import Login
@@ -43,7 +43,7 @@ from app.maintenance.service import Maintenance
 from app.metrics import Metrics
 from app.preferences.controllers import PreferencesController
 from app.preferences.service import Preferences
-from app.request import Request
+from app.request import MAX_BODY_BYTES, Request
 from app.sessions import queries as session_queries
 from app.sessions.admin_controllers import SessionsController
 from app.sessions.caller import (
@@ -68,7 +68,6 @@ from app.sessions.structs import KIND as SESSION_KIND
 from app.sessions.tokens import AccessTokens, RefreshTokens
 from app.settings import Settings, load
 
-MAX_BODY_BYTES = 1 << 20  # 1 MiB
 SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges
 
 
@@ -106,10 +105,19 @@ def create() -> ASGIApp:
 
 def at_the_edge(app: Litestar) -> Edge:
     """The application as it is served."""
-    authenticate = app.state.parts.authenticator.caller
-    verify, me = verify_answer(authenticate), me_answer(authenticate)
+    parts: Parts = app.state.parts
+    authenticate = parts.authenticator.caller
+    verify = verify_answer(authenticate)
     methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-    return Edge(app, {("GET", f"{BASE}/me"): me, **{(method, f"{BASE}/verify"): verify for method in methods}})
+    without_body = {
+        ("GET", f"{BASE}/me"): me_answer(authenticate),
+        **{(method, f"{BASE}/verify"): verify for method in methods},
+    }
+    with_body = {
+        ("POST", f"{BASE}/login"): login_answer(parts.login, parts.settings),
+        ("POST", f"{BASE}/refresh"): refresh_answer(parts.login, parts.settings),
+    }
+    return Edge(app, without_body, with_body)
 
 
 def assemble(settings: Settings) -> Parts:
@@ -190,6 +198,7 @@ async def running(parts: Parts) -> AsyncGenerator[None]:
         await parts.last_seen.stop()
         await parts.lists.stop()
         await parts.ring.stop()
+        await parts.sessions.stop()
         await parts.passwords.stop()
         await parts.entries.stop()
         await parts.db.stop()

@@ -7,9 +7,9 @@ a file there, and a scrape of any worker adds them up.
 import os
 import re
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -20,20 +20,24 @@ CONTENT_TYPE = "text/plain; version=0.0.4"  # of the format; the charset follows
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
-class Outcome:
-    """How an operation ended; `error` unless it says so."""
+class Operation:
+    """An operation under way: measured when it is left, as `error` unless it says how it ended."""
 
-    def __init__(self) -> None:
-        self.result = "error"
+    def __init__(self, duration: Histogram, count: Callable[[str], None]) -> None:
+        self._duration = duration
+        self._count = count
+        self._result = "error"
 
     def ended(self, result: str) -> None:
-        self.result = result
+        self._result = result
 
-    def succeeded(self) -> None:
-        self.result = "success"
+    def __enter__(self) -> Self:
+        self._started = time.perf_counter()
+        return self
 
-    def failed(self, reason: str) -> None:
-        self.result = reason
+    def __exit__(self, *_: object) -> None:
+        self._duration.observe(time.perf_counter() - self._started)
+        self._count(self._result)
 
 
 class Metrics:
@@ -48,13 +52,14 @@ class Metrics:
         self._session_check = self._counter(
             "auth_session_check", "Session checks, by the store that answered.", "source"
         )
-        self._duration = Histogram(
+        duration = Histogram(
             "auth_operation_duration_seconds",
             "Time an operation took.",
             ["operation"],
             registry=self.registry,
             buckets=BUCKETS,
         )
+        self._login_duration, self._refresh_duration = duration.labels("login"), duration.labels("refresh")
         self._sources = {source: self._session_check.labels(source) for source in ("valkey", "postgres")}
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
 
@@ -66,34 +71,19 @@ class Metrics:
         gauge = Gauge(name, help_text, registry=self.registry, multiprocess_mode="livesum")
         self._gauges.append((gauge, read))
 
-    @contextmanager
-    def timed(self, operation: str) -> Generator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._duration.labels(operation).observe(time.perf_counter() - started)
+    def login(self) -> Operation:
+        """Ends as `success`, or with the reason of the refusal."""
+        return Operation(self._login_duration, self._count_login)
 
-    @contextmanager
-    def login(self) -> Generator[Outcome]:
-        outcome = Outcome()
-        with self.timed("login"):
-            try:
-                yield outcome
-            finally:
-                if outcome.result == "success":
-                    self._login_success.inc()
-                else:
-                    self._login_failure.labels(outcome.result).inc()
+    def _count_login(self, result: str) -> None:
+        if result == "success":
+            self._login_success.inc()
+        else:
+            self._login_failure.labels(result).inc()
 
-    @contextmanager
-    def refresh(self) -> Generator[Outcome]:
-        outcome = Outcome()
-        with self.timed("refresh"):
-            try:
-                yield outcome
-            finally:
-                self._refresh.labels(outcome.result).inc()
+    def refresh(self) -> Operation:
+        """Ends as `rotated`, `grace`, `reused` or `invalid`."""
+        return Operation(self._refresh_duration, lambda result: self._refresh.labels(result).inc())
 
     def rate_limited(self, limit: str) -> None:
         self._rate_limited.labels(limit).inc()

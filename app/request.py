@@ -9,11 +9,15 @@ import msgspec
 from litestar import Request as LitestarRequest
 from litestar.datastructures import FormMultiDict
 from litestar.exceptions import InternalServerException
+from litestar.types import Receive, Scope
 
-from app.errors import MalformedRequest, UnsupportedMediaType
+from app.errors import MalformedRequest, PayloadTooLarge, UnsupportedMediaType
 
+MAX_BODY_BYTES = 1 << 20  # 1 MiB
+JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 MAX_DEPTH = 64  # levels of nesting
+ENDED_EARLY = "The body ended early."
 TOO_DEEP = f"The body is nested deeper than {MAX_DEPTH} levels."
 MAX_FIELDS = 100  # of a form; OAuth 2 knows about ten
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # refused by PostgreSQL in text and json
@@ -28,11 +32,11 @@ class Request(LitestarRequest[Any, Any, Any]):
     """
 
     async def json(self) -> Any:  # noqa: ANN401 - JSON is any value
-        require_type(self, "application/json")
+        require_type(self.scope, JSON)
         return decode(await self.body())
 
     async def form(self) -> FormMultiDict:
-        require_type(self, FORM)
+        require_type(self.scope, FORM)
         return FormMultiDict(decode_form(await self.body()))
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
@@ -40,16 +44,55 @@ class Request(LitestarRequest[Any, Any, Any]):
             async for chunk in super().stream():
                 yield chunk
         except InternalServerException:  # the client has gone, or broke off its chunks
-            raise MalformedRequest("The body ended early.") from None
+            raise MalformedRequest(ENDED_EARLY) from None
 
 
-def media_type(request: LitestarRequest[Any, Any, Any]) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first header of this name, as Latin-1 text."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return value.decode("latin-1")
+    return None
 
 
-def require_type(request: LitestarRequest[Any, Any, Any], expected: str) -> None:
-    if media_type(request) != expected:
+def media_type(scope: Scope) -> str:
+    return (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+
+
+def require_type(scope: Scope, expected: str) -> None:
+    if media_type(scope) != expected:
         raise UnsupportedMediaType(f"Send {expected}.")
+
+
+async def read_json(scope: Scope, receive: Receive) -> Any:  # noqa: ANN401 - JSON is any value
+    """The JSON body of a request that Litestar has not read.
+
+    Raises:
+        UnsupportedMediaType: it says that it is something else.
+        MalformedRequest: see `decode`.
+        PayloadTooLarge: beyond MAX_BODY_BYTES.
+    """
+    require_type(scope, JSON)
+    return decode(await _read(receive))
+
+
+async def read_form(scope: Scope, receive: Receive) -> dict[str, str]:
+    """The same for a form; see `decode_form`."""
+    require_type(scope, FORM)
+    return decode_form(await _read(receive))
+
+
+async def _read(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise MalformedRequest(ENDED_EARLY)
+        body += message["body"]
+        if len(body) > MAX_BODY_BYTES:
+            raise PayloadTooLarge
+        if not message["more_body"]:
+            return body
 
 
 def decode(body: bytes) -> Any:  # noqa: ANN401 - JSON is any value

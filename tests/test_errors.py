@@ -445,13 +445,14 @@ async def test_what_a_framework_refuses_in_its_own_words_is_said_in_ours(setting
     assert CANARY not in answer.text + str(answer.headers)
 
 
-async def test_a_fault_on_the_short_way_is_a_problem_as_well(settings: Settings) -> None:
-    async def fail(_: object) -> Answered:
+@pytest.mark.parametrize(("method", "path"), [("GET", "/me"), ("POST", "/refresh")])
+async def test_a_fault_on_the_short_way_is_a_problem_as_well(settings: Settings, method: str, path: str) -> None:
+    async def fail(*_: object) -> Answered:
         raise RuntimeError(CANARY)
 
-    edge = Edge(create_app(settings), {("GET", f"{BASE}/me"): fail})
+    edge = Edge(create_app(settings), {("GET", f"{BASE}/me"): fail}, {("POST", f"{BASE}/refresh"): fail})
     async with http(edge) as client:
-        answer = await client.get("/me")
+        answer = await client.request(method, path, json={} if method == "POST" else None)
 
     problem(answer, 500, "internal_error")
     assert CANARY not in answer.text

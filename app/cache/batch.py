@@ -1,15 +1,16 @@
 """Many lookups, one call: whoever asks while a call is under way travels together in the next one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from app.background import end
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-class Batch(Generic[T]):
+class Batch(Generic[K, T]):
     """Gathers keys and loads them, one call in flight at a time.
 
     A lookup joins only a call that has not been sent: an answer that was already on its way when a request began may be
@@ -17,13 +18,13 @@ class Batch(Generic[T]):
     everybody, also those who wait for the next one, so that nobody pays for two timeouts (C10).
     """
 
-    def __init__(self, load: Callable[[list[str]], Awaitable[T]], *, most: int) -> None:
+    def __init__(self, load: Callable[[list[K]], Awaitable[T]], *, most: int) -> None:
         self._load = load
         self._most = most  # keys a call; what is above it travels in the call after
-        self._waiting: list[tuple[asyncio.Future[T], Sequence[str]]] = []
+        self._waiting: list[tuple[asyncio.Future[T], Sequence[K]]] = []
         self._running: asyncio.Task[None] | None = None
 
-    async def get(self, keys: Sequence[str]) -> T:
+    async def get(self, keys: Sequence[K]) -> T:
         """What `load` found under these keys (among others); its error if it failed."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -55,8 +56,8 @@ class Batch(Generic[T]):
         finally:
             self._running = None
 
-    def _take(self) -> tuple[list[asyncio.Future[T]], list[str]]:
-        keys: dict[str, None] = {}
+    def _take(self) -> tuple[list[asyncio.Future[T]], list[K]]:
+        keys: dict[K, None] = {}
         futures = []
         taken = 0
         for future, wanted in self._waiting:

@@ -30,13 +30,14 @@ class ValkeyAway(Exception):
     """Valkey cannot be reached, is not trusted, or did not answer within DEADLINE."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Link:
     """Connections to one server, each of which was checked to be this server when it was opened."""
 
     epoch: int
     identity: str
     client: Valkey
+    users: int = 0  # a link that was dropped is closed by the last who uses it, not under anybody's feet
 
     def key(self, key: str) -> str:
         return f"gatehouse:{self.epoch}:{key}"
@@ -79,6 +80,7 @@ class Links:
         link = self.current
         if link is None:
             raise ValkeyAway
+        link.users += 1
         try:
             async with asyncio.timeout(DEADLINE):
                 yield link
@@ -87,8 +89,9 @@ class Links:
         except (ValkeyError, OSError, TimeoutError) as error:
             self.drop(link)
             raise ValkeyAway(repr(error)) from error
-        except asyncio.CancelledError:
-            raise  # the client closes the connection that was waited on
+        finally:  # who is cancelled gets here as well; the client has closed the connection that was waited on
+            link.users -= 1
+            self._close_unused(link)
 
     def drop(self, link: Link | None) -> None:
         """Use this link no more; the keeper looks for a new one."""
@@ -96,9 +99,13 @@ class Links:
             return
         self.current = None
         self._wanted.set()
-        task = asyncio.get_running_loop().create_task(_close(link.client))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._close_unused(link)
+
+    def _close_unused(self, link: Link) -> None:
+        if self.current is not link and not link.users:
+            task = asyncio.get_running_loop().create_task(_close(link.client))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     def heard(self, epoch: int, identity: str) -> None:
         """PostgreSQL says whose memory is trusted; a link of another epoch is dropped."""

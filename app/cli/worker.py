@@ -1,6 +1,7 @@
 """What a worker does before it serves; it runs in the worker's process."""
 
 import ctypes
+import gc
 import importlib
 import os
 import signal
@@ -47,6 +48,8 @@ def load(target: str) -> Callable[..., Any]:
     _signals.set_loop_signals = listen
     module, _, factory = target.partition(":")
     application: Callable[..., Any] = getattr(importlib.import_module(module), factory)()
+    gc.collect()
+    gc.freeze()  # what stays for good need not be looked through again: that would stop everything for some 30 ms
     return application
 
 

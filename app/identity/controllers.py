@@ -7,10 +7,10 @@ from litestar import Controller, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
-from litestar.types import Scope
+from litestar.types import Receive, Scope
 from msgspec import UNSET, Meta, Struct
 
-from app.client import Client, client_of
+from app.client import Client, client_at, client_of
 from app.errors import (
     EmailTaken,
     Forbidden,
@@ -40,12 +40,12 @@ from app.identity.structs import (
     UserEntry,
 )
 from app.problems import convert
-from app.request import Request, media_type
+from app.request import FORM, JSON, Request, media_type, read_form, read_json
 from app.sessions.caller import Authenticate, Caller, bearer
 from app.sessions.structs import RefreshRequest
+from app.settings import Settings
 
-ME_HEADERS = [(b"content-type", b"application/json")]
-FORM = "application/x-www-form-urlencoded"
+JSON_HEADERS = [(b"content-type", JSON.encode())]
 
 
 class PasswordGrant(Struct, frozen=True, kw_only=True):
@@ -56,16 +56,16 @@ class PasswordGrant(Struct, frozen=True, kw_only=True):
     grant_type: Annotated[str, Meta(extra_json_schema={"enum": ["password"]})]
 
 
-async def credentials_of(request: Request) -> Credentials:
+async def credentials_of(scope: Scope, receive: Receive, *, password_grant: bool) -> Credentials:
     """What is signed in with: JSON, or the form that Swagger UI's Authorize and OAuth 2 clients send."""
-    kind = media_type(request)
-    if kind == "application/json":
-        return convert(await request.json(), Credentials)
+    kind = media_type(scope)
+    if kind == JSON:
+        return convert(await read_json(scope, receive), Credentials)
     if kind != FORM:
-        raise UnsupportedMediaType(f"Send application/json or {FORM}.")
-    if not request.app.state.settings.password_grant:
+        raise UnsupportedMediaType(f"Send {JSON} or {FORM}.")
+    if not password_grant:
         raise Forbidden("The password grant is switched off.")
-    sent = convert(dict(await request.form()), PasswordGrant)
+    sent = convert(await read_form(scope, receive), PasswordGrant)
     if sent.grant_type != "password":
         raise ValidationFailed(("grant_type", "has to be password"))
     return Credentials(username=sent.username, password=sent.password)
@@ -77,7 +77,7 @@ def me_answer(authenticate: Authenticate) -> Express:
     The body is made once and kept with the caller, who is the same until an entry of his changes.
     """
 
-    async def answer(scope: Scope) -> Answered:
+    async def answer(scope: Scope, _: Receive) -> Answered:
         token = bearer(scope)
         if token is None:
             raise NotAuthenticated
@@ -85,7 +85,29 @@ def me_answer(authenticate: Authenticate) -> Express:
         if caller.memo is None:
             person = cast("UserEntry", caller.subject)
             caller.memo = msgspec.json.encode(person.shown(caller.permissions))
-        return ME_HEADERS, caller.memo
+        return JSON_HEADERS, caller.memo
+
+    return answer
+
+
+def login_answer(login: Login, settings: Settings) -> Express:
+    """What `POST /login` answers; the edge asks it directly."""
+
+    async def answer(scope: Scope, receive: Receive) -> Answered:
+        credentials = await credentials_of(scope, receive, password_grant=settings.password_grant)
+        response = await login.login(credentials, client_at(scope, settings.trusted_proxies))
+        return JSON_HEADERS, msgspec.json.encode(response)
+
+    return answer
+
+
+def refresh_answer(login: Login, settings: Settings) -> Express:
+    """What `POST /refresh` answers; the edge asks it directly."""
+
+    async def answer(scope: Scope, receive: Receive) -> Answered:
+        sent = convert(await read_json(scope, receive), RefreshRequest)
+        response = await login.refresh(sent.refresh_token, client_at(scope, settings.trusted_proxies))
+        return JSON_HEADERS, msgspec.json.encode(response)
 
     return answer
 
@@ -121,7 +143,9 @@ class LoginController(Controller):
         An unknown, inactive or password-less user and a wrong password are answered alike. The form is the password
         grant of OAuth 2, which an installation may switch off (403).
         """
-        return await login.login(await credentials_of(request), client_of(request))
+        password_grant = request.app.state.settings.password_grant
+        credentials = await credentials_of(request.scope, request.receive, password_grant=password_grant)
+        return await login.login(credentials, client_of(request))
 
     @post(
         "/refresh",

@@ -63,18 +63,18 @@ class Login:
                     if verified and found and usable:
                         response = await self._open(found["id"], usable, credentials, client)
                         if response is not None:
-                            outcome.succeeded()
+                            outcome.ended("success")
                             return response
                     attempt.failed()
             except Overloaded:
-                outcome.failed("overloaded")
+                outcome.ended("overloaded")
                 raise
             except RateLimited as limited:
-                outcome.failed("rate_limited")
+                outcome.ended("rate_limited")
                 await self._violations.note(limited, counters, client, found["id"] if found else None)
                 raise
             reason = _reason(found is not None, usable is not None, active=bool(found and found["is_active"]))
-            outcome.failed(reason)
+            outcome.ended(reason)
             await self._record_failure(found["id"] if found else None, reason, client)
             raise InvalidCredentials
 
@@ -92,23 +92,11 @@ class Login:
         new_hash = verified_hash
         if self._passwords.needs_rehash(verified_hash):  # imported, or made by older settings
             new_hash = await self._passwords.hash(credentials.password)
-        async with self._db.transaction() as tx:
-            row = await queries.note_login(tx, user_id, verified_hash, new_hash)
-            if row is None:
-                return None
-            session, change = await self._sessions.open(
-                tx, user_id, client, device_name=credentials.device_name, amr=["pwd"]
-            )
-            await record(
-                tx,
-                Event.LOGIN_SUCCEEDED,
-                client,
-                user_id=user_id,
-                actor_id=user_id,
-                session_ids=[session["id"]],
-                details={"amr": session["amr"]},
-            )
-        await self._entries.outbox.settle(change)
+        gate = queries.password_gate(user_id, verified_hash, new_hash)
+        opened = await self._sessions.open(gate, client, device_name=credentials.device_name, amr=["pwd"])
+        if opened is None:
+            return None
+        session, row = opened
         await self._entries.forget(f"{USER_KIND}:{user_id}")  # last_login is shown, but gives and takes no right
         user = await self._people.show(queries.entry(row))
         return TokenResponse.of(self._sessions.tokens(session, user.roles), user)
@@ -126,19 +114,19 @@ class Login:
         """
         with self._metrics.refresh() as outcome:
             try:
-                row, result = await self._sessions.rotate(refresh_token, client)
+                session, result = await self._sessions.rotate(refresh_token, client)
             except RefreshTokenReused:
                 outcome.ended("reused")
                 raise
             except InvalidRefreshToken:
                 outcome.ended("invalid")
                 raise
-            person = await self._people.get(row["user_id"])
+            person = await self._people.get(session.user_id)
             if person is None or not person.is_active:
                 outcome.ended("invalid")
                 raise InvalidRefreshToken
             outcome.ended(result)
-            return TokenResponse.of(self._sessions.tokens(row, person.roles), person)
+            return TokenResponse.of(self._sessions.tokens(session, person.roles), person)
 
 
 def _reason(known: bool, usable: bool, *, active: bool) -> str:  # noqa: FBT001 - three facts, one word

@@ -8,6 +8,7 @@ import msgspec
 from app.cache.entries import Truth
 from app.database import Database, Transaction
 from app.identity.structs import UserEntry
+from app.sessions.queries import Gate
 
 COLUMNS = """
     u.id, u.username, u.email, u.email_verified, u.full_name, u.is_active,
@@ -97,21 +98,15 @@ async def add(
     return user_id
 
 
-async def note_login(tx: Transaction, user_id: int, password_hash: str, new_hash: str) -> asyncpg.Record | None:
-    """The login of a user who is still active and has still the password that was verified; None otherwise.
-
-    The row stays locked until the transaction ends, so that a deactivation or a new password comes before or after the
-    session, never beside it.
-    """
-    return await tx.fetchrow(
+def password_gate(user_id: int, password_hash: str, new_hash: str) -> Gate:
+    """Lets in a user who is still active and has still the password that was verified; notes the login."""
+    return Gate(
         f"""
         UPDATE users u SET last_login = clock_timestamp(), password_hash = $3
         WHERE u.id = $1 AND u.password_hash = $2 AND u.is_active
         RETURNING {COLUMNS}
         """,  # noqa: S608 - constants
-        user_id,
-        password_hash,
-        new_hash,
+        (user_id, password_hash, new_hash),
     )
 
 

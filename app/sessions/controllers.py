@@ -150,8 +150,8 @@ def verify_handler(authenticate: Authenticate) -> ASGIRouteHandler:
         operation=VERIFY,
         errors=(NotAuthenticated, InvalidToken, SessionRevoked, PasswordChangeRequired, Forbidden, Unavailable),
     )
-    async def verify(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
-        await send_answer(await answer(scope), send)
+    async def verify(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_answer(await answer(scope, receive), send)
 
     return verify
 
@@ -159,7 +159,7 @@ def verify_handler(authenticate: Authenticate) -> ASGIRouteHandler:
 def verify_answer(authenticate: Authenticate) -> Express:
     """What `/verify` answers; the edge asks it directly."""
 
-    async def answer(scope: Scope) -> Answered:
+    async def answer(scope: Scope, _: Receive) -> Answered:
         token = bearer(scope)
         if token is None:
             raise NotAuthenticated

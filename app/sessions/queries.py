@@ -5,142 +5,203 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+from msgspec import Struct
 
 from app.audit.events import Event
 from app.cache.entries import ENTRY_SECONDS, Truth
 from app.client import Client
 from app.database import Database, Transaction
-from app.sessions.structs import SessionEntry
+from app.sessions.structs import SessionEntry, SessionState
 
-LIVE = "revoked_at IS NULL AND expires_at > clock_timestamp()"
+LIVE = "s.revoked_at IS NULL AND s.expires_at > clock_timestamp()"
 
 COLUMNS = """
-    id, user_id, generation, floor(extract(epoch FROM auth_time))::int8 AS auth_time, amr,
-    extract(epoch FROM expires_at - clock_timestamp())::float8 AS seconds_left
+    s.id AS session_id, s.user_id, s.generation, floor(extract(epoch FROM s.auth_time))::int8 AS auth_time, s.amr,
+    extract(epoch FROM s.expires_at - clock_timestamp())::float8 AS seconds_left
 """
 
-# The compare-and-set and its audit row travel together: one round trip, one commit.
-ROTATE = f"""
-    WITH rotated AS (
-        UPDATE sessions
-        SET generation = generation + 1, rotated_at = clock_timestamp(), last_accessed = clock_timestamp(),
-            ip_address = $3, user_agent = $4
-        WHERE id = $1 AND generation = $2 AND {LIVE}
-        RETURNING {COLUMNS}
-    ), recorded AS (
-        INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id)
-        SELECT '{Event.TOKEN_REFRESHED}', user_id, user_id, id, $3, $4, $5 FROM rotated
-    )
-    SELECT * FROM rotated
-"""  # noqa: S608 - only constants are put in
+
+def _session(row: asyncpg.Record) -> SessionState:
+    return SessionState(*(row[name] for name in SessionState.__struct_fields__))
 
 
-async def add(
-    tx: Transaction,
+# ---- opening ------------------------------------------------------------------------------------------------------
+
+
+class Gate(Struct, frozen=True):
+    """A statement that returns the user who may come in, with the id in the column `id`, or no row."""
+
+    statement: str
+    arguments: tuple[object, ...]
+
+
+async def open_behind(
+    gate: Gate,
+    on: Database | Transaction,
     session_id: UUID,
-    user_id: int,
     client: Client,
     *,
     device_name: str | None,
     amr: list[str],
     lifetime_days: int,
-) -> asyncpg.Record:
-    row = await tx.fetchrow(
+) -> tuple[SessionState, asyncpg.Record] | None:
+    """A session, with its audit row, for whom the gate lets in, and the gate's row; one statement, one commit.
+
+    What the gate changes stays locked until then: whoever deactivates the user, or sets a password, comes before, and
+    the gate sees it, or after, and ends the session.
+    """
+    first = len(gate.arguments) + 1
+    own_id, days, methods, ip, agent, request_id, device = (f"${number}" for number in range(first, first + 7))
+    row = await on.fetchrow(
         f"""
-        INSERT INTO sessions (id, user_id, expires_at, amr, ip_address, user_agent, device_name)
-        VALUES ($1, $2, clock_timestamp() + make_interval(days => $3), $4, $5, $6, $7)
-        RETURNING {COLUMNS}
+        WITH person AS (
+            {gate.statement}
+        ), opened AS (
+            INSERT INTO sessions AS s (id, user_id, expires_at, amr, ip_address, user_agent, device_name)
+            SELECT {own_id}, id, clock_timestamp() + make_interval(days => {days}), {methods}, {ip}, {agent}, {device}
+            FROM person
+            RETURNING {COLUMNS}
+        ), recorded AS (
+            INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id, details)
+            SELECT '{Event.LOGIN_SUCCEEDED}', user_id, user_id, session_id, {ip}, {agent}, {request_id},
+                   jsonb_build_object('amr', amr)
+            FROM opened
+        )
+        SELECT * FROM person, opened
         """,  # noqa: S608 - only constants are put in
+        *gate.arguments,
         session_id,
-        user_id,
         lifetime_days,
         amr,
         client.ip,
         client.user_agent,
+        client.request_id,
         device_name,
     )
-    assert row is not None  # noqa: S101 - INSERT … RETURNING without a condition
-    return row
-
-
-async def rotate(db: Database, session_id: UUID, generation: int, client: Client) -> asyncpg.Record | None:
-    """Move a live session from this generation to the next; None if it is not at this generation, or not live."""
-    return await db.fetchrow(ROTATE, session_id, generation, client.ip, client.user_agent, client.request_id)
-
-
-async def state(db: Database, session_id: UUID, grace_seconds: int) -> asyncpg.Record | None:
-    """Why a rotation found nothing: its own statement, because the snapshot of the first may be too old (C9)."""
-    return await db.fetchrow(
-        f"""
-        SELECT {COLUMNS}, {LIVE} AS live,
-               rotated_at >= clock_timestamp() - make_interval(secs => $2) AS in_grace
-        FROM sessions WHERE id = $1
-        """,  # noqa: S608 - only constants are put in
-        session_id,
-        grace_seconds,
-    )
-
-
-async def truths(db: Database, session_ids: Sequence[str]) -> Mapping[str, Truth]:
-    """What PostgreSQL says of these sessions, for the cache."""
-    rows = await db.fetch(
-        f"SELECT {COLUMNS} FROM sessions WHERE id = ANY($1::uuid[]) AND {LIVE}",  # noqa: S608 - constants
-        session_ids,
-    )
-    return {
-        str(row["id"]): Truth(
-            msgspec.msgpack.encode(SessionEntry(row["user_id"], row["generation"], row["auth_time"], row["amr"])),
-            min(ENTRY_SECONDS, row["seconds_left"]),
-        )
-        for row in rows
-    }
-
-
-async def revoke(
-    tx: Transaction,
-    reason: str,
-    *,
-    user_id: int,
-    only: Sequence[UUID] | None = None,
-    except_id: UUID | None = None,
-) -> list[UUID]:
-    """End these sessions of a user, or all, or all but one; those that were live.
-
-    Rows are locked in the order of their ids, so that two who end many cannot block each other.
-    """
-    rows = await tx.fetch(
-        f"""
-        WITH held AS (
-            SELECT id FROM sessions
-            WHERE user_id = $2 AND ($3::uuid[] IS NULL OR id = ANY($3)) AND ($4::uuid IS NULL OR id <> $4) AND {LIVE}
-            ORDER BY id FOR NO KEY UPDATE
-        )
-        UPDATE sessions SET revoked_at = clock_timestamp(), revoked_reason = $1
-        WHERE id IN (SELECT id FROM held) AND {LIVE}
-        RETURNING id
-        """,  # noqa: S608 - only constants are put in
-        reason,
-        user_id,
-        only,
-        except_id,
-    )
-    return [row["id"] for row in rows]
-
-
-async def of_user(tx: Transaction, user_id: int, session_ids: Sequence[str]) -> list[UUID]:
-    """Which of these sessions are this user's."""
-    rows = await tx.fetch("SELECT id FROM sessions WHERE user_id = $1 AND id = ANY($2::uuid[])", user_id, session_ids)
-    return [row["id"] for row in rows]
+    return None if row is None else (_session(row), row)
 
 
 async def surplus(tx: Transaction, user_id: int, cap: int) -> list[UUID]:
     """The live sessions of a user beyond the newest `cap`."""
     rows = await tx.fetch(
-        f"SELECT id FROM sessions WHERE user_id = $1 AND {LIVE} ORDER BY created_at DESC, id DESC OFFSET $2",  # noqa: S608
+        f"SELECT id FROM sessions s WHERE user_id = $1 AND {LIVE} ORDER BY created_at DESC, id DESC OFFSET $2",  # noqa: S608
         user_id,
         cap,
     )
     return [row["id"] for row in rows]
+
+
+# ---- refreshing ---------------------------------------------------------------------------------------------------
+
+
+class Rotation(Struct, frozen=True):
+    """A live session shall go on from this generation to the next, for this client."""
+
+    session_id: UUID
+    generation: int
+    client: Client
+
+
+# The compare-and-set and its audit row travel together: one round trip, one commit.
+ROTATE = f"""
+    WITH rotated AS (
+        UPDATE sessions s
+        SET generation = s.generation + 1, rotated_at = clock_timestamp(), last_accessed = clock_timestamp(),
+            ip_address = $3, user_agent = $4
+        WHERE s.id = $1 AND s.generation = $2 AND {LIVE}
+        RETURNING {COLUMNS}
+    ), recorded AS (
+        INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id)
+        SELECT '{Event.TOKEN_REFRESHED}', user_id, user_id, session_id, $3, $4, $5 FROM rotated
+    )
+    SELECT * FROM rotated
+"""  # noqa: S608 - only constants are put in
+
+# The same for many. A row that somebody else is changing is left out: nobody waits for what is not his.
+ROTATE_FREE = f"""
+    WITH asked AS (
+        SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[])
+            AS a (id, generation, ip_address, user_agent, request_id)
+    ), free AS (
+        SELECT s.id FROM sessions s JOIN asked a ON a.id = s.id AND a.generation = s.generation
+        WHERE {LIVE} FOR NO KEY UPDATE OF s SKIP LOCKED
+    ), rotated AS (
+        UPDATE sessions s
+        SET generation = s.generation + 1, rotated_at = clock_timestamp(), last_accessed = clock_timestamp(),
+            ip_address = a.ip_address::inet, user_agent = a.user_agent
+        FROM asked a JOIN free f ON f.id = a.id
+        WHERE s.id = a.id AND s.generation = a.generation AND {LIVE}
+        RETURNING {COLUMNS}, a.request_id, s.ip_address, s.user_agent
+    ), recorded AS (
+        INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id)
+        SELECT '{Event.TOKEN_REFRESHED}', user_id, user_id, session_id, ip_address, user_agent, request_id FROM rotated
+    )
+    SELECT * FROM rotated
+"""  # noqa: S608 - only constants are put in
+
+
+async def rotate(db: Database, rotation: Rotation) -> SessionState | None:
+    """The rotated session; None if it is not at this generation, or not live. Waits for who is changing it."""
+    client = rotation.client
+    row = await db.fetchrow(
+        ROTATE, rotation.session_id, rotation.generation, client.ip, client.user_agent, client.request_id
+    )
+    return None if row is None else _session(row)
+
+
+async def rotate_free(db: Database, rotations: Sequence[Rotation]) -> dict[Rotation, SessionState]:
+    """The rotations that could be made at once; at most one of a session, and none of what others are changing."""
+    first_of = {rotation.session_id: rotation for rotation in reversed(rotations)}
+    chosen = list(first_of.values())
+    rows = await db.fetch(
+        ROTATE_FREE,
+        list(first_of),
+        [rotation.generation for rotation in chosen],
+        [rotation.client.ip for rotation in chosen],
+        [rotation.client.user_agent for rotation in chosen],
+        [rotation.client.request_id for rotation in chosen],
+    )
+    return {first_of[row["session_id"]]: _session(row) for row in rows}
+
+
+class Standing(Struct, frozen=True):
+    """A session, dead or alive, as a refused rotation finds it."""
+
+    session: SessionState
+    live: bool
+    in_grace: bool  # the token of the generation before is still answered
+
+
+async def standing(db: Database, session_id: UUID, grace_seconds: int) -> Standing | None:
+    """Why a rotation found nothing: its own statement, because the snapshot of the first may be too old (C9)."""
+    row = await db.fetchrow(
+        f"""
+        SELECT {COLUMNS}, {LIVE} AS live,
+               s.rotated_at >= clock_timestamp() - make_interval(secs => $2) AS in_grace
+        FROM sessions s WHERE s.id = $1
+        """,  # noqa: S608 - only constants are put in
+        session_id,
+        grace_seconds,
+    )
+    return None if row is None else Standing(_session(row), row["live"], bool(row["in_grace"]))
+
+
+# ---- looking ------------------------------------------------------------------------------------------------------
+
+
+async def truths(db: Database, session_ids: Sequence[str]) -> Mapping[str, Truth]:
+    """What PostgreSQL says of these sessions, for the cache."""
+    rows = await db.fetch(
+        f"SELECT {COLUMNS} FROM sessions s WHERE s.id = ANY($1::uuid[]) AND {LIVE}",  # noqa: S608 - constants
+        session_ids,
+    )
+    return {
+        str(row["session_id"]): Truth(
+            msgspec.msgpack.encode(SessionEntry(row["user_id"], row["generation"], row["auth_time"], row["amr"])),
+            min(ENTRY_SECONDS, row["seconds_left"]),
+        )
+        for row in rows
+    }
 
 
 async def live_of(db: Database, user_id: int) -> list[asyncpg.Record]:
@@ -172,6 +233,46 @@ async def touch(db: Database, seconds_ago: Mapping[UUID, float]) -> None:
         list(seconds_ago),
         list(seconds_ago.values()),
     )
+
+
+# ---- ending -------------------------------------------------------------------------------------------------------
+
+
+async def revoke(
+    tx: Transaction,
+    reason: str,
+    *,
+    user_id: int,
+    only: Sequence[UUID] | None = None,
+    except_id: UUID | None = None,
+) -> list[UUID]:
+    """End these sessions of a user, or all, or all but one; those that were live.
+
+    Rows are locked in the order of their ids, so that two who end many cannot block each other.
+    """
+    rows = await tx.fetch(
+        f"""
+        WITH held AS (
+            SELECT id FROM sessions s
+            WHERE user_id = $2 AND ($3::uuid[] IS NULL OR id = ANY($3)) AND ($4::uuid IS NULL OR id <> $4) AND {LIVE}
+            ORDER BY id FOR NO KEY UPDATE
+        )
+        UPDATE sessions s SET revoked_at = clock_timestamp(), revoked_reason = $1
+        WHERE id IN (SELECT id FROM held) AND {LIVE}
+        RETURNING id
+        """,  # noqa: S608 - only constants are put in
+        reason,
+        user_id,
+        only,
+        except_id,
+    )
+    return [row["id"] for row in rows]
+
+
+async def of_user(tx: Transaction, user_id: int, session_ids: Sequence[str]) -> list[UUID]:
+    """Which of these sessions are this user's."""
+    rows = await tx.fetch("SELECT id FROM sessions WHERE user_id = $1 AND id = ANY($2::uuid[])", user_id, session_ids)
+    return [row["id"] for row in rows]
 
 
 async def delete_ended(tx: Transaction, retention_days: int, most: int) -> int:

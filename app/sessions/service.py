@@ -1,20 +1,24 @@
 """The life of a session: opened, refreshed, ended."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from uuid import UUID
 
 import asyncpg
 
 from app.audit.events import Event, record
+from app.cache.batch import Batch
 from app.cache.entries import Entries
 from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
 from app.errors import InvalidRefreshToken, NotFound, RefreshTokenReused
 from app.sessions import queries
-from app.sessions.structs import KIND, Session, Tokens
+from app.sessions.structs import KIND, Session, SessionState, Tokens
 from app.sessions.tokens import AccessTokens, RefreshTokens, new_session_id
 from app.settings import Settings
+
+ROTATIONS_A_STATEMENT = 200  # some milliseconds of PostgreSQL's time; those above it go with the next
 
 
 class Sessions:
@@ -28,80 +32,86 @@ class Sessions:
         self._access = access
         self._refresh = refresh
         self._settings = settings
+        self._rotations = Batch(partial(queries.rotate_free, db), most=ROTATIONS_A_STATEMENT)
+
+    async def stop(self) -> None:
+        await self._rotations.stop()
 
     # ---- opening --------------------------------------------------------------------------------------------------
 
     async def open(
-        self, tx: Transaction, user_id: int, client: Client, *, device_name: str | None, amr: list[str]
-    ) -> tuple[asyncpg.Record, Change]:
-        """A new session in the transaction of its login; beyond SESSIONS_PER_USER the oldest one goes."""
-        row = await queries.add(
-            tx,
-            new_session_id(),
-            user_id,
-            client,
+        self, gate: queries.Gate, client: Client, *, device_name: str | None, amr: list[str]
+    ) -> tuple[SessionState, asyncpg.Record] | None:
+        """A new session for whom the gate lets in, and the gate's row; None if it lets in nobody.
+
+        Beyond SESSIONS_PER_USER the oldest session of the user goes.
+        """
+        open_on = partial(
+            queries.open_behind,
+            gate,
+            session_id=new_session_id(),
+            client=client,
             device_name=device_name,
             amr=amr,
             lifetime_days=self._settings.refresh_token_expire_days,
         )
-        change = Change({})
         cap = self._settings.sessions_per_user
-        if cap and (surplus := await queries.surplus(tx, user_id, cap)):
-            change, _ = await self.revoke_in(tx, user_id, "sessions_per_user", user_id, client, only=surplus)
-        return row, change
+        if not cap:
+            return await open_on(self._db)
+        change = Change({})
+        async with self._db.transaction() as tx:
+            opened = await open_on(tx)
+            if opened and (surplus := await queries.surplus(tx, opened[0].user_id, cap)):
+                user_id = opened[0].user_id
+                change, _ = await self.revoke_in(tx, user_id, "sessions_per_user", user_id, client, only=surplus)
+        await self._entries.outbox.settle(change)
+        return opened
 
-    def tokens(self, row: asyncpg.Record, roles: list[str]) -> Tokens:
-        """The tokens of a session as its row is now."""
-        access_token, lifetime = self._access.issue(
-            user_id=row["user_id"],
-            session_id=row["id"],
-            generation=row["generation"],
-            auth_time=row["auth_time"],
-            amr=row["amr"],
-            roles=roles,
-            session_seconds=row["seconds_left"],
-        )
+    def tokens(self, session: SessionState, roles: list[str]) -> Tokens:
+        """The tokens of a session as it stands."""
+        access_token, lifetime = self._access.issue(session, roles)
         return Tokens(
             access_token=access_token,
-            refresh_token=self._refresh.issue(row["id"], row["generation"]),
+            refresh_token=self._refresh.issue(session.session_id, session.generation),
             expires_in=lifetime,
-            refresh_expires_in=int(row["seconds_left"]),
-            session_id=row["id"],
+            refresh_expires_in=int(session.seconds_left),
+            session_id=session.session_id,
         )
 
     # ---- refreshing -----------------------------------------------------------------------------------------------
 
-    async def rotate(self, refresh_token: str, client: Client) -> tuple[asyncpg.Record, str]:
-        """The session's row at the successor of this token, which was made now (`rotated`) or given again (`grace`).
+    async def rotate(self, refresh_token: str, client: Client) -> tuple[SessionState, str]:
+        """The session at the successor of this token, which was made now (`rotated`) or given again (`grace`).
 
         Raises:
             InvalidRefreshToken: not one of ours, or its session has ended.
             RefreshTokenReused: an old token; its session has been ended.
         """
         token = self._refresh.read(refresh_token)
-        row = await queries.rotate(self._db, token.session_id, token.generation, client)
-        if row is not None:
-            return row, "rotated"
-        now = await queries.state(self._db, token.session_id, self._settings.refresh_grace_seconds)
-        if now is None or not now["live"] or token.generation >= now["generation"]:
+        rotation = queries.Rotation(token.session_id, token.generation, client)
+        rotated = (await self._rotations.get((rotation,))).get(rotation) or await queries.rotate(self._db, rotation)
+        if rotated is not None:
+            return rotated, "rotated"
+        found = await queries.standing(self._db, token.session_id, self._settings.refresh_grace_seconds)
+        if found is None or not found.live or token.generation >= found.session.generation:
             await self._entries.outbox.settle(await self._entries.outbox.unsettled(self._db, [_key(token.session_id)]))
             raise InvalidRefreshToken
-        if now["in_grace"] and token.generation == now["generation"] - 1:
-            return now, "grace"
-        await self._end_family(now, token.generation, client)
+        if found.in_grace and token.generation == found.session.generation - 1:
+            return found.session, "grace"
+        await self._end_family(found.session, token.generation, client)
         raise RefreshTokenReused
 
-    async def _end_family(self, row: asyncpg.Record, generation: int, client: Client) -> None:
+    async def _end_family(self, session: SessionState, generation: int, client: Client) -> None:
         async with self._db.transaction() as tx:
-            change, ended = await self._end(tx, row["user_id"], "refresh_token_reused", only=[row["id"]])
+            change, ended = await self._end(tx, session.user_id, "refresh_token_reused", only=[session.session_id])
             if ended:
                 await record(
                     tx,
                     Event.TOKEN_REUSE_DETECTED,
                     client,
-                    user_id=row["user_id"],
+                    user_id=session.user_id,
                     session_ids=ended,
-                    details={"presented_generation": generation, "current_generation": row["generation"]},
+                    details={"presented_generation": generation, "current_generation": session.generation},
                 )
         await self._entries.outbox.settle(change)
 
@@ -122,10 +132,10 @@ class Sessions:
             InvalidRefreshToken: not one of ours, or there is no such session.
         """
         token = self._refresh.read(refresh_token)
-        row = await queries.state(self._db, token.session_id, 0)
-        if row is None:
+        found = await queries.standing(self._db, token.session_id, 0)
+        if found is None:
             raise InvalidRefreshToken
-        await self.log_out(row["user_id"], token.session_id, client)
+        await self.log_out(found.session.user_id, token.session_id, client)
 
     async def log_out_everywhere(self, user_id: int, client: Client, *, except_id: UUID | None = None) -> None:
         async with self._db.transaction() as tx:

@@ -20,6 +20,17 @@ class SessionEntry(Struct, frozen=True, array_like=True):
     amr: list[str]
 
 
+class SessionState(Struct, frozen=True):
+    """A session as its row stands, by PostgreSQL's clock; what its tokens are made of."""
+
+    session_id: UUID
+    user_id: int
+    generation: int
+    auth_time: int  # seconds since 1970
+    amr: list[str]
+    seconds_left: float
+
+
 class Session(Struct, frozen=True, kw_only=True):
     id: UUID
     user_id: int

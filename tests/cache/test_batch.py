@@ -32,7 +32,7 @@ class Store:
         return self.answers[number]
 
 
-def ask(batch: Batch[Found], *keys: str) -> "asyncio.Task[Found]":
+def ask(batch: Batch[str, Found], *keys: str) -> "asyncio.Task[Found]":
     return asyncio.create_task(batch.get(keys))
 
 

@@ -167,6 +167,34 @@ async def test_the_deadline_counts_for_all_commands_of_a_use(start: Start) -> No
     assert one.entries.links.current is None
 
 
+async def test_a_link_dropped_while_others_use_it_is_away_for_them(start: Start) -> None:
+    links = (await start()).entries.links
+
+    async def use() -> None:
+        async with links.use() as link:
+            for _ in range(3):
+                await link.client.delete("a")
+
+    for turns in range(40):  # of the loop, after which it is dropped: somewhere in each step of a command
+        users = [asyncio.create_task(use()) for _ in range(5)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        links.drop(links.current)
+        ends = await asyncio.gather(*users, return_exceptions=True)
+        assert all(end is None or isinstance(end, ValkeyAway) for end in ends), ends
+        await until(lambda: links.current is not None)
+
+
+async def test_a_fault_in_a_use_is_no_outage(start: Start) -> None:
+    links = (await start()).entries.links
+
+    with pytest.raises(AttributeError):
+        async with links.use():
+            raise AttributeError
+
+    assert links.current is not None
+
+
 async def test_a_cancelled_use_keeps_the_link(start: Start) -> None:
     one = await start()
 

@@ -14,7 +14,8 @@ from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from openapi_spec_validator import validate
 
 from app.documentation.document import document_of
-from app.main import MAX_BODY_BYTES, create_app
+from app.main import create_app
+from app.request import MAX_BODY_BYTES
 from app.sessions.caller import requires
 from tests.conftest import ADMIN, settings_for
 from tests.kit import Person, SignedIn, log_in, problem, register
