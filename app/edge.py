@@ -1,12 +1,9 @@
 """The outermost ring: a request gets its id on the way in, and on the way out its headers and its line in the log."""
 
-import asyncio
 import random
 import re
 import time
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import structlog
@@ -15,6 +12,7 @@ from litestar.enums import ScopeType
 from litestar.types import HTTPScope, Message, Receive, Scope, Send
 
 from app import logs, problems
+from app.body import Body
 from app.client import printable
 from app.errors import AppError, HeadersTooLarge, InternalError, MalformedRequest, NotFound
 from app.express import Express
@@ -24,28 +22,16 @@ log = structlog.get_logger(__name__)
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 OK = 200
 MAX_HEADER_BYTES = 64 * 1024
-MAX_DRAINED_BYTES = 8 * 1024 * 1024  # what a client that does not know the limit may have begun to send
-MAX_DRAIN_SECONDS = 5.0
-MAX_STALL_SECONDS = 30.0  # without a byte of the body; a sign-in over a bad line pauses for less
 MAX_LOGGED_PATH = 512  # characters; the longest path of ours has half as many
-QUIET = ("/health", "/health/live", "/health/ready", "/health/startup", "/metrics")
+# A request that went well is a line at level info; these, which come all the time, at debug: they only look, or are
+# in the audit trail, with the request's id.
+QUIET = ("/health", "/health/live", "/health/ready", "/health/startup", "/metrics", "/refresh")
 
 OWN_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
-
-
-class BodyStalled(AppError):
-    """The client stopped sending; the connection is closed after the answer (RFC 9110 §15.5.9)."""
-
-    status = 408
-    code = "malformed_request"
-    title = "The request body did not come."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Connection": "close"})
 
 
 class Edge:
@@ -84,7 +70,7 @@ class Edge:
         await self._pass_on(scope, receive, send, request_id, body, problem)
 
     async def _answer_here(
-        self, express: Express, scope: HTTPScope, receive: Receive, send: Send, request_id: str, body: "Body | None"
+        self, express: Express, scope: HTTPScope, receive: Receive, send: Send, request_id: str, body: Body | None
     ) -> None:
         started = time.perf_counter()
         own_headers = [(b"x-request-id", request_id.encode()), *OWN_HEADERS]
@@ -108,7 +94,7 @@ class Edge:
         receive: Receive,
         send: Send,
         request_id: str,
-        body: "Body | None",
+        body: Body | None,
         problem: AppError | None,
     ) -> None:
         own_headers = [(b"x-request-id", request_id.encode()), *OWN_HEADERS]
@@ -140,40 +126,6 @@ class Edge:
             await send_on({"type": "http.response.body", "body": content, "more_body": False})
         finally:
             _write_line(scope, status, time.perf_counter() - started)
-
-
-class Body:
-    """A request's body on its way in, which has to make progress.
-
-    A client that is answered before its body was read would see a cut connection instead of the answer, so what is left
-    of it is read and dropped, up to bounds, before the answer ends.
-    """
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._more = True
-
-    async def __call__(self) -> Any:  # noqa: ANN401 - ASGI's messages
-        if not self._more:
-            return await self._receive()  # the end of the connection, for who waits for that
-        try:
-            async with asyncio.timeout(MAX_STALL_SECONDS):
-                message = await self._receive()
-        except TimeoutError:
-            self._more = False
-            raise BodyStalled from None
-        self._more = message["type"] == "http.request" and message.get("more_body", False)
-        return message
-
-    async def drain(self) -> None:
-        if not self._more:
-            return
-        left = MAX_DRAINED_BYTES
-        with suppress(TimeoutError):
-            async with asyncio.timeout(MAX_DRAIN_SECONDS):
-                while self._more and left > 0:
-                    message = await self()
-                    left -= len(message.get("body", b""))
 
 
 def _inspect(scope: HTTPScope) -> tuple[str, bool, AppError | None]:
@@ -220,7 +172,6 @@ def _headers(refusal: AppError) -> list[tuple[bytes, bytes]]:
 
 
 def _write_line(scope: HTTPScope, status: int, seconds: float) -> None:
-    """One line a request; one that only looks is worth a line when it went wrong, or at level debug."""
     quiet = status < 400 and scope["path"].endswith(QUIET)  # noqa: PLR2004 - the first status of an error
     write = log.debug if quiet else log.info
     path = printable(scope["path"])[:MAX_LOGGED_PATH]

@@ -1,11 +1,14 @@
-"""What tests do over and over: make people, sign them in, ask as them. Speaks HTTP and nothing else."""
+"""What tests do over and over: make people, sign them in, ask as them; by HTTP alone, but for a look at locks."""
 
+import asyncio
 import itertools
 import secrets
 from dataclasses import dataclass
 from typing import Any
 
 from httpx import AsyncClient, Response
+
+from app.main import Parts
 
 BASE = "/api/auth/v2"
 
@@ -103,3 +106,11 @@ def problem(answer: Response, status: int, code: str) -> dict[str, Any]:
     assert {"type", "title", "detail", "request_id"} <= set(body)
     assert body["request_id"] == answer.headers["x-request-id"]
     return body
+
+
+async def blocked_on_a_lock(parts: Parts) -> None:
+    """Returns once somebody waits for a lock in this database."""
+    query = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with asyncio.timeout(10):
+        while not await parts.db.fetch(query):
+            await asyncio.sleep(0.01)

@@ -8,7 +8,7 @@ from httpx import AsyncClient
 from litestar import asgi
 from litestar.types import Receive, Scope, Send
 
-from app import edge
+from app import body
 from app.main import at_the_edge, create_app
 from app.settings import Settings
 from tests.conftest import http
@@ -24,7 +24,7 @@ async def stalled() -> AsyncIterator[bytes]:
 
 
 async def test_a_body_that_stalls_ends_the_connection(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "MAX_STALL_SECONDS", 0.01)
+    monkeypatch.setattr(body, "MAX_STALL_SECONDS", 0.01)
 
     answer = await client.post("/login", content=stalled(), headers=JSON)
 
@@ -35,7 +35,7 @@ async def test_a_body_that_stalls_ends_the_connection(client: AsyncClient, monke
 async def test_an_answer_does_not_wait_for_ever_for_a_body_that_nobody_reads(
     client: AsyncClient, session: SignedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "MAX_DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr(body, "MAX_DRAIN_SECONDS", 0.01)
 
     refused = await client.request("GET", "/me", content=stalled())
     answered = await session.ask("GET", "/me", content=stalled())

@@ -136,7 +136,7 @@ ROTATE_FREE = f"""
         INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id)
         SELECT '{Event.TOKEN_REFRESHED}', user_id, user_id, session_id, ip_address, user_agent, request_id FROM rotated
     )
-    SELECT * FROM rotated
+    SELECT session_id, user_id, generation, auth_time, amr, seconds_left FROM rotated
 """  # noqa: S608 - only constants are put in
 
 

@@ -7,8 +7,7 @@ import pytest
 from httpx import AsyncClient
 
 from app.main import Parts
-from tests.identity.test_login import blocked_on_a_lock
-from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem
+from tests.kit import Person, SignedIn, blocked_on_a_lock, from_ip, log_in, new_password, problem
 
 
 async def test_nobody_is_nobody(client: AsyncClient) -> None:

@@ -16,7 +16,7 @@ from app.sessions.structs import LogoutRequest, RefreshRequest, Tokens
 from app.sessions.tokens import new_session_id
 from app.settings import Rate, Settings
 from tests.conftest import http
-from tests.kit import Person, SignedIn, from_ip, log_in, new_ip, new_name, problem, register
+from tests.kit import Person, SignedIn, blocked_on_a_lock, from_ip, log_in, new_ip, new_name, problem, register
 
 
 async def test_the_first_walk_through_the_house(client: AsyncClient, ada: Person) -> None:
@@ -195,14 +195,6 @@ async def test_a_password_changed_while_it_was_verified_opens_no_session(
 
     problem(await waiting, 401, "invalid_credentials")
     assert await parts.db.fetch("SELECT FROM sessions WHERE user_id = $1", ada.id) == []
-
-
-async def blocked_on_a_lock(parts: Parts) -> None:
-    """Returns once somebody waits for a lock in this database."""
-    query = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    async with asyncio.timeout(10):
-        while not await parts.db.fetch(query):
-            await asyncio.sleep(0.01)
 
 
 async def test_a_device_has_a_name_that_prints(client: AsyncClient, ada: Person) -> None:

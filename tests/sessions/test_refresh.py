@@ -2,16 +2,21 @@
 
 import asyncio
 import base64
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
+import pytest
 from httpx import AsyncClient, Response
 
+from app.database import Database
 from app.main import Parts, at_the_edge, create_app
+from app.sessions import queries
+from app.sessions.structs import SessionState
 from app.settings import Settings
 from tests.conftest import http
-from tests.identity.test_login import blocked_on_a_lock
-from tests.kit import Person, SignedIn, from_ip, log_in, problem
+from tests.kit import Person, SignedIn, blocked_on_a_lock, from_ip, log_in, problem
 
 
 async def refresh(client: AsyncClient, token: str) -> Response:
@@ -42,6 +47,51 @@ async def test_fifty_at_once_get_one_and_the_same_successor(replicas: list[Async
     assert len({answer.json()["refresh_token"] for answer in answers}) == 1
     successor = SignedIn(session.client, answers[0].json())
     assert (await successor.refreshed(replicas[1])).id == session.id
+
+
+async def test_refreshes_of_a_moment_are_one_statement(
+    client: AsyncClient, ada: Person, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = [await log_in(client, ada) for _ in range(10)]
+    statements = []
+    rotate_free = queries.rotate_free
+
+    async def counted(db: Database, rotations: Sequence[queries.Rotation]) -> dict[queries.Rotation, SessionState]:
+        statements.append(len(rotations))
+        return await rotate_free(db, rotations)
+
+    monkeypatch.setattr(parts.sessions._rotations, "_load", partial(counted, parts.db))
+    await asyncio.gather(*(session.refreshed() for session in sessions))
+
+    assert sum(statements) == 10
+    assert len(statements) <= 2  # the first may have left alone
+
+
+async def test_a_session_that_somebody_else_is_changing_holds_up_nobody(
+    client: AsyncClient, ada: Person, parts: Parts
+) -> None:
+    held, free = await log_in(client, ada), await log_in(client, ada)
+    async with parts.db.transaction() as tx:
+        await tx.execute("UPDATE sessions SET device_name = 'renamed' WHERE id = $1", held.id)
+        waiting = asyncio.create_task(refresh(client, held.refresh_token))
+        answers = await asyncio.gather(*(refresh(client, free.refresh_token) for _ in range(3)))
+        await blocked_on_a_lock(parts)
+
+    assert [answer.status_code for answer in (*answers, await waiting)] == [200] * 4
+
+
+async def test_tokens_of_two_generations_at_once_do_not_get_mixed_up(session: SignedIn, parts: Parts) -> None:
+    successor = await session.refreshed()
+
+    old, new = await asyncio.gather(
+        *(refresh(session.client, each.refresh_token) for each in (session, successor)), return_exceptions=False
+    )
+
+    assert new.status_code == 200
+    if old.status_code == 200:  # it came first, and was given the same successor again
+        assert old.json()["refresh_token"] == successor.refresh_token
+    else:
+        problem(old, 401, "refresh_token_reused")
 
 
 async def test_a_lost_answer_is_given_again(session: SignedIn, parts: Parts) -> None:

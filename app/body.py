@@ -1,0 +1,58 @@
+"""A request's body on its way in: it has to make progress, and what nobody reads of it is dropped."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from litestar.types import Receive
+
+from app.errors import AppError
+
+MAX_DRAINED_BYTES = 8 * 1024 * 1024  # what a client that does not know the limit may have begun to send
+MAX_DRAIN_SECONDS = 5.0
+MAX_STALL_SECONDS = 30.0  # without a byte of the body; a sign-in over a bad line pauses for less
+
+
+class BodyStalled(AppError):
+    """The client stopped sending; the connection is closed after the answer (RFC 9110 §15.5.9)."""
+
+    status = 408
+    code = "malformed_request"
+    title = "The request body did not come."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Connection": "close"})
+
+
+class Body:
+    """The `receive` of one request.
+
+    A client that is answered before its body was read would see a cut connection instead of the answer, so what is left
+    of it is read and dropped, up to bounds, before the answer ends.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._more = True
+
+    async def __call__(self) -> Any:  # noqa: ANN401 - ASGI's messages
+        if not self._more:
+            return await self._receive()  # the end of the connection, for who waits for that
+        try:
+            async with asyncio.timeout(MAX_STALL_SECONDS):
+                message = await self._receive()
+        except TimeoutError:
+            self._more = False
+            raise BodyStalled from None
+        self._more = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        if not self._more:
+            return
+        left = MAX_DRAINED_BYTES
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MAX_DRAIN_SECONDS):
+                while self._more and left > 0:
+                    message = await self()
+                    left -= len(message.get("body", b""))
