@@ -17,7 +17,7 @@ class BodyStalled(AppError):
     """The client stopped sending; the connection is closed after the answer (RFC 9110 §15.5.9)."""
 
     status = 408
-    code = "malformed_request"
+    code = "request_timeout"
     title = "The request body did not come."
 
     def __init__(self) -> None:

@@ -3,19 +3,12 @@
 import ipaddress
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
 
-from litestar import Request
-from litestar.connection import ASGIConnection
-from litestar.types import Scope
 from msgspec import Struct
 
-from app.request import header
 from app.settings import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-MAX_USER_AGENT = 512  # characters kept of what a client says of itself
 
 
 class Client(Struct, frozen=True, kw_only=True):
@@ -77,27 +70,6 @@ def _within(ip: Address, networks: tuple[Network, ...]) -> bool:
     return any(ip.version == network.version and ip in network for network in networks)
 
 
-def client_at(scope: Scope, trusted: tuple[Network, ...]) -> Client:
-    """The client of a request; its id was given at the edge."""
-    peer = scope.get("client")
-    forwarded = [value.decode("latin-1") for key, value in scope["headers"] if key == b"x-forwarded-for"]
-    return Client(
-        ip=str(client_ip(peer[0] if peer else "", forwarded, trusted)),
-        user_agent=printable(header(scope, b"user-agent") or "")[:MAX_USER_AGENT],
-        request_id=scope["state"]["request_id"],
-    )
-
-
-def client_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Client:
-    """The client of a connection to an application of ours."""
-    return client_at(connection.scope, connection.app.state.settings.trusted_proxies)
-
-
 def printable(text: str) -> str:
     """The text without control characters, so that it can neither break a log line nor be refused by PostgreSQL."""
     return text if text.isprintable() else "".join(c for c in text if c.isprintable())
-
-
-async def provide_client(request: Request[Any, Any, Any]) -> Client:
-    """Dependency `client`."""
-    return client_of(request)

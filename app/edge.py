@@ -14,13 +14,14 @@ from litestar.types import HTTPScope, Message, Receive, Scope, Send
 from app import logs, problems
 from app.body import Body
 from app.client import printable
-from app.errors import AppError, HeadersTooLarge, InternalError, MalformedRequest, NotFound
+from app.errors import AppError, HeadersTooLarge, InternalError, MalformedRequest, NotFound, UnsupportedMediaType
 from app.express import Express
 
 log = structlog.get_logger(__name__)
 
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 OK = 200
+SINGLE = frozenset((b"authorization", b"content-type"))
 MAX_HEADER_BYTES = 64 * 1024
 MAX_LOGGED_PATH = 512  # characters; the longest path of ours has half as many
 # A request that went well is a line at level info; these, which come all the time, at debug: they only look, or are
@@ -133,21 +134,36 @@ def _inspect(scope: HTTPScope) -> tuple[str, bool, AppError | None]:
     request_id = b""
     size = 0
     has_body = False
+    single = []
+    encoded = False
     for name, value in scope["headers"]:
         size += len(name) + len(value)
         if name == b"x-request-id":
             request_id = value
         elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
             has_body = True
+        elif name in SINGLE:
+            single.append(name)
+        elif name == b"content-encoding":
+            encoded = True
     kept = request_id.decode() if VALID_REQUEST_ID.fullmatch(request_id) else f"{random.getrandbits(128):032x}"
-    if size > MAX_HEADER_BYTES:
-        return kept, has_body, HeadersTooLarge()
+    twice = len(single) > 1 and len(set(single)) < len(single)
+    return kept, has_body, _objection(scope, size, twice=twice, encoded=encoded and has_body)
+
+
+def _objection(scope: HTTPScope, size: int, *, twice: bool, encoded: bool) -> AppError | None:
     path, query = scope["path"], scope["query_string"]
+    if size > MAX_HEADER_BYTES:
+        return HeadersTooLarge()
     if "\0" in path or "\ufffd" in path or (b"%" in query and not _readable(query)):
-        return kept, has_body, MalformedRequest("The address is not UTF-8, or holds a NUL character.")
+        return MalformedRequest("The address is not UTF-8, or holds a NUL character.")
     if "//" in path:  # the router would take it for one, and a proxy's rules for another path
-        return kept, has_body, NotFound()
-    return kept, has_body, None
+        return NotFound()
+    if twice:  # a proxy may have gone by the other one
+        return MalformedRequest("A header comes twice that may come once.")
+    if encoded:  # read as it is, it would be something else (RFC 9110 §15.5.16)
+        return UnsupportedMediaType("Send the body without a content encoding.")
+    return None
 
 
 def _readable(query: bytes) -> bool:

@@ -182,7 +182,7 @@ class RateLimited(AppError):
 
 class HeadersTooLarge(AppError):
     status = 431
-    code = "malformed_request"
+    code = "headers_too_large"
     title = "The request headers are too large."
 
 

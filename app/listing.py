@@ -4,7 +4,6 @@ Beside this module only `app/identity/listing.py` and `app/sessions/listing.py` 
 request of `/login`, `/refresh`, `/me` or `/verify` can reach imports them.
 """
 
-import base64
 import hashlib
 import hmac
 from collections.abc import AsyncGenerator, Sequence
@@ -23,6 +22,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement, Executable
 
+from app import base64url
 from app.database import (
     ACQUIRE_TIMEOUT,
     CONNECT_TIMEOUT,
@@ -106,7 +106,7 @@ class Cursors:
     def seal(self, about: bytes, place: tuple[int, object, object]) -> str:
         """`about` says which list: its name, its order, its filters."""
         payload = msgspec.json.encode(place)
-        return base64.urlsafe_b64encode(_mac(self._keys[0], about, payload) + payload).rstrip(b"=").decode()
+        return base64url.encode(_mac(self._keys[0], about, payload) + payload)
 
     def open(self, about: bytes, cursor: str, kind: GenericAlias) -> tuple[int, object, object]:
         """The place that was sealed: the number of the page that it begins, and the row before.
@@ -115,7 +115,7 @@ class Cursors:
             ValidationFailed: it was made by nobody, or of another list.
         """
         try:
-            sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            sealed = base64url.decode(cursor)
             mac, payload = sealed[:MAC_BYTES], sealed[MAC_BYTES:]
             if any(hmac.compare_digest(mac, _mac(key, about, payload)) for key in self._keys):
                 place: tuple[int, object, object] = msgspec.json.decode(payload, type=kind)

@@ -14,7 +14,6 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from app import logs, problems
 from app.background import end
 from app.cache.entries import Entries
-from app.client import provide_client
 from app.database import Database
 from app.documentation.controllers import documentation_handlers
 from app.edge import Edge
@@ -32,7 +31,7 @@ from app.identity.login import Login
 from app.identity.passwords import Passwords
 from app.identity.rights import RoleTable
 from app.identity.structs import UserEntry
-from app.keys.controllers import BASE, WellKnownController
+from app.keys.controllers import WellKnownController
 from app.keys.ring import Ring
 from app.limits.attempts import Attempts
 from app.limits.violations import Violations
@@ -43,17 +42,11 @@ from app.maintenance.service import Maintenance
 from app.metrics import Metrics
 from app.preferences.controllers import PreferencesController
 from app.preferences.service import Preferences
-from app.request import MAX_BODY_BYTES, Request
+from app.request import MAX_BODY_BYTES, Request, provide_client
 from app.sessions import queries as session_queries
 from app.sessions.admin_controllers import SessionsController
-from app.sessions.caller import (
-    RIGHTS_KEY,
-    USER_KIND,
-    Authentication,
-    Authenticator,
-    provide_caller,
-    provide_optional_caller,
-)
+from app.sessions.authenticator import Authenticator
+from app.sessions.caller import Authentication, provide_caller, provide_optional_caller
 from app.sessions.controllers import (
     LogoutController,
     MySessionsController,
@@ -64,9 +57,9 @@ from app.sessions.controllers import (
 from app.sessions.lastseen import LastSeen
 from app.sessions.listing import SessionDirectory
 from app.sessions.service import Sessions
-from app.sessions.structs import KIND as SESSION_KIND
+from app.sessions.structs import RIGHTS_KEY, SESSION_KIND, USER_KIND
 from app.sessions.tokens import AccessTokens, RefreshTokens
-from app.settings import Settings, load
+from app.settings import BASE, Settings, load
 
 SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges
 
@@ -189,6 +182,7 @@ async def running(parts: Parts) -> AsyncGenerator[None]:
     await parts.lists.start()
     parts.last_seen.start()
     parts.maintenance.start()
+    await parts.health.ready()  # from now on `?degraded=ok` may stand in for it
     sampler = asyncio.create_task(_sample(parts))
     try:
         yield

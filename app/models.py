@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from advanced_alchemy.base import CommonTableAttributes
-from sqlalchemy import DateTime, MetaData, String
+from sqlalchemy import DateTime, MetaData, Text
 from sqlalchemy.orm import DeclarativeBase
 
 
@@ -19,7 +19,7 @@ class Model(CommonTableAttributes, DeclarativeBase):
             "pk": "%(table_name)s_pkey",
         }
     )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {str: String}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {str: Text}
 
 
 Time = DateTime(timezone=True)

@@ -40,7 +40,7 @@ BY_STATUS: Mapping[int, type[AppError]] = {
 # What msgspec may say of a value: what it should be. Anything else might echo what it was.
 HARMLESS = re.compile(
     r"Expected `[\w| <>=.,-]+`(?: (?:of length|matching regex|>=|<=|>|<) ?.*)?(?:, got `\w+`)?"
-    r"|Object missing required field `\w+`|Missing required .*",
+    r"|Object missing required field `\w+`",
     re.DOTALL,
 )
 MISSING = re.compile(r"Object missing required field `(\w+)`")
@@ -116,7 +116,7 @@ def field_error(item: Mapping[str, Any]) -> tuple[str, str]:
         return ".".join(filter(None, (field if field != "data" else "", missing[1]))), "is required"
     if unknown := UNKNOWN_FIELD.fullmatch(message):
         return (unknown[1] if NAME.fullmatch(unknown[1]) else "body"), "is not a field of this request"
-    if message.startswith(("Missing required", "Unexpected keyword")):
+    if message.startswith("Missing required"):
         return field, "is required"
     if not NAME.fullmatch(field):
         field = "body"

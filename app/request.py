@@ -1,4 +1,4 @@
-"""How a request's body is read: JSON only where JSON is asked, bounded in depth, and never a 500."""
+"""A request as we read it: who sends it, and its body: JSON only where JSON is asked, bounded in depth, never a 500."""
 
 import re
 from collections.abc import AsyncGenerator
@@ -7,12 +7,16 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import Request as LitestarRequest
+from litestar.connection import ASGIConnection
 from litestar.datastructures import FormMultiDict
 from litestar.exceptions import InternalServerException
 from litestar.types import Receive, Scope
 
+from app.client import Client, client_ip, printable
 from app.errors import MalformedRequest, PayloadTooLarge, UnsupportedMediaType
+from app.settings import Network
 
+MAX_USER_AGENT = 512  # characters kept of what a client says of itself
 MAX_BODY_BYTES = 1 << 20  # 1 MiB
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -53,6 +57,27 @@ def header(scope: Scope, name: bytes) -> str | None:
         if key == name:
             return value.decode("latin-1")
     return None
+
+
+def client_at(scope: Scope, trusted: tuple[Network, ...]) -> Client:
+    """The client of a request; its id was given at the edge."""
+    peer = scope.get("client")
+    forwarded = [value.decode("latin-1") for key, value in scope["headers"] if key == b"x-forwarded-for"]
+    return Client(
+        ip=str(client_ip(peer[0] if peer else "", forwarded, trusted)),
+        user_agent=printable(header(scope, b"user-agent") or "")[:MAX_USER_AGENT],
+        request_id=scope["state"]["request_id"],
+    )
+
+
+def client_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Client:
+    """The client of a connection to an application of ours."""
+    return client_at(connection.scope, connection.app.state.settings.trusted_proxies)
+
+
+async def provide_client(request: LitestarRequest[Any, Any, Any]) -> Client:
+    """Dependency `client`."""
+    return client_of(request)
 
 
 def media_type(scope: Scope) -> str:

@@ -15,6 +15,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from dotenv.parser import parse_stream
 
+BASE = "/api/auth/v2"  # of the API; the contract's, and no setting
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
 

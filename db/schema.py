@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from db.revisions import known
+from db.revisions import applied, known, missing
 
 CONNECT_TIMEOUT = 10  # seconds until a database that does not answer is called unreachable
 
@@ -44,13 +44,9 @@ async def pending(database_url: str) -> list[str]:
     """The known migrations that this database lacks, in order."""
     connection = await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT)
     try:
-        if await connection.fetchval("SELECT to_regclass('schema_history')") is None:
-            applied = set()
-        else:
-            applied = {row["revision"] for row in await connection.fetch("SELECT revision FROM schema_history")}
+        return missing(await applied(connection))
     finally:
         await connection.close()
-    return sorted(known() - applied)
 
 
 def plan(revisions: list[str]) -> str:

@@ -8,12 +8,14 @@ import asyncio
 import ipaddress
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
 from httpx import ASGITransport, AsyncClient
 
 from app import logs
+from app.cli import first_admin
 from app.cli.embedded import Postgres, Valkey
 from app.edge import Edge
 from app.identity.accounts import create_first_admin
@@ -52,9 +54,11 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 @pytest.fixture(scope="session")
 def postgres_url(postgres: Postgres) -> str:
-    """The migrated database that tests share."""
+    """The migrated database that tests share, with ADMIN in it."""
     postgres.create_database("shared", template=TEMPLATE)
-    return postgres.url("shared")
+    url = postgres.url("shared")
+    asyncio.run(first_admin.make(replace(settings_for(url, ""), admin_username=ADMIN.username), ADMIN.password))
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -111,8 +115,6 @@ async def edge(settings: Settings) -> AsyncIterator[Edge]:
     logs.configure(settings)
     app = create_app(settings)
     async with app.lifespan():
-        parts: Parts = app.state.parts
-        assert await create_first_admin(parts.db, parts.passwords, ADMIN.username, ADMIN.password)
         yield at_the_edge(app)
 
 
@@ -150,3 +152,24 @@ async def replicas(
     """Two servers with a Granian worker each, beside the application of this process, on the same stores."""
     async with Servers(settings, tmp_path_factory.mktemp("replicas"), 2) as servers:
         yield servers.clients
+
+
+@dataclass
+class Twins:
+    """Two applications on the same stores."""
+
+    here: AsyncClient
+    there: AsyncClient
+    parts: Parts  # of the first
+
+
+@pytest.fixture
+async def twins(own_database: str, own_valkey: Valkey) -> AsyncIterator[Twins]:
+    """Two applications on stores of their own, where ADMIN is the only administrator."""
+    settings = settings_for(own_database, own_valkey.url)
+    here, there = create_app(settings), create_app(settings)
+    async with here.lifespan(), there.lifespan():
+        parts: Parts = here.state.parts
+        await create_first_admin(parts.db, parts.passwords, ADMIN.username, ADMIN.password)
+        async with http(at_the_edge(here)) as one, http(at_the_edge(there)) as other:
+            yield Twins(one, other, parts)

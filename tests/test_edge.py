@@ -28,7 +28,7 @@ async def test_a_body_that_stalls_ends_the_connection(client: AsyncClient, monke
 
     answer = await client.post("/login", content=stalled(), headers=JSON)
 
-    problem(answer, 408, "malformed_request")
+    problem(answer, 408, "request_timeout")
     assert answer.headers["connection"] == "close"
 
 

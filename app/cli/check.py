@@ -17,6 +17,7 @@ from app.cli import database
 from app.cli.terminal import answer
 from app.errors import Unavailable
 from app.settings import Settings, load
+from db import revisions
 
 TIMEOUT = 2.0  # seconds; a store on the same network answers in milliseconds
 HASHES = 5  # of which the fastest counts: the others shared their core with somebody
@@ -59,7 +60,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     elif not settings.metrics_token:
         yield Finding("warning", "metrics", "/metrics answers 404: set METRICS_TOKEN to a token, or to off to open it")
     if settings.secret_key_previous:
-        hint = "unset it once `gatehouse check` has been clean on every replica for REFRESH_TOKEN_EXPIRE_DAYS"
+        hint = "unset it REFRESH_TOKEN_EXPIRE_DAYS after every replica has the new SECRET_KEY"
         yield Finding("warning", "settings", f"SECRET_KEY_PREVIOUS is still set; {hint}")
 
 
@@ -80,14 +81,12 @@ async def _postgres(settings: Settings, workers: int) -> AsyncGenerator[Finding]
 
 
 async def _migrations(db: database.Connection) -> Finding:
-    missing = await database.missing(db)
-    if missing:
+    applied = await revisions.applied(db)
+    if missing := revisions.missing(applied):
         return Finding("error", "migrations", f"missing: {', '.join(missing)}; run `gatehouse migrate`")
-    oldest = await database.oldest_release(db)
-    if _numbers(version("gatehouse")) < _numbers(oldest):
-        return Finding(
-            "error", "migrations", f"the schema needs release {oldest} or newer; this is {version('gatehouse')}"
-        )
+    release = version("gatehouse")
+    if oldest := revisions.needed(applied, release):
+        return Finding("error", "migrations", f"the schema needs release {oldest} or newer; this is {release}")
     return Finding("ok", "migrations", "at head")
 
 

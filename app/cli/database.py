@@ -9,7 +9,6 @@ import asyncpg
 
 from app.database import CONNECT_TIMEOUT, reachable
 from app.settings import Settings
-from db.revisions import known
 
 # What an ordinary role may have. Of others' rows an unprivileged role sees little more than their database.
 LIMIT = """
@@ -60,16 +59,3 @@ async def budget(db: Connection, settings: Settings, workers: int, *, running: b
     """`running`: this server may be up already, and then its connections are not to be counted twice."""
     own = workers * (settings.database_pool_size + BESIDE_THE_POOL)
     return Budget(own, await db.fetchval(OTHERS, running), await db.fetchval(LIMIT))
-
-
-async def missing(db: Connection) -> list[str]:
-    """The migrations of this release that the database lacks."""
-    if await db.fetchval("SELECT to_regclass('schema_history')") is None:
-        return sorted(known())
-    return sorted(known() - {row["revision"] for row in await db.fetch("SELECT revision FROM schema_history")})
-
-
-async def oldest_release(db: Connection) -> str:
-    """The oldest release that may still run on this schema, which can be newer than we are."""
-    oldest: str = await db.fetchval("SELECT oldest_release FROM schema_history ORDER BY revision DESC LIMIT 1")
-    return oldest

@@ -11,6 +11,7 @@ from app.cli import database, runtime
 from app.cli.server import Server, free_address
 from app.errors import Unavailable
 from app.settings import Settings, load
+from db import revisions
 
 log = structlog.get_logger(__name__)
 
@@ -43,13 +44,13 @@ async def _prepare(settings: Settings, workers: int) -> None:
     try:
         async with database.connection(settings) as db:
             budget = await database.budget(db, settings, workers, running=False)
-            ready = not await database.missing(db)
+            missing = revisions.missing(await revisions.applied(db))
         if not budget.suffices:
             hint = "raise max_connections, or lower DATABASE_POOL_SIZE or --workers"
             log.warning(
                 "database.connections_short", own=budget.own, others=budget.others, limit=budget.limit, hint=hint
             )
-        if not ready:
+        if missing:
             log.warning("database.schema_behind", hint="run `gatehouse migrate`; until then /health/ready says 503")
         elif settings.admin_password:
             await _make_first_admin(settings)

@@ -15,8 +15,7 @@ from app.documentation import errors
 from app.documentation.operations import Describer
 from app.documentation.schemas import Schemas
 from app.errors import InternalError
-from app.keys.controllers import BASE
-from app.settings import Settings
+from app.settings import BASE, Settings
 
 ABOUT = """\
 Users, sessions, tokens, preferences and administration.
@@ -39,8 +38,6 @@ TAGS = {
     "preferences": "What a client keeps for its user: keys and JSON values.",
     "users": "Administration of accounts.",
     "sessions": "Administration of sessions.",
-    "roles": "Roles and permissions.",
-    "audit": "What has happened, and how often.",
     "maintenance": "Upkeep.",
     "health": "For probes and monitoring.",
     "discovery": "What verifiers of tokens and OAuth 2 clients read.",

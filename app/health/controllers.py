@@ -10,7 +10,7 @@ from litestar.params import FromQuery
 from litestar.status_codes import HTTP_200_OK, HTTP_503_SERVICE_UNAVAILABLE
 from msgspec import Meta
 
-from app.errors import InvalidToken, NotAuthenticated, NotFound, Unavailable
+from app.errors import InvalidToken, NotAuthenticated, NotFound, PasswordChangeRequired, Unavailable
 from app.health.service import RELEASE, Health
 from app.health.structs import HealthReport, Status
 from app.metrics import CONTENT_TYPE, Metrics
@@ -30,14 +30,14 @@ class HealthController(Controller):
         exclude_from_auth=True,
         operation_id="health",
         summary="Health",
+        errors=(PasswordChangeRequired,),
         answers={HTTP_503_SERVICE_UNAVAILABLE: HealthReport},
     )
     async def report(self, health: NamedDependency[Health], optional_caller: OptionalCaller) -> Response[HealthReport]:
         """200 while requests can be served, also `degraded`; the details only for `system:maintain`."""
         status, checks = await health.checks()
         report = HealthReport(status=status)
-        caller = optional_caller
-        if caller and caller.may("system:maintain") and not caller.subject.must_change_password:
+        if optional_caller and optional_caller.may("system:maintain"):
             report = HealthReport(status=status, version=RELEASE, uptime_seconds=health.uptime_seconds, checks=checks)
         return Response(report, status_code=HTTP_503_SERVICE_UNAVAILABLE if status is Status.DOWN else HTTP_200_OK)
 

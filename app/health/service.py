@@ -1,7 +1,6 @@
 """What can be said about this process and its stores."""
 
 import os
-import re
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +14,7 @@ from app.database import Database
 from app.errors import Unavailable
 from app.health.structs import Check, Status
 from app.settings import Settings
-from db.revisions import known
+from db import revisions
 
 RELEASE = version("gatehouse")
 
@@ -28,8 +27,8 @@ class Health:
         self._entries = entries
         self._settings = settings
         self._started_at = time.monotonic()
-        self._known = known()
         self._was_ready = False
+        self._schema_fits = False  # when it was last seen
         runtime = os.environ.get("GATEHOUSE_RUNTIME_DIR")
         self._drain_marker = Path(runtime) / "draining" if runtime else None
 
@@ -52,11 +51,11 @@ class Health:
         if self.draining:
             return False
         _, migrations = await self._schema()
-        ready = migrations.status is Status.OK
-        if not ready and degraded_ok and self._was_ready:
-            ready = migrations.status is Status.UNKNOWN and await self._valkey_alone()
-        self._was_ready |= ready
-        return ready
+        if migrations.status is Status.UNKNOWN:
+            return degraded_ok and self._schema_fits and await self._valkey_alone()
+        self._schema_fits = migrations.status is Status.OK
+        self._was_ready |= self._schema_fits
+        return self._schema_fits
 
     async def started(self) -> bool:
         return self._was_ready or await self.ready()
@@ -75,15 +74,12 @@ class Health:
         """PostgreSQL, and whether its schema is one that this release works on."""
         started = time.perf_counter()
         try:
-            exists = await self._db.fetchrow("SELECT to_regclass('schema_history') IS NOT NULL AS exists")
-            rows = []
-            if exists and exists["exists"]:
-                rows = await self._db.fetch("SELECT revision, oldest_release FROM schema_history ORDER BY revision")
+            async with self._db.connection() as connection:
+                applied = await revisions.applied(connection)
         except (Unavailable, asyncpg.PostgresError):  # away, or it does not let us look
             return Check(Status.DOWN, None), Check(Status.UNKNOWN, None)
         database = Check(Status.OK, _ms_since(started))
-        applied = {row["revision"] for row in rows}
-        fits = bool(rows) and applied >= self._known and _release(RELEASE) >= _release(rows[-1]["oldest_release"])
+        fits = not revisions.missing(applied) and revisions.needed(applied, RELEASE) is None
         return database, Check(Status.OK if fits else Status.DOWN, None)
 
     async def _valkey(self) -> Check:
@@ -101,9 +97,3 @@ class Health:
 
 def _ms_since(started: float) -> float:
     return round((time.perf_counter() - started) * 1000, 2)
-
-
-def _release(text: str) -> tuple[int, ...]:
-    """The three numbers of a release; a candidate (`1.2.0rc1`) counts as the release that it is to be."""
-    numbers = [int(number) for number in re.findall(r"\d+", text)[:3]]
-    return (*numbers, *(0 for _ in range(3 - len(numbers))))

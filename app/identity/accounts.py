@@ -9,16 +9,14 @@ from app.identity import names, queries
 from app.identity.entry import People
 from app.identity.login import Login
 from app.identity.passwords import Passwords
-from app.identity.rights import ADMIN
 from app.identity.structs import PasswordChange, Registration, User
 from app.limits.attempts import Attempts, Counter
 from app.limits.violations import Violations
 from app.limits.windows import Windows
-from app.sessions.caller import USER_KIND, Identified, Subject
+from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
+from app.sessions.structs import ADMIN, USER_KIND
 from app.settings import Settings
-
-BOOTSTRAP_LOCK = 4_849_321_708  # whoever makes the first administrator holds it
 
 
 class Accounts:
@@ -174,8 +172,7 @@ async def create_first_admin(db: Database, passwords: Passwords, username: str, 
     names.local_username(username)
     password_hash = await passwords.hash(password)
     async with db.transaction() as tx:
-        await tx.execute("SELECT pg_advisory_xact_lock($1)", BOOTSTRAP_LOCK)
-        if await queries.any_user(tx):
+        if not await queries.take_first(tx):
             return False
         await _add_admin(tx, username, None, password_hash)
     return True
@@ -216,15 +213,18 @@ async def set_password(
         WeakPassword: the password may not be used.
     """
     found = await queries.by_name(db, username, None)
-    if found is None:
+    person = await queries.by_id(db, found["id"]) if found else None
+    if person is None:
         raise NotFound(f"There is no local user {username!r}.")
-    await passwords.check_strength(password, username=username, email=None, full_name=None)
+    await passwords.check_strength(
+        password, username=person["username"], email=person["email"], full_name=person["full_name"]
+    )
     password_hash = await passwords.hash(password)
     async with db.transaction() as tx:
-        await queries.set_password(tx, found["id"], password_hash)
-        ended, _ = await sessions.revoke_in(tx, found["id"], "password_changed", None, None)
-        change = await entries.outbox.announce(tx, [f"{USER_KIND}:{found['id']}"])
-        await record(tx, Event.PASSWORD_CHANGED, user_id=found["id"], details={"by": "command line"})
+        await queries.set_password(tx, person["id"], password_hash)
+        ended, _ = await sessions.revoke_in(tx, person["id"], "password_changed", None, None)
+        change = await entries.outbox.announce(tx, [f"{USER_KIND}:{person['id']}"])
+        await record(tx, Event.PASSWORD_CHANGED, user_id=person["id"], details={"by": "command line"})
     await entries.outbox.settle(ended, change)
-    user_id: int = found["id"]
+    user_id: int = person["id"]
     return user_id

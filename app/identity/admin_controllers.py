@@ -12,7 +12,6 @@ from app.client import Client
 from app.errors import (
     EmailTaken,
     LastAdmin,
-    MalformedRequest,
     NotFound,
     Overloaded,
     UseCursor,
@@ -99,8 +98,6 @@ class UsersController(Controller):
 
         A user who may do more than the caller cannot be changed. A new address counts as not verified.
         """
-        if data == UserChange():
-            raise MalformedRequest("Nothing is named that could be changed.")
         return await administration.change_user(caller, user_id, data, client)
 
     @delete(

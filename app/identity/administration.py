@@ -16,10 +16,10 @@ from app.identity import names, queries
 from app.identity.accounts import taken
 from app.identity.entry import People
 from app.identity.passwords import Passwords
-from app.identity.rights import ADMIN
 from app.identity.structs import NewUser, User, UserChange, UserEntry
-from app.sessions.caller import USER_KIND, Identified, Subject
+from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
+from app.sessions.structs import ADMIN, USER_KIND
 
 PROFILE = ("email", "full_name", "is_active", "must_change_password")
 
@@ -237,8 +237,7 @@ async def _require(db: Database | Transaction, caller: Actor, roles: Iterable[st
         return
     if ADMIN in roles:
         raise Forbidden("This needs an administrator.")
-    rows = await db.fetch("SELECT permission FROM role_permissions WHERE role = ANY($1::text[])", roles)
-    if not caller.permissions.issuperset(row["permission"] for row in rows):
+    if not await queries.allowed(db, roles) <= caller.permissions:
         raise Forbidden("This is about rights beyond your own.")
 
 

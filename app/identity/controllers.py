@@ -10,13 +10,12 @@ from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from litestar.types import Receive, Scope
 from msgspec import UNSET, Meta, Struct
 
-from app.client import Client, client_at, client_of
+from app.client import Client
 from app.errors import (
     EmailTaken,
     Forbidden,
     InvalidCredentials,
     InvalidRefreshToken,
-    MalformedRequest,
     NotAuthenticated,
     Overloaded,
     RateLimited,
@@ -40,7 +39,7 @@ from app.identity.structs import (
     UserEntry,
 )
 from app.problems import convert
-from app.request import FORM, JSON, Request, media_type, read_form, read_json
+from app.request import FORM, JSON, Request, client_at, client_of, media_type, read_form, read_json
 from app.sessions.caller import Authenticate, Caller, bearer
 from app.sessions.structs import RefreshRequest
 from app.settings import Settings
@@ -183,7 +182,7 @@ class AccountController(Controller):
     ) -> User:
         """What is not named stays as it is; `null` removes the name."""
         if data.full_name is UNSET:
-            raise MalformedRequest("Nothing is named that could be changed.")
+            return cast("UserEntry", caller.subject).shown(caller.permissions)
         return await accounts.rename(caller, data.full_name, client)
 
     @post(

@@ -5,7 +5,7 @@ import msgspec
 from app.cache.entries import Entries
 from app.identity.rights import RoleTable
 from app.identity.structs import User, UserEntry
-from app.sessions.caller import RIGHTS_KEY, USER_KIND
+from app.sessions.structs import RIGHTS_KEY, USER_KIND
 
 decode = msgspec.msgpack.Decoder(UserEntry).decode
 

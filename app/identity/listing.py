@@ -14,9 +14,9 @@ from app.identity import names
 from app.identity.entry import People
 from app.identity.models import User as UserRow
 from app.identity.models import UserRole
-from app.identity.rights import ADMIN
 from app.identity.structs import RoleName, UserEntry, UserPage
 from app.listing import Asked, Lists, Order
+from app.sessions.structs import ADMIN
 
 UserSort = Literal[
     "username",

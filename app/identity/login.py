@@ -12,8 +12,8 @@ from app.identity.structs import Credentials, TokenResponse
 from app.limits.attempts import Attempts, Counter
 from app.limits.violations import Violations
 from app.metrics import Metrics
-from app.sessions.caller import USER_KIND
 from app.sessions.service import Sessions
+from app.sessions.structs import USER_KIND
 from app.settings import Settings
 
 

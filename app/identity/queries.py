@@ -1,6 +1,6 @@
 """Statements on accounts and rights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import asyncpg
 import msgspec
@@ -9,6 +9,7 @@ from app.cache.entries import Truth
 from app.database import Database, Transaction
 from app.identity.structs import UserEntry
 from app.sessions.queries import Gate
+from db import locks
 
 COLUMNS = """
     u.id, u.username, u.email, u.email_verified, u.full_name, u.is_active,
@@ -64,9 +65,11 @@ async def taken(tx: Transaction, username: str, email: str | None) -> tuple[bool
     return (bool(row and row["username"]), bool(row and row["email"]))
 
 
-async def any_user(tx: Transaction) -> bool:
-    found: bool = await tx.fetchval("SELECT EXISTS (SELECT FROM users)")
-    return found
+async def take_first(tx: Transaction) -> bool:
+    """Whether there is nobody yet; until the transaction ends nobody else can find out."""
+    await tx.execute("SELECT pg_advisory_xact_lock($1)", locks.FIRST_ADMIN)
+    empty: bool = await tx.fetchval("SELECT NOT EXISTS (SELECT FROM users)")
+    return empty
 
 
 # ---- changing -----------------------------------------------------------------------------------------------------
@@ -170,6 +173,12 @@ async def delete(tx: Transaction, user_id: int) -> None:
 
 
 # ---- rights -------------------------------------------------------------------------------------------------------
+
+
+async def allowed(db: Database | Transaction, roles: Iterable[str]) -> frozenset[str]:
+    """What these roles allow together, but for `admin`, which has no list."""
+    rows = await db.fetch("SELECT permission FROM role_permissions WHERE role = ANY($1::text[])", roles)
+    return frozenset(row["permission"] for row in rows)
 
 
 async def role_table_number(db: Database) -> bytes:

@@ -7,8 +7,6 @@ from app.cache.entries import Truth
 from app.database import Database
 from app.identity import queries
 
-ADMIN = "admin"
-
 
 class RoleTable:
     """A copy of the whole table; it is small and seldom changes, and its number tells when it has."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.sessions.structs import Time, Tokens
+from app.sessions.structs import ADMIN, Time, Tokens
 
 Username = Annotated[
     str,
@@ -71,7 +71,7 @@ class UserEntry(Struct, frozen=True, array_like=True):
             email=self.email,
             email_verified=self.email_verified,
             full_name=self.full_name,
-            is_admin="admin" in self.roles,
+            is_admin=ADMIN in self.roles,
             is_active=self.is_active,
             roles=self.roles,
             permissions=sorted(permissions),

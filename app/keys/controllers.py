@@ -7,8 +7,7 @@ from litestar.di import NamedDependency
 from litestar.status_codes import HTTP_200_OK
 
 from app.keys.ring import Ring
-
-BASE = "/api/auth/v2"
+from app.settings import BASE
 
 # seconds a verifier may keep the key set: well below the time that a new key is published before it signs
 KEEP_SECONDS = 10

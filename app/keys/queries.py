@@ -4,8 +4,8 @@ import asyncpg
 from msgspec import Struct
 
 from app.database import Database, Transaction
+from db import locks
 
-KEYS_LOCK = 4_849_321_707  # whoever makes a key holds it, so that two starts make one
 STRAGGLER_SECONDS = 86400.0  # a day: the longest that two settings are in use side by side, as in a slow rollout
 
 
@@ -21,7 +21,7 @@ async def all_keys(db: Database | Transaction) -> list[asyncpg.Record]:
 
 
 async def lock(tx: Transaction) -> None:
-    await tx.execute("SELECT pg_advisory_xact_lock($1)", KEYS_LOCK)
+    await tx.execute("SELECT pg_advisory_xact_lock($1)", locks.KEYS)
 
 
 class NewKey(Struct, frozen=True):

@@ -1,7 +1,6 @@
 """The signing keys of a process: loaded from PostgreSQL, looked after in the background."""
 
 import asyncio
-import base64
 import hashlib
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from jwt.algorithms import get_default_algorithms
 
+from app import base64url
 from app.background import end
 from app.database import Database
 from app.errors import Unavailable
@@ -234,4 +234,4 @@ def public_jwk(algorithm: str, public: Public) -> dict[str, Any]:
     full = to_jwk(public, as_dict=True)
     jwk = {name: full[name] for name in ("crv", "e", "kty", "n", "x", "y") if name in full}
     digest = hashlib.sha256(msgspec.json.encode(jwk, order="sorted")).digest()
-    return {**jwk, "kid": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(), "alg": algorithm, "use": "sig"}
+    return {**jwk, "kid": base64url.encode(digest), "alg": algorithm, "use": "sig"}

@@ -5,19 +5,18 @@ from datetime import datetime
 import asyncpg
 
 from app.database import Transaction
-
-CLEANUP_LOCK = 4_849_321_711  # whoever cleans up holds it, for a batch at a time
+from db import locks
 
 
 async def wait_turn(tx: Transaction, seconds: float) -> None:
     """Hold the lock until the transaction ends; asyncpg.LockNotAvailableError if it cannot be had for so long."""
     await limit_waits(tx, seconds)
-    await tx.execute("SELECT pg_advisory_xact_lock($1)", CLEANUP_LOCK)
+    await tx.execute("SELECT pg_advisory_xact_lock($1)", locks.CLEANUP)
 
 
 async def try_turn(tx: Transaction) -> bool:
     """Hold the lock until the transaction ends, if nobody else does."""
-    free: bool = await tx.fetchval("SELECT pg_try_advisory_xact_lock($1)", CLEANUP_LOCK)
+    free: bool = await tx.fetchval("SELECT pg_try_advisory_xact_lock($1)", locks.CLEANUP)
     return free
 
 

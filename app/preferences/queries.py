@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from app.database import Database, Transaction
-
-PREFERENCES_LOCK = 4_849  # with the user's id: whoever writes a user's preferences holds it, so that bounds hold
+from db import locks
 
 
 async def lock(tx: Transaction, user_id: int) -> None:
     await tx.execute(
-        "SELECT pg_advisory_xact_lock(($1::bigint << 48) | ($2::bigint & 281474976710655))", PREFERENCES_LOCK, user_id
+        "SELECT pg_advisory_xact_lock(($1::bigint << 48) | ($2::bigint & 281474976710655))", locks.PREFERENCES, user_id
     )
 
 

@@ -78,7 +78,7 @@ class LogoutController(Controller):
     ) -> None:
         """Ends every session of the user."""
         except_id = caller.session_id if except_current else None
-        await sessions.log_out_everywhere(caller.user_id, client, except_id=except_id)
+        await sessions.log_out(caller.user_id, client, except_id=except_id)
 
 
 class MySessionsController(Controller):
@@ -132,7 +132,7 @@ def logout_handler(authenticate: Authenticate) -> HTTPRouteHandler:
             await sessions.log_out_with(data.refresh_token, client)
         elif token is not None:
             caller = await authenticate(token)
-            await sessions.log_out(caller.user_id, caller.session_id, client)
+            await sessions.log_out(caller.user_id, client, session_id=caller.session_id)
         else:
             raise NotAuthenticated
 

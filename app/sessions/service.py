@@ -14,7 +14,7 @@ from app.client import Client
 from app.database import Database, Transaction
 from app.errors import InvalidRefreshToken, NotFound, RefreshTokenReused
 from app.sessions import queries
-from app.sessions.structs import KIND, Session, SessionState, Tokens
+from app.sessions.structs import SESSION_KIND, Session, SessionState, Tokens
 from app.sessions.tokens import AccessTokens, RefreshTokens, new_session_id
 from app.settings import Settings
 
@@ -58,14 +58,16 @@ class Sessions:
         cap = self._settings.sessions_per_user
         if not cap:
             return await open_on(self._db)
-        change = Change({})
         async with self._db.transaction() as tx:
             opened = await open_on(tx)
-            if opened and (surplus := await queries.surplus(tx, opened[0].user_id, cap)):
-                user_id = opened[0].user_id
-                change, _ = await self.revoke_in(tx, user_id, "sessions_per_user", user_id, client, only=surplus)
+            change = await self._end_surplus(tx, opened[0].user_id, cap, client) if opened else Change({})
         await self._entries.outbox.settle(change)
         return opened
+
+    async def _end_surplus(self, tx: Transaction, user_id: int, cap: int, client: Client) -> Change:
+        surplus = await queries.surplus(tx, user_id, cap)
+        change, _ = await self.revoke_in(tx, user_id, "sessions_per_user", user_id, client, only=surplus)
+        return change
 
     def tokens(self, session: SessionState, roles: list[str]) -> Tokens:
         """The tokens of a session as it stands."""
@@ -117,10 +119,13 @@ class Sessions:
 
     # ---- ending ---------------------------------------------------------------------------------------------------
 
-    async def log_out(self, user_id: int, session_id: UUID, client: Client) -> None:
-        """End the session that asks for it; ended already is as good."""
+    async def log_out(
+        self, user_id: int, client: Client, *, session_id: UUID | None = None, except_id: UUID | None = None
+    ) -> None:
+        """End a session of a user, or all, or all but one, at his own wish; ended already is as good."""
+        only = None if session_id is None else [session_id]
         async with self._db.transaction() as tx:
-            change, ended = await self._end(tx, user_id, "logout", only=[session_id])
+            change, ended = await self._end(tx, user_id, "logout", only=only, except_id=except_id)
             if ended:
                 await record(tx, Event.LOGOUT, client, user_id=user_id, actor_id=user_id, session_ids=ended)
         await self._entries.outbox.settle(change)
@@ -135,14 +140,7 @@ class Sessions:
         found = await queries.standing(self._db, token.session_id, 0)
         if found is None:
             raise InvalidRefreshToken
-        await self.log_out(found.session.user_id, token.session_id, client)
-
-    async def log_out_everywhere(self, user_id: int, client: Client, *, except_id: UUID | None = None) -> None:
-        async with self._db.transaction() as tx:
-            change, ended = await self._end(tx, user_id, "logout", except_id=except_id)
-            if ended:
-                await record(tx, Event.LOGOUT, client, user_id=user_id, actor_id=user_id, session_ids=ended)
-        await self._entries.outbox.settle(change)
+        await self.log_out(found.session.user_id, client, session_id=token.session_id)
 
     async def revoke_one(self, user_id: int, session_id: UUID, actor_id: int, client: Client) -> None:
         """End one live session of a user.
@@ -217,8 +215,8 @@ class Sessions:
 
 
 def _key(session_id: UUID) -> str:
-    return f"{KIND}:{session_id}"
+    return f"{SESSION_KIND}:{session_id}"
 
 
 def _ids(keys: Iterable[str]) -> list[str]:
-    return [key.removeprefix(f"{KIND}:") for key in keys if key.startswith(f"{KIND}:")]
+    return [key.removeprefix(f"{SESSION_KIND}:") for key in keys if key.startswith(f"{SESSION_KIND}:")]

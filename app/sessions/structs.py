@@ -8,7 +8,10 @@ from msgspec import Meta, Struct
 
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
 
-KIND = "s"  # of the session's entry: `s:<session id>`
+# Of entries in the cache: `s:<session id>`, `u:<user id>` (kept by whoever owns users), and the role table's number.
+SESSION_KIND, USER_KIND, RIGHTS_KEY = "s", "u", "r:table"
+
+ADMIN = "admin"  # the role that may do whatever there is to do
 
 
 class SessionEntry(Struct, frozen=True, array_like=True):

@@ -1,6 +1,5 @@
 """Access tokens (RFC 9068) and refresh tokens: both functions of the session's row, neither stored."""
 
-import base64
 import hashlib
 import hmac
 import re
@@ -13,6 +12,7 @@ import jwt
 import msgspec
 from msgspec import Struct
 
+from app import base64url
 from app.errors import InvalidRefreshToken, InvalidToken
 from app.keys.ring import Ring
 from app.keys.secrets import derive, key_id
@@ -161,8 +161,7 @@ class RefreshTokens:
 
     def issue(self, session_id: UUID, generation: int) -> str:
         body = self._current + session_id.bytes + generation.to_bytes(4, "big")
-        text = base64.urlsafe_b64encode(body + self._mac(self._current, body)).rstrip(b"=").decode()
-        return self.PREFIX + text
+        return self.PREFIX + base64url.encode(body + self._mac(self._current, body))
 
     def read(self, token: str) -> RefreshToken:
         """What one of our tokens says.
@@ -171,16 +170,16 @@ class RefreshTokens:
             InvalidRefreshToken: it is not one of ours.
         """
         text = token.removeprefix(self.PREFIX)
-        if text == token or not text.isascii() or len(text) != -(-4 * (self.BODY + self.MAC) // 3):
+        if text == token or len(text) != -(-4 * (self.BODY + self.MAC) // 3):
             raise InvalidRefreshToken
         try:
-            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            raw = base64url.decode(text)
         except ValueError:
             raise InvalidRefreshToken from None
         body, mac = raw[: self.BODY], raw[self.BODY :]
         known = body[:4] in self._keys
         expected = self._mac(body[:4] if known else self._current, body)
-        if not (hmac.compare_digest(mac, expected) and known and self._is_canonical(raw, text)):
+        if not (hmac.compare_digest(mac, expected) and known):
             raise InvalidRefreshToken
         return RefreshToken(UUID(bytes=body[4:20]), int.from_bytes(body[20:24], "big"))
 
@@ -188,10 +187,6 @@ class RefreshTokens:
         mac = self._keys[name].copy()
         mac.update(body)
         return mac.digest()
-
-    @staticmethod
-    def _is_canonical(raw: bytes, text: str) -> bool:
-        return base64.urlsafe_b64encode(raw).rstrip(b"=").decode() == text
 
 
 def new_session_id() -> UUID:

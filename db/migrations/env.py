@@ -3,10 +3,8 @@
 from alembic import context
 from sqlalchemy import Connection, text
 
-from db import tables
+from db import locks, tables
 
-# Any two starts that find the schema old wait for each other here, whichever host they run on.
-MIGRATION_LOCK = 4_849_321_706  # "gatehouse" as a number nobody else is likely to use
 LOCK_TIMEOUT = "5s"  # a table that is busy longer fails the migration instead of stopping every request behind it
 
 
@@ -18,7 +16,7 @@ def migrate(connection: Connection) -> None:
         transaction_per_migration=False,
     )
     with context.begin_transaction():
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({locks.MIGRATION})"))
         connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
         context.run_migrations()
 

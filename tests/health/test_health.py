@@ -66,14 +66,14 @@ async def test_the_details_are_for_who_maintains(client: AsyncClient, admin: Sig
     assert says(await session.ask("GET", "/health"), 200, "ok")
 
 
-async def test_the_details_are_not_for_who_has_to_change_the_password_first(
+async def test_who_has_to_change_the_password_first_is_told_so(
     client: AsyncClient, admin: SignedIn, parts: Parts, ada: Person
 ) -> None:
     await parts.db.execute("INSERT INTO user_roles (user_id, role) VALUES ($1, 'admin')", ada.id)
     await parts.db.execute("UPDATE users SET must_change_password = true WHERE id = $1", ada.id)
     novice = await log_in(client, ada)
 
-    assert says(await novice.ask("GET", "/health"), 200, "ok")
+    problem(await novice.ask("GET", "/health"), 403, "password_change_required")
 
 
 async def test_a_bad_token_is_refused_rather_than_overlooked(client: AsyncClient) -> None:
@@ -227,10 +227,9 @@ async def test_a_schema_that_is_merely_newer_is_ready(start: Start, database: Da
 async def test_a_schema_that_this_release_is_too_old_for_is_not_ready(
     start: Start, database: Database, oldest: str
 ) -> None:
+    database.sql(f"INSERT INTO schema_history (revision, oldest_release) VALUES ('9999', '{oldest}')")
     client = await start()
     admin = await administrator(client)
-
-    database.sql(f"INSERT INTO schema_history (revision, oldest_release) VALUES ('9999', '{oldest}')")
 
     for path in ("/health/ready", "/health/ready?degraded=ok", "/health/startup"):
         problem(await client.get(path), 503, "unavailable")

@@ -1,23 +1,16 @@
-"""What the tests of administration do over and over."""
+"""What the tests of administration do over and over, and settings by which a hash costs next to nothing."""
 
 import secrets
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from httpx import AsyncClient, Response
+from httpx import Response
 
 from app.main import Parts
+from app.settings import Settings
 from tests.kit import Person, SignedIn, new_name, new_password
 
-ROOT = Person(1, "root", new_password())
-
-
-@dataclass
-class Twins:
-    here: AsyncClient
-    there: AsyncClient
-    parts: Parts  # of the first
+CHEAP = Settings(argon2_memory_kib=64, argon2_time_cost=1)
 
 
 async def create(admin: SignedIn, **fields: object) -> Response:

@@ -8,7 +8,8 @@ from httpx import AsyncClient, Response
 
 from app.identity import queries
 from app.main import Parts
-from tests.identity.kit import ROOT, Twins, change, create, new_role, person
+from tests.conftest import ADMIN, Twins
+from tests.identity.kit import change, create, new_role, person
 from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem
 
 # ---- within one's own rights --------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ async def test_an_administrator_may_delete_himself(client: AsyncClient, admin: S
 
 
 async def test_the_last_active_administrator_stays(twins: Twins) -> None:
-    root = await log_in(twins.here, ROOT)
+    root = await log_in(twins.here, ADMIN)
     other = await person(root, is_admin=True)
     assert (await change(root, other.id, is_active=False)).status_code == 200
 
@@ -141,7 +142,7 @@ async def test_the_last_active_administrator_stays(twins: Twins) -> None:
 
 
 async def test_an_administrator_may_step_down_while_there_is_another(twins: Twins) -> None:
-    root = await log_in(twins.here, ROOT)
+    root = await log_in(twins.here, ADMIN)
     await person(root, is_admin=True)
 
     down = await change(root, root.user_id, is_admin=False)
@@ -153,7 +154,7 @@ async def test_an_administrator_may_step_down_while_there_is_another(twins: Twin
 @pytest.mark.parametrize("way", ["demote", "deactivate", "delete"])
 async def test_of_two_administrators_who_are_taken_away_at_once_one_stays(twins: Twins, way: str) -> None:
     """Fifty requests, half of them against either, are all let in before the first of them may go on."""
-    root = await log_in(twins.here, ROOT)
+    root = await log_in(twins.here, ADMIN)
     other = await log_in(twins.there, await person(root, is_admin=True))
 
     async def take_away(number: int) -> Response:

@@ -259,3 +259,21 @@ async def test_more_sign_ins_than_can_be_hashed_are_overloaded(
     body = {"username": ada.username, "password": ada.password}
     problem(await client.post("/login", json=body, headers=from_ip()), 503, "overloaded")
     assert b'auth_login_failure_total{reason="overloaded"}' in parts.metrics.text()
+
+
+async def test_another_spelling_of_the_path_goes_the_long_way_to_the_same_answer(
+    client: AsyncClient, ada: Person
+) -> None:
+    person = {"username": ada.username, "password": ada.password}
+    opened = [await client.post(path, json=person, headers=from_ip()) for path in ("/login", "/login/")]
+    tokens = [{"refresh_token": answer.json()["refresh_token"]} for answer in opened]
+    refreshed = [
+        await client.post(path, json=token, headers=from_ip())
+        for path, token in zip(("/refresh", "/refresh/"), tokens, strict=True)
+    ]
+
+    for short, long in (opened, refreshed):
+        assert short.status_code == long.status_code == 200
+        assert short.json().keys() == long.json().keys()
+        assert short.headers.keys() == long.headers.keys()
+        assert SignedIn(client, long.json()).user_id == ada.id

@@ -1,34 +1,16 @@
 """Replicas on a database of the test's own, in which there is no key yet."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from httpx import AsyncClient
 
 from app.cli.embedded import Valkey
-from app.main import Parts, at_the_edge, create_app
+from app.main import at_the_edge, create_app
 from tests.conftest import http, settings_for
-
-
-@dataclass
-class Replica:
-    """One application of several, and a client of it."""
-
-    client: AsyncClient
-    parts: Parts
-
-    async def published(self) -> list[dict[str, Any]]:
-        """The key set."""
-        answer = await self.client.get("https://auth.example.test/.well-known/jwks.json")
-        assert answer.status_code == 200, answer.text
-        keys: list[dict[str, Any]] = answer.json()["keys"]
-        return keys
-
-
-Start = Callable[..., Awaitable[Replica]]
+from tests.keys.kit import Replica, Start
 
 
 @pytest.fixture

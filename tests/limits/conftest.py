@@ -9,6 +9,7 @@ import pytest
 from app.cache import link
 from app.cache.link import Links
 from app.database import Database
+from app.limits.attempts import Attempts
 
 Replica = Callable[[str, str], Awaitable[Links]]
 
@@ -53,3 +54,13 @@ async def links(replica: Replica, postgres_url: str, valkey_url: str) -> Links:
 @pytest.fixture
 async def other_links(replica: Replica, postgres_url: str, valkey_url: str) -> Links:
     return await replica(postgres_url, valkey_url)
+
+
+@pytest.fixture
+def attempts(links: Links) -> Attempts:
+    return Attempts(links)
+
+
+@pytest.fixture
+def replicas(links: Links, other_links: Links) -> tuple[Attempts, Attempts]:
+    return Attempts(links), Attempts(other_links)

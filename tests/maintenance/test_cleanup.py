@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -10,17 +10,13 @@ import msgspec
 import pytest
 from httpx import AsyncClient
 
-from app.cli.embedded import Valkey
 from app.database import Database, DatabaseUnavailable
-from app.identity.accounts import create_first_admin
-from app.main import Parts, at_the_edge, create_app
 from app.maintenance import queries, service
 from app.maintenance.service import Deleted, Maintenance, clean_up, clean_up_on_schedule
 from app.settings import Settings
-from tests.conftest import http, settings_for
-from tests.kit import Person, SignedIn, log_in, new_password, problem
+from tests.conftest import ADMIN, Twins, settings_for
+from tests.kit import SignedIn, log_in, problem
 
-ROOT = Person(1, "root", new_password())
 NOTHING = Deleted(sessions=0, audit_events=0, audit_partitions=0, signing_keys=0)
 
 
@@ -41,25 +37,10 @@ async def db(own_settings: Settings) -> AsyncIterator[Database]:
     await database.stop()
 
 
-@dataclass
-class Twins:
-    """Two applications on stores of their own, and their administrator."""
-
-    here: AsyncClient
-    there: AsyncClient
-    root: SignedIn
-    db: Database
-
-
 @pytest.fixture
-async def twins(own_database: str, own_valkey: Valkey) -> AsyncIterator[Twins]:
-    settings = settings_for(own_database, own_valkey.url)
-    here, there = create_app(settings), create_app(settings)
-    async with here.lifespan(), there.lifespan():
-        parts: Parts = here.state.parts
-        await create_first_admin(parts.db, parts.passwords, ROOT.username, ROOT.password)
-        async with http(at_the_edge(here)) as one, http(at_the_edge(there)) as other:
-            yield Twins(one, other, await log_in(one, ROOT), parts.db)
+async def root(twins: Twins) -> SignedIn:
+    """The administrator of both."""
+    return await log_in(twins.here, ADMIN)
 
 
 async def add_sessions(db: Database, number: int, *, revoked_days_ago: int | None, expired_days_ago: int = -1) -> None:
@@ -265,39 +246,39 @@ async def test_a_month_that_has_begun_in_the_default_partition_stays_there(
     assert await count(db, "audit_events_default") == 2
 
 
-async def test_a_login_does_not_wait_for_partitions(twins: Twins) -> None:
+async def test_a_login_does_not_wait_for_partitions(twins: Twins, root: SignedIn) -> None:
     """Somebody reads the audit at length; the clean-up gives up on its partitions, and the login goes on."""
-    await add_month(twins.db, "2020-01-01")
-    async with twins.db.transaction() as tx:
+    await add_month(twins.parts.db, "2020-01-01")
+    async with twins.parts.db.transaction() as tx:
         await tx.execute("LOCK TABLE audit_events IN ROW SHARE MODE")
         await tx.execute("SELECT FROM audit_events")
 
-        cleaning = asyncio.create_task(twins.root.ask("POST", "/cleanup"))
+        cleaning = asyncio.create_task(root.ask("POST", "/cleanup"))
         await asyncio.sleep(0.1)
         started = asyncio.get_running_loop().time()
-        await log_in(twins.there, ROOT)
+        await log_in(twins.there, ADMIN)
         waited = asyncio.get_running_loop().time() - started
         answer = await cleaning
 
     assert waited < 2.0
     assert answer.status_code == 200
     assert answer.json()["deleted"]["audit_partitions"] == 0
-    again = await twins.root.ask("POST", "/cleanup")
+    again = await root.ask("POST", "/cleanup")
     assert again.json()["deleted"]["audit_partitions"] == 1
 
 
 # ---- who asks -----------------------------------------------------------------------------------------------------
 
 
-async def test_somebody_asks_and_is_told_and_recorded(twins: Twins) -> None:
-    await add_sessions(twins.db, 2, revoked_days_ago=31)
+async def test_somebody_asks_and_is_told_and_recorded(twins: Twins, root: SignedIn) -> None:
+    await add_sessions(twins.parts.db, 2, revoked_days_ago=31)
 
-    answer = await twins.root.ask("POST", "/cleanup")
+    answer = await root.ask("POST", "/cleanup")
 
     assert answer.status_code == 200
     assert answer.json()["deleted"] == {"sessions": 2, "audit_events": 0, "audit_partitions": 0, "signing_keys": 0}
     assert answer.json()["duration_ms"] >= 0
-    assert await cleanups(twins.db) == [(twins.root.user_id, answer.json()["deleted"])]
+    assert await cleanups(twins.parts.db) == [(root.user_id, answer.json()["deleted"])]
 
 
 async def test_the_clean_up_is_not_for_everybody(session: SignedIn, client: AsyncClient) -> None:
@@ -305,20 +286,22 @@ async def test_the_clean_up_is_not_for_everybody(session: SignedIn, client: Asyn
     problem(await client.post("/cleanup"), 401, "not_authenticated")
 
 
-async def test_of_fifty_who_ask_nothing_is_counted_twice(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_fifty_who_ask_nothing_is_counted_twice(
+    twins: Twins, root: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(service, "BATCH", 10)
-    await add_sessions(twins.db, 95, revoked_days_ago=31)
-    await add_events(twins.db, 55, days_ago=401)
-    await add_month(twins.db, "2020-01-01")
+    await add_sessions(twins.parts.db, 95, revoked_days_ago=31)
+    await add_events(twins.parts.db, 55, days_ago=401)
+    await add_month(twins.parts.db, "2020-01-01")
 
     answers = await asyncio.gather(
-        *(twins.root.ask("POST", "/cleanup", at=(twins.here, twins.there)[number % 2]) for number in range(50))
+        *(root.ask("POST", "/cleanup", at=(twins.here, twins.there)[number % 2]) for number in range(50))
     )
 
     assert {answer.status_code for answer in answers} == {200}
     for name, total in (("sessions", 95), ("audit_events", 55), ("audit_partitions", 1)):
         assert sum(answer.json()["deleted"][name] for answer in answers) == total
-    assert len(await cleanups(twins.db)) == 50
+    assert len(await cleanups(twins.parts.db)) == 50
 
 
 # ---- the schedule -------------------------------------------------------------------------------------------------

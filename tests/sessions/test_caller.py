@@ -13,7 +13,7 @@ from litestar import get
 from app import logs
 from app.cli.embedded import Valkey
 from app.main import Parts, at_the_edge, create_app
-from app.sessions import caller as caller_module
+from app.sessions import authenticator
 from app.sessions.caller import Caller, OptionalCaller, requires
 from app.sessions.structs import SessionEntry
 from app.sessions.tokens import AccessTokens, Claims
@@ -87,12 +87,12 @@ async def test_a_token_is_verified_once_by_a_process(
 async def test_only_so_many_tokens_are_remembered(
     session: SignedIn, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caller_module, "REMEMBERED_TOKENS", len(parts.authenticator._known))
+    monkeypatch.setattr(authenticator, "REMEMBERED_TOKENS", len(parts.authenticator._known))
 
     assert (await session.ask("GET", "/me")).status_code == 200
 
     assert session.access in parts.authenticator._known
-    assert len(parts.authenticator._known) == caller_module.REMEMBERED_TOKENS
+    assert len(parts.authenticator._known) == authenticator.REMEMBERED_TOKENS
 
 
 async def put(parts: Parts, key: str, value: bytes) -> None:
@@ -187,6 +187,18 @@ async def test_an_applications_own_routes_know_their_caller(
         problem(await client.get("/perhaps", headers={"Authorization": "Bearer x.y.z"}), 401, "invalid_token")
         problem(await session.ask("GET", "/orders", at=client), 403, "forbidden")
         assert (await admin.ask("GET", "/orders", at=client)).json() == {"may": True}
+
+
+async def test_who_has_to_change_the_password_is_no_caller_of_an_application(
+    settings: Settings, edge: object, session: SignedIn, parts: Parts
+) -> None:
+    await parts.db.execute("UPDATE users SET must_change_password = true WHERE id = $1", session.user_id)
+    await parts.entries.forget(f"u:{session.user_id}")
+    app = create_app(settings, [mine, perhaps])
+    async with app.lifespan(), http(at_the_edge(app)) as client:
+        client.base_url = "https://auth.example.test"
+        for path in ("/mine", "/perhaps"):
+            problem(await session.ask("GET", path, at=client), 403, "password_change_required")
 
 
 async def test_without_valkey_postgresql_answers_and_nobody_is_logged_out(

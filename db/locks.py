@@ -1,0 +1,8 @@
+"""The advisory locks of PostgreSQL, all of them, so that no two mean the same by chance."""
+
+# whoever brings the schema to head, on whichever host; the last four digits count up
+MIGRATION = 4_849_321_706
+KEYS = 4_849_321_707  # whoever makes a signing key, so that two starts make one
+FIRST_ADMIN = 4_849_321_708  # whoever makes the first administrator
+CLEANUP = 4_849_321_711  # whoever cleans up, for a batch at a time
+PREFERENCES = 4_849  # in the upper 16 of 64 bits, above a user's id: whoever writes his preferences

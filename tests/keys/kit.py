@@ -1,0 +1,59 @@
+"""What the tests of keys do over and over: sign in at a replica, read its keys, give it a new one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from httpx import AsyncClient
+
+from app.keys import ring
+from app.keys.ring import box_of
+from app.main import Parts
+from tests.kit import SignedIn, log_in, register
+
+JWT_SECRET = "Hs7Kd2Lf9Qw4Er8Ty3Ui6Op1As5Dg0Zx"
+JWKS = "https://auth.example.test/.well-known/jwks.json"
+
+
+@dataclass
+class Replica:
+    """One application of several, and a client of it."""
+
+    client: AsyncClient
+    parts: Parts
+
+    async def published(self) -> list[dict[str, Any]]:
+        """The key set."""
+        answer = await self.client.get(JWKS)
+        assert answer.status_code == 200, answer.text
+        keys: list[dict[str, Any]] = answer.json()["keys"]
+        return keys
+
+
+Start = Callable[..., Awaitable[Replica]]
+
+
+async def sign_in(replica: Replica) -> SignedIn:
+    return await log_in(replica.client, await register(replica.client))
+
+
+async def status(replica: Replica, session: SignedIn) -> int:
+    return (await session.ask("GET", "/me", at=replica.client)).status_code
+
+
+def kid(session: SignedIn) -> str:
+    return str(jwt.get_unverified_header(session.access)["kid"])
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    """Wait for a reload of the keys, which tells nobody."""
+    async with asyncio.timeout(20):
+        while not await holds():
+            await asyncio.sleep(0.01)
+
+
+async def rotate(replica: Replica) -> str:
+    settings = replica.parts.settings
+    return await ring.rotate(replica.parts.db, settings.jwt_algorithm, box_of(settings))
