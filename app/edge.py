@@ -20,8 +20,10 @@ from app.express import Express
 log = structlog.get_logger(__name__)
 
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+REQUEST_ID_BYTES = 16  # as many as a trace id has (W3C Trace Context §3.2.2.3)
 OK = 200
 SINGLE = frozenset((b"authorization", b"content-type"))
+WATCHED = SINGLE | {b"x-request-id", b"content-encoding", b"transfer-encoding", b"content-length"}
 MAX_HEADER_BYTES = 64 * 1024
 MAX_LOGGED_PATH = 512  # characters; the longest path of ours has half as many
 # A request that went well is a line at level info; these, which come all the time, at debug: they only look, or are
@@ -60,29 +62,29 @@ class Edge:
             return
         request_id, has_body, problem = _inspect(scope)
         logs.request_id.set(request_id)  # a request is a task of its own, and takes this with it
-        body = Body(receive) if has_body else None
-        scope["state"] = {**scope.get("state", {}), "request_id": request_id}
-        if problem is None:
-            ways = self._with_body if has_body else self._without_body
-            express = ways.get((scope["method"], scope["path"]))
-            if express is not None:
-                await self._answer_here(express, scope, receive, send, request_id, body)
-                return
-        await self._pass_on(scope, receive, send, request_id, body, problem)
+        body = None
+        ways = self._without_body
+        if has_body:
+            body = Body(receive)
+            ways = self._with_body
+        express = ways.get((scope["method"], scope["path"]))
+        if express is not None and problem is None:
+            await self._answer_here(express, scope, receive, send, request_id, body)
+        else:
+            await self._pass_on(scope, receive, send, request_id, body, problem)
 
     async def _answer_here(
         self, express: Express, scope: HTTPScope, receive: Receive, send: Send, request_id: str, body: Body | None
     ) -> None:
         started = time.perf_counter()
-        own_headers = [(b"x-request-id", request_id.encode()), *OWN_HEADERS]
         status = OK
         try:
-            headers, content = await express(scope, body or receive)
+            headers, content = await express(scope, request_id, body or receive)
         except Exception as error:  # noqa: BLE001 - what is not ours becomes a 500
             refusal = _problem(error)
             status, headers, content = refusal.status, _headers(refusal), problems.body(refusal, request_id)
-        length = (b"content-length", str(len(content)).encode())
-        await send({"type": "http.response.start", "status": status, "headers": [*headers, length, *own_headers]})
+        own = ((b"content-length", b"%d" % len(content)), (b"x-request-id", request_id.encode()))
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, *own, *OWN_HEADERS]})
         if body is not None:
             await body.drain()
         await send({"type": "http.response.body", "body": content, "more_body": False})
@@ -98,6 +100,7 @@ class Edge:
         body: Body | None,
         problem: AppError | None,
     ) -> None:
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id}
         own_headers = [(b"x-request-id", request_id.encode()), *OWN_HEADERS]
         started = time.perf_counter()
         status = 0
@@ -138,28 +141,44 @@ def _inspect(scope: HTTPScope) -> tuple[str, bool, AppError | None]:
     encoded = False
     for name, value in scope["headers"]:
         size += len(name) + len(value)
+        if name not in WATCHED:
+            continue
         if name == b"x-request-id":
             request_id = value
-        elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            has_body = True
         elif name in SINGLE:
             single.append(name)
         elif name == b"content-encoding":
             encoded = True
-    kept = request_id.decode() if VALID_REQUEST_ID.fullmatch(request_id) else f"{random.getrandbits(128):032x}"
-    twice = len(single) > 1 and len(set(single)) < len(single)
-    return kept, has_body, _objection(scope, size, twice=twice, encoded=encoded and has_body)
+        elif name == b"transfer-encoding" or value != b"0":
+            has_body = True
+    kept = _kept(request_id) or random.randbytes(REQUEST_ID_BYTES).hex()  # noqa: S311 - an id, no secret
+    path = scope["path"]
+    if (
+        size > MAX_HEADER_BYTES
+        or len(single) > 1
+        or encoded
+        or b"%" in scope["query_string"]
+        or "//" in path
+        or "\0" in path
+        or "\ufffd" in path
+    ):
+        return kept, has_body, _objection(scope, size, single, encoded=encoded and has_body)
+    return kept, has_body, None
 
 
-def _objection(scope: HTTPScope, size: int, *, twice: bool, encoded: bool) -> AppError | None:
+def _kept(request_id: bytes) -> str:
+    return request_id.decode() if request_id and VALID_REQUEST_ID.fullmatch(request_id) else ""
+
+
+def _objection(scope: HTTPScope, size: int, single: list[bytes], *, encoded: bool) -> AppError | None:
     path, query = scope["path"], scope["query_string"]
     if size > MAX_HEADER_BYTES:
         return HeadersTooLarge()
-    if "\0" in path or "\ufffd" in path or (b"%" in query and not _readable(query)):
+    if "\0" in path or "\ufffd" in path or not _readable(query):
         return MalformedRequest("The address is not UTF-8, or holds a NUL character.")
     if "//" in path:  # the router would take it for one, and a proxy's rules for another path
         return NotFound()
-    if twice:  # a proxy may have gone by the other one
+    if len(set(single)) < len(single):  # a proxy may have gone by the other one
         return MalformedRequest("A header comes twice that may come once.")
     if encoded:  # read as it is, it would be something else (RFC 9110 §15.5.16)
         return UnsupportedMediaType("Send the body without a content encoding.")

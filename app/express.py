@@ -10,7 +10,9 @@ from typing import TypeAlias
 from litestar.types import Receive, Scope, Send
 
 Answered: TypeAlias = tuple[list[tuple[bytes, bytes]], bytes]  # headers and body of a 200
-Express: TypeAlias = Callable[[Scope, Receive], Awaitable[Answered]]  # raises AppError for everything else
+Express: TypeAlias = Callable[
+    [Scope, str, Receive], Awaitable[Answered]
+]  # the str is the request's id; raises AppError
 
 
 async def send_answer(answered: Answered, send: Send) -> None:

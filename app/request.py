@@ -59,20 +59,21 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-def client_at(scope: Scope, trusted: tuple[Network, ...]) -> Client:
-    """The client of a request; its id was given at the edge."""
+def client_at(scope: Scope, trusted: tuple[Network, ...], request_id: str) -> Client:
+    """The client of a request."""
     peer = scope.get("client")
     forwarded = [value.decode("latin-1") for key, value in scope["headers"] if key == b"x-forwarded-for"]
     return Client(
         ip=str(client_ip(peer[0] if peer else "", forwarded, trusted)),
         user_agent=printable(header(scope, b"user-agent") or "")[:MAX_USER_AGENT],
-        request_id=scope["state"]["request_id"],
+        request_id=request_id,
     )
 
 
 def client_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Client:
-    """The client of a connection to an application of ours."""
-    return client_at(connection.scope, connection.app.state.settings.trusted_proxies)
+    """The client of a connection to an application of ours; its request id was given at the edge."""
+    trusted = connection.app.state.settings.trusted_proxies
+    return client_at(connection.scope, trusted, connection.scope["state"]["request_id"])
 
 
 async def provide_client(request: LitestarRequest[Any, Any, Any]) -> Client:

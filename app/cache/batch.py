@@ -23,10 +23,13 @@ class Batch(Generic[K, T]):
         self._most = most  # keys a call; what is above it travels in the call after
         self._waiting: list[tuple[asyncio.Future[T], Sequence[K]]] = []
         self._running: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def get(self, keys: Sequence[K]) -> T:
         """What `load` found under these keys (among others); its error if it failed."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()  # a system call each time, up to Python 3.11
         future: asyncio.Future[T] = loop.create_future()
         self._waiting.append((future, keys))
         if self._running is None:

@@ -76,7 +76,7 @@ def me_answer(authenticate: Authenticate) -> Express:
     The body is made once and kept with the caller, who is the same until an entry of his changes.
     """
 
-    async def answer(scope: Scope, _: Receive) -> Answered:
+    async def answer(scope: Scope, _: str, __: Receive) -> Answered:
         token = bearer(scope)
         if token is None:
             raise NotAuthenticated
@@ -92,9 +92,9 @@ def me_answer(authenticate: Authenticate) -> Express:
 def login_answer(login: Login, settings: Settings) -> Express:
     """What `POST /login` answers; the edge asks it directly."""
 
-    async def answer(scope: Scope, receive: Receive) -> Answered:
+    async def answer(scope: Scope, request_id: str, receive: Receive) -> Answered:
         credentials = await credentials_of(scope, receive, password_grant=settings.password_grant)
-        response = await login.login(credentials, client_at(scope, settings.trusted_proxies))
+        response = await login.login(credentials, client_at(scope, settings.trusted_proxies, request_id))
         return JSON_HEADERS, msgspec.json.encode(response)
 
     return answer
@@ -103,9 +103,9 @@ def login_answer(login: Login, settings: Settings) -> Express:
 def refresh_answer(login: Login, settings: Settings) -> Express:
     """What `POST /refresh` answers; the edge asks it directly."""
 
-    async def answer(scope: Scope, receive: Receive) -> Answered:
+    async def answer(scope: Scope, request_id: str, receive: Receive) -> Answered:
         sent = convert(await read_json(scope, receive), RefreshRequest)
-        response = await login.refresh(sent.refresh_token, client_at(scope, settings.trusted_proxies))
+        response = await login.refresh(sent.refresh_token, client_at(scope, settings.trusted_proxies, request_id))
         return JSON_HEADERS, msgspec.json.encode(response)
 
     return answer

@@ -85,7 +85,7 @@ class Known(Generic[S]):
     def __init__(self, claims: Claims) -> None:
         self.claims = claims
         self.expires_at = claims.exp
-        self.sid = claims.sid
+        self.sid = str(claims.sid)
         self.keys = (f"{SESSION_KIND}:{claims.sid}", f"{USER_KIND}:{claims.sub}", RIGHTS_KEY)
         self.seen: tuple[bytes | None, bytes | None, bytes | None] = (None, None, None)
         self.caller: Identified[S] | None = None

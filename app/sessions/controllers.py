@@ -151,7 +151,7 @@ def verify_handler(authenticate: Authenticate) -> ASGIRouteHandler:
         errors=(NotAuthenticated, InvalidToken, SessionRevoked, PasswordChangeRequired, Forbidden, Unavailable),
     )
     async def verify(scope: Scope, receive: Receive, send: Send) -> None:
-        await send_answer(await answer(scope, receive), send)
+        await send_answer(await answer(scope, "", receive), send)
 
     return verify
 
@@ -159,7 +159,7 @@ def verify_handler(authenticate: Authenticate) -> ASGIRouteHandler:
 def verify_answer(authenticate: Authenticate) -> Express:
     """What `/verify` answers; the edge asks it directly."""
 
-    async def answer(scope: Scope, _: Receive) -> Answered:
+    async def answer(scope: Scope, _: str, __: Receive) -> Answered:
         token = bearer(scope)
         if token is None:
             raise NotAuthenticated

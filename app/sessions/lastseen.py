@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from uuid import UUID
 
 import asyncpg
 import structlog
@@ -23,10 +22,10 @@ class LastSeen:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._seen: dict[UUID, float] = {}
+        self._seen: dict[str, float] = {}
         self._writer: asyncio.Task[None] | None = None
 
-    def note(self, session_id: UUID) -> None:
+    def note(self, session_id: str) -> None:
         self._seen[session_id] = time.monotonic()
 
     def start(self) -> None:

@@ -218,14 +218,14 @@ async def live_of(db: Database, user_id: int) -> list[asyncpg.Record]:
     )
 
 
-async def touch(db: Database, seconds_ago: Mapping[UUID, float]) -> None:
+async def touch(db: Database, seconds_ago: Mapping[str, float]) -> None:
     """Note when sessions were last seen: one statement for all of them, on no index.
 
     A session that somebody else is changing is left out: he has seen it himself, or ends it.
     """
     await db.execute(
         """
-        WITH held AS (SELECT id FROM sessions WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED)
+        WITH held AS (SELECT id FROM sessions WHERE id = ANY($1::uuid[]) FOR NO KEY UPDATE SKIP LOCKED)
         UPDATE sessions s
         SET last_accessed = greatest(s.last_accessed, clock_timestamp() - make_interval(secs => v.ago))
         FROM unnest($1::uuid[], $2::float8[]) AS v (id, ago), held h WHERE s.id = v.id AND h.id = v.id
