@@ -38,5 +38,5 @@ class Session(Model):
     __table_args__ = (
         Index("sessions_user_id_idx", "user_id"),
         Index("sessions_ended_at_idx", text("COALESCE(revoked_at, expires_at)")),
-        {"postgresql_with": {"fillfactor": 80}},
+        {"postgresql_with": {"fillfactor": 85}},
     )

@@ -92,7 +92,7 @@ STATEMENTS = [
         device_name text,
         revoked_at timestamptz,
         revoked_reason text
-    ) WITH (fillfactor = 80)
+    ) WITH (fillfactor = 85)
     """,
     "CREATE INDEX sessions_user_id_idx ON sessions (user_id)",
     "CREATE INDEX sessions_ended_at_idx ON sessions (COALESCE(revoked_at, expires_at))",
