@@ -49,6 +49,10 @@ test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian wo
 bench: install ## Speed as ratios, measured in one run on this machine (needs wrk)
 	$(BIN)/python -m bench
 
+.PHONY: bench-storm
+bench-storm: install ## What four times the logins that can be hashed do to everybody else (needs wrk)
+	$(BIN)/python -m bench.storm
+
 .PHONY: bench-size
 bench-size: install ## What a million sessions take in PostgreSQL and Valkey
 	$(BIN)/python -m bench.size
@@ -57,6 +61,12 @@ bench-size: install ## What a million sessions take in PostgreSQL and Valkey
 native: install ## Build argon2 for this processor (x86-64-v3, needs a C compiler): twice the logins
 	CFLAGS="-O3 -march=x86-64-v3" $(UV) pip install --quiet --python $(BIN)/python --require-hashes --reinstall-package argon2-cffi-bindings --no-binary argon2-cffi-bindings -r requirements/base.txt
 	@$(BIN)/python -c 'from argon2 import PasswordHasher; PasswordHasher().hash("built")'
+
+LOADTEST = $(BIN)/python -m loadtests $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(USERS),--users $(USERS)) $(if $(SECONDS),--seconds $(SECONDS))
+
+.PHONY: loadtest
+loadtest: install ## Load held to bounds (SCENARIO, USERS, SECONDS) on HOST, or on two replicas of its own
+	$(if $(HOST),$(LOADTEST) --host $(HOST),$(BIN)/python -m bench.replicas $(LOADTEST))
 
 .PHONY: format
 format: install ## Put the code into the house's format
@@ -71,4 +81,4 @@ lock: install ## Resolve the dependencies anew into requirements/*.txt
 
 .PHONY: clean
 clean: ## Remove .venv and what tools left; .data stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache htmlcov .coverage .coverage.*
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .reports htmlcov .coverage .coverage.*

@@ -1,7 +1,8 @@
 """`python -m bench.replicas COMMAND …`: the command beside replicas of its own, on stores out of their wheels.
 
 The command finds their addresses in LOADTEST_HOST, with commas, and an administrator in LOADTEST_ADMIN_USERNAME and
-LOADTEST_ADMIN_PASSWORD. Its exit status is ours. Settings of the service in the environment hold (ARGON2_MEMORY_KIB=8192).
+LOADTEST_ADMIN_PASSWORD. Its exit status is ours. Settings of the service that the environment has hold, but for those
+that _environment gives.
 """
 
 import argparse
@@ -72,7 +73,7 @@ def _running(environment: dict[str, str], directory: Path, logs: Sequence[Path])
         for path in logs:
             port = free_port()
             urls.append(f"http://127.0.0.1:{port}")
-            command = [BIN / "gatehouse", "serve", "--host", "127.0.0.1", "--port", str(port)]
+            command: list[str | Path] = [BIN / "gatehouse", "serve", "--host", "127.0.0.1", "--port", str(port)]
             with path.open("wb") as log:
                 processes.append(
                     subprocess.Popen(  # noqa: S603 - our own program

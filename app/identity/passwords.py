@@ -25,7 +25,7 @@ from app.settings import Settings
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-DEADLINE = 1.0  # seconds of work that may be queued, and that anyone waits for a thread
+DEADLINE = 0.8  # seconds of work that may be queued, and that anyone waits: whoever is refused knows within one
 ASSUMED_SECONDS = 0.025  # what a hash takes until this process knows: argon2-cffi's wheel on a slow core
 WEIGHT = 0.1  # of the newest hash in the running average: it follows a change of pace within some 20 hashes
 NICENESS = 5  # added to that of the event loop, which so gets thrice the weight where both want the core
