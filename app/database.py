@@ -85,7 +85,13 @@ class Database:
             command_timeout=STATEMENT_TIMEOUT,
             max_inactive_connection_lifetime=IDLE_SECONDS,
             reset=_nothing_to_reset,
-            server_settings={"application_name": "gatehouse", "timezone": "UTC", "jit": "off"},
+            server_settings={
+                "application_name": "gatehouse",
+                "timezone": "UTC",
+                "jit": "off",
+                # what nobody waits for any more ends by itself
+                "statement_timeout": f"{round(1000 * STATEMENT_TIMEOUT)}ms",
+            },
         )
 
     async def stop(self) -> None:
@@ -111,7 +117,11 @@ class Database:
             DatabaseUnavailable: there is no connection to be had, or it broke, or a statement took too long.
         """
         async with reachable(), self.pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
-            yield connection
+            try:
+                yield connection
+            except TimeoutError:
+                connection.terminate()  # else its release would wait for a cancellation that nobody may confirm
+                raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction]:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import asyncpg
 import structlog
@@ -137,13 +138,14 @@ class Outbox:
         That is when the entries are deleted and the rows gone, or, where the deletion is not confirmed, WAIT after the
         commit: by then everyone has polled and seen the row, or has stopped trusting Valkey.
         """
-        committed = time.monotonic()
         rows = {row: key for change in changes for row, key in change.rows.items()}
-        while rows and not await self._carry(rows):
-            left = committed + WAIT - time.monotonic()
-            if left <= 0:
-                return
-            await asyncio.sleep(min(left, RETRY_INTERVAL))
+        committed = time.monotonic()  # the loop's own clock stands still while it is busy
+        while rows and (left := committed + WAIT - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    if await self._carry(rows):
+                        return
+                    await asyncio.sleep(RETRY_INTERVAL)
 
     async def _carry(self, rows: dict[int, str]) -> bool:
         """Delete the entries, then the rows; twice is harmless. True once the rows are gone, whoever removed them.
