@@ -1,6 +1,7 @@
 """A request's body on its way in: it has to make progress, and what nobody reads of it is dropped."""
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +11,7 @@ from app.errors import AppError
 
 MAX_DRAINED_BYTES = 8 * 1024 * 1024  # what a client that does not know the limit may have begun to send
 MAX_DRAIN_SECONDS = 5.0
+MAX_BODY_SECONDS = 120.0  # for all of it: 1 MiB over a line of 70 kbit/s
 MAX_STALL_SECONDS = 30.0  # without a byte of the body; a sign-in over a bad line pauses for less
 
 
@@ -34,12 +36,13 @@ class Body:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._more = True
+        self._until = time.monotonic() + MAX_BODY_SECONDS
 
     async def __call__(self) -> Any:  # noqa: ANN401 - ASGI's messages
         if not self._more:
             return await self._receive()  # the end of the connection, for who waits for that
         try:
-            async with asyncio.timeout(MAX_STALL_SECONDS):
+            async with asyncio.timeout(min(MAX_STALL_SECONDS, self._until - time.monotonic())):
                 message = await self._receive()
         except TimeoutError:
             self._more = False

@@ -133,9 +133,14 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
-    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
+    async def fetch(
+        self,
+        query: str,
+        *args: object,
+        timeout: float = STATEMENT_TIMEOUT,  # noqa: ASYNC109 - asyncpg's own word
+    ) -> list[asyncpg.Record]:
         async with self.connection() as connection:
-            return await connection.fetch(query, *args)
+            return await connection.fetch(query, *args, timeout=timeout)
 
     async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:
         async with self.connection() as connection:

@@ -81,8 +81,7 @@ class Edge:
         try:
             headers, content = await express(scope, request_id, body or receive)
         except Exception as error:  # noqa: BLE001 - what is not ours becomes a 500
-            refusal = _problem(error)
-            status, headers, content = refusal.status, _headers(refusal), problems.body(refusal, request_id)
+            status, headers, content = _refused(error, request_id)
         own = ((b"content-length", b"%d" % len(content)), (b"x-request-id", request_id.encode()))
         await send({"type": "http.response.start", "status": status, "headers": [*headers, *own, *OWN_HEADERS]})
         if body is not None:
@@ -123,10 +122,9 @@ class Edge:
         except Exception as error:
             if status:
                 raise  # half an answer is out already
-            refusal = _problem(error)
-            content = problems.body(refusal, request_id)
-            headers = [*_headers(refusal), (b"content-length", str(len(content)).encode())]
-            await send_on({"type": "http.response.start", "status": refusal.status, "headers": headers})
+            refused, headers, content = _refused(error, request_id)
+            headers.append((b"content-length", b"%d" % len(content)))
+            await send_on({"type": "http.response.start", "status": refused, "headers": headers})
             await send_on({"type": "http.response.body", "body": content, "more_body": False})
         finally:
             _write_line(scope, status, time.perf_counter() - started)
@@ -193,17 +191,16 @@ def _readable(query: bytes) -> bool:
         return False
 
 
-def _problem(error: Exception) -> AppError:
-    """The error as it is answered; what is none of ours is a fault, and logged."""
-    if isinstance(error, AppError):
-        return error
-    log.error("request.failed", exc_info=error)
-    return InternalError()
+def _refused(error: Exception, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body for an error; what is none of ours is a fault, and logged.
 
-
-def _headers(refusal: AppError) -> list[tuple[bytes, bytes]]:
-    own = [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
-    return [(b"content-type", problems.MEDIA_TYPE.encode()), *own]
+    Whoever catches it keeps no name for it: with its traceback that would be a cycle, and the request's body in it.
+    """
+    if not isinstance(error, AppError):
+        log.error("request.failed", exc_info=error)
+        error = InternalError()
+    own = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    return error.status, [(b"content-type", problems.MEDIA_TYPE.encode()), *own], problems.body(error, request_id)
 
 
 def _write_line(scope: HTTPScope, status: int, seconds: float) -> None:

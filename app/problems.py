@@ -45,6 +45,7 @@ HARMLESS = re.compile(
 )
 MISSING = re.compile(r"Object missing required field `(\w+)`")
 UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+NO_BODY = "'data'"  # what Litestar says where a handler's parameter `data` got nothing
 AT = re.compile(r" - at `\$?\.?(.*?)`$", re.DOTALL)
 NAME = re.compile(r"[\w.\[\]-]{1,64}")
 
@@ -85,9 +86,10 @@ def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Resp
 
 
 def from_validation(error: ValidationException) -> AppError:
-    found = [field_error(item) for item in (error.extra or []) if isinstance(item, dict)]
-    if not found or found == [("data", "is required")]:
+    items = [item for item in (error.extra or []) if isinstance(item, dict)]
+    if not items or items[0].get("message") == NO_BODY:
         return MalformedRequest("A JSON body is needed.")
+    found = [field_error(item) for item in items]
     return ValidationFailed(*found)
 
 

@@ -109,16 +109,18 @@ async def read_form(scope: Scope, receive: Receive) -> dict[str, str]:
 
 
 async def _read(receive: Receive) -> bytes:
-    body = b""
+    pieces: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise MalformedRequest(ENDED_EARLY)
-        body += message["body"]
-        if len(body) > MAX_BODY_BYTES:
+        pieces.append(message["body"])
+        size += len(message["body"])
+        if size > MAX_BODY_BYTES:
             raise PayloadTooLarge
         if not message["more_body"]:
-            return body
+            return b"".join(pieces)
 
 
 def decode(body: bytes) -> Any:  # noqa: ANN401 - JSON is any value

@@ -9,9 +9,22 @@ import uvloop
 from argon2 import PasswordHasher
 
 from app.database import Database
-from app.sessions.queries import ROTATE
+from app.sessions.queries import COLUMNS, LIVE
 from app.settings import Settings
 
+ROTATE = f"""
+    WITH rotated AS (
+        UPDATE sessions s
+        SET generation = s.generation + 1, rotated_at = clock_timestamp(), last_accessed = clock_timestamp(),
+            ip_address = $3, user_agent = $4
+        WHERE s.id = $1 AND s.generation = $2 AND {LIVE}
+        RETURNING {COLUMNS}
+    ), recorded AS (
+        INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id)
+        SELECT 'token.refreshed', user_id, user_id, session_id, $3, $4, $5 FROM rotated
+    )
+    SELECT * FROM rotated
+"""  # noqa: S608 - only constants are put in
 OPEN = """
     INSERT INTO sessions (id, user_id, expires_at, amr)
     SELECT gen_random_uuid(), (SELECT min(id) FROM users), now() + interval '1 day', '{pwd}' FROM generate_series(1, $1)
@@ -25,7 +38,7 @@ def hashes(core: int, seconds: float) -> float:
 
 
 def swaps(core: int, database_url: str, connections: int, seconds: float) -> float:
-    """Rotations a second by bare asyncpg: the service's own statement, on a pool as large as the service's."""
+    """Rotations a second by bare asyncpg: the compare-and-set of one refresh, on a pool as large as the service's."""
     return _on(core, "swaps", database_url, str(connections), str(seconds))
 
 

@@ -109,4 +109,7 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before the command began
+        sys.exit(128 + signal.SIGINT)

@@ -36,7 +36,7 @@ def missing(revisions: Mapping[str, str]) -> list[str]:
 def needed(revisions: Mapping[str, str], release: str) -> str | None:
     """The oldest release that the newest of these revisions allows, if this one is older still."""
     oldest = revisions[max(revisions)] if revisions else release
-    return oldest if _numbers(release) < _numbers(oldest) else None
+    return None if oldest[:1].isdigit() and _numbers(release) >= _numbers(oldest) else oldest
 
 
 def _numbers(release: str) -> tuple[int, ...]:

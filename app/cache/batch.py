@@ -51,6 +51,7 @@ class Batch(Generic[K, T]):
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
+            futures.clear()  # they hold the error, and its traceback this frame
         except asyncio.CancelledError:
             for future in [*futures, *(future for future, _ in self._waiting)]:
                 future.cancel()

@@ -7,7 +7,7 @@ from app.database import Database, Transaction
 from app.errors import EmailTaken, Forbidden, InvalidCredentials, NotFound, RateLimited, UsernameTaken, WeakPassword
 from app.identity import names, queries
 from app.identity.entry import People
-from app.identity.login import Login
+from app.identity.login import TRIES, Login
 from app.identity.passwords import Passwords
 from app.identity.structs import PasswordChange, Registration, User
 from app.limits.attempts import Attempts, Counter
@@ -108,23 +108,31 @@ class Accounts:
             InvalidCredentials: the present password is another one; it counts as a failed login.
             WeakPassword: the new one may not be used.
         """
-        row = await queries.by_id(self._db, caller.user_id)
-        if row is None:
-            raise NotFound
-        was = await self._verified(row["password_hash"], caller, asked.current_password, client)
-        if asked.new_password == asked.current_password:
-            raise WeakPassword("The new password has to differ from the present one.", "new_password")
-        await self._passwords.check_strength(
-            asked.new_password,
-            username=row["username"],
-            email=row["email"],
-            full_name=row["full_name"],
-            field="new_password",
-        )
-        password_hash = await self._passwords.hash(asked.new_password)
+        for _ in range(TRIES):
+            row = await queries.by_id(self._db, caller.user_id)
+            if row is None:
+                raise NotFound
+            was = await self._verified(row["password_hash"], caller, asked.current_password, client)
+            if asked.new_password == asked.current_password:
+                raise WeakPassword("The new password has to differ from the present one.", "new_password")
+            await self._passwords.check_strength(
+                asked.new_password,
+                username=row["username"],
+                email=row["email"],
+                full_name=row["full_name"],
+                field="new_password",
+            )
+            if await self._replace_password(caller, was, await self._passwords.hash(asked.new_password), client):
+                return
+        raise InvalidCredentials
+
+    async def _replace_password(
+        self, caller: Identified[Subject], was: str, password_hash: str, client: Client
+    ) -> bool:
+        """Whether it was still this one."""
         async with self._db.transaction() as tx:
             if not await queries.set_password(tx, caller.user_id, password_hash, was=was):
-                raise InvalidCredentials  # somebody changed it while we looked
+                return False
             ended, _ = await self._sessions.revoke_in(
                 tx, caller.user_id, "password_changed", caller.user_id, client, except_id=caller.session_id
             )
@@ -138,6 +146,7 @@ class Accounts:
                 session_ids=[caller.session_id],
             )
         await self._entries.outbox.settle(ended, change)
+        return True
 
     async def _verified(
         self, password_hash: str | None, caller: Identified[Subject], password: str, client: Client
@@ -213,7 +222,7 @@ async def set_password(
         WeakPassword: the password may not be used.
     """
     found = await queries.by_name(db, username, None)
-    person = await queries.by_id(db, found["id"]) if found else None
+    person = await queries.by_id(db, found.id) if found else None
     if person is None:
         raise NotFound(f"There is no local user {username!r}.")
     await passwords.check_strength(

@@ -8,6 +8,7 @@ from app.errors import InvalidCredentials, InvalidRefreshToken, Overloaded, Rate
 from app.identity import names, queries
 from app.identity.entry import People
 from app.identity.passwords import Passwords
+from app.identity.queries import Account
 from app.identity.structs import Credentials, TokenResponse
 from app.limits.attempts import Attempts, Counter
 from app.limits.violations import Violations
@@ -15,6 +16,8 @@ from app.metrics import Metrics
 from app.sessions.service import Sessions
 from app.sessions.structs import USER_KIND
 from app.settings import Settings
+
+TRIES = 3  # of a password that is right while others upgrade or replace its hash; each of them does so once
 
 
 class Login:
@@ -51,31 +54,32 @@ class Login:
             Overloaded: more sign-ins than the cores can hash.
         """
         names.label(credentials.device_name, "device_name")
+        email = names.comparable_email(credentials.username) if "@" in credentials.username else None
         with self._metrics.login() as outcome:
-            email = names.comparable_email(credentials.username) if "@" in credentials.username else None
             found = await queries.by_name(self._db, credentials.username, email)
-            account = f"user {found['id']}" if found else f"name {(email or credentials.username).casefold()}"
+            account = f"user {found.id}" if found else f"name {(email or credentials.username).casefold()}"
             counters = self.counters(account, client)
             try:
                 async with self._attempts.attempt(*counters) as attempt:
-                    usable: str | None = found["password_hash"] if found and found["is_active"] else None
-                    verified = await self._passwords.verify(usable, credentials.password)
-                    if verified and found and usable:
-                        response = await self._open(found["id"], usable, credentials, client)
+                    for _ in range(TRIES):
+                        if not await self._passwords.verify(found.usable_hash if found else None, credentials.password):
+                            break
+                        response = await self._open(found, credentials, client)
                         if response is not None:
                             outcome.ended("success")
                             return response
+                        found = await queries.by_name(self._db, credentials.username, email)
                     attempt.failed()
             except Overloaded:
                 outcome.ended("overloaded")
                 raise
             except RateLimited as limited:
                 outcome.ended("rate_limited")
-                await self._violations.note(limited, counters, client, found["id"] if found else None)
+                await self._violations.note(limited, counters, client, found.id if found else None)
                 raise
-            reason = _reason(found is not None, usable is not None, active=bool(found and found["is_active"]))
+            reason = _reason(found)
             outcome.ended(reason)
-            await self._record_failure(found["id"] if found else None, reason, client)
+            await self._record_failure(found.id if found else None, reason, client)
             raise InvalidCredentials
 
     def counters(self, account: str, client: Client) -> tuple[Counter, Counter]:
@@ -85,19 +89,19 @@ class Login:
             Counter("account", account, self._settings.rate_limit_account),
         )
 
-    async def _open(
-        self, user_id: int, verified_hash: str, credentials: Credentials, client: Client
-    ) -> TokenResponse | None:
-        """The session, unless the account was deactivated or got another password while this one was verified."""
-        new_hash = verified_hash
-        if self._passwords.needs_rehash(verified_hash):  # imported, or made by older settings
+    async def _open(self, found: Account | None, credentials: Credentials, client: Client) -> TokenResponse | None:
+        """The session, unless the account was deactivated or got another hash while this one was verified."""
+        if found is None or found.usable_hash is None:
+            return None
+        new_hash = found.usable_hash
+        if self._passwords.needs_rehash(new_hash):  # imported, or made by older settings
             new_hash = await self._passwords.hash(credentials.password)
-        gate = queries.password_gate(user_id, verified_hash, new_hash)
+        gate = queries.password_gate(found.id, found.usable_hash, new_hash)
         opened = await self._sessions.open(gate, client, device_name=credentials.device_name, amr=["pwd"])
         if opened is None:
             return None
         session, row = opened
-        await self._entries.forget(f"{USER_KIND}:{user_id}")  # last_login is shown, but gives and takes no right
+        await self._entries.forget(f"{USER_KIND}:{found.id}")  # last_login is shown, but gives and takes no right
         user = await self._people.show(queries.entry(row))
         return TokenResponse.of(self._sessions.tokens(session, user.roles), user)
 
@@ -129,9 +133,9 @@ class Login:
             return TokenResponse.of(self._sessions.tokens(session, person.roles), person)
 
 
-def _reason(known: bool, usable: bool, *, active: bool) -> str:  # noqa: FBT001 - three facts, one word
-    if not known:
+def _reason(found: Account | None) -> str:
+    if found is None:
         return "unknown_user"
-    if not active:
+    if not found.is_active:
         return "inactive"
-    return "wrong_password" if usable else "no_password"
+    return "wrong_password" if found.password_hash else "no_password"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import asyncpg
 import msgspec
+from msgspec import Struct
 
 from app.cache.entries import Truth
 from app.database import Database, Transaction
@@ -35,14 +36,31 @@ async def truths(db: Database, user_ids: Sequence[str]) -> Mapping[str, Truth]:
     return {str(row["id"]): Truth(msgspec.msgpack.encode(entry(row))) for row in rows}
 
 
-async def by_name(db: Database, username: str, email: str | None) -> asyncpg.Record | None:
+class Account(Struct, frozen=True):
+    """As much of an account as a login has to know."""
+
+    id: int
+    is_active: bool
+    password_hash: str | None
+
+    @property
+    def usable_hash(self) -> str | None:
+        return self.password_hash if self.is_active else None
+
+
+async def by_name(db: Database, username: str, email: str | None) -> Account | None:
     """Whom somebody who signs in means: a local user of this name, or the user of this address."""
     if email is not None:
-        return await db.fetchrow("SELECT id, is_active, password_hash FROM users WHERE email = $1", email)
-    return await db.fetchrow(
-        "SELECT id, is_active, password_hash FROM users WHERE provider = 'local' AND lower(username) = lower($1)",
-        username,
-    )
+        row = await db.fetchrow("SELECT id, is_active, password_hash FROM users WHERE email = $1", email)
+    else:
+        row = await db.fetchrow(
+            """
+            SELECT id, is_active, password_hash FROM users
+            WHERE provider = 'local' AND lower(username) = lower($1)
+            """,
+            username,
+        )
+    return None if row is None else Account(row["id"], row["is_active"], row["password_hash"])
 
 
 async def by_id(db: Database | Transaction, user_id: int) -> asyncpg.Record | None:

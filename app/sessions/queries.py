@@ -1,6 +1,6 @@
 """Statements on sessions. Time is PostgreSQL's: `clock_timestamp()`, taken after any wait for a lock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -93,32 +93,20 @@ async def surplus(tx: Transaction, user_id: int, cap: int) -> list[UUID]:
 
 # ---- refreshing ---------------------------------------------------------------------------------------------------
 
+ROTATE_TIMEOUT = 2.0  # seconds; everybody's refresh waits for it, and it takes milliseconds
 
-class Rotation(Struct, frozen=True):
-    """A live session shall go on from this generation to the next, for this client."""
+
+class Rotation(Struct, frozen=True, eq=False):
+    """A live session shall go on from this generation to the next, for this request alone."""
 
     session_id: UUID
     generation: int
     client: Client
 
 
-# The compare-and-set and its audit row travel together: one round trip, one commit.
+# The compare-and-sets of a moment and their audit rows: one round trip, one commit. A row that somebody else is
+# changing is left out, for nobody shall wait for what is not his.
 ROTATE = f"""
-    WITH rotated AS (
-        UPDATE sessions s
-        SET generation = s.generation + 1, rotated_at = clock_timestamp(), last_accessed = clock_timestamp(),
-            ip_address = $3, user_agent = $4
-        WHERE s.id = $1 AND s.generation = $2 AND {LIVE}
-        RETURNING {COLUMNS}
-    ), recorded AS (
-        INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id)
-        SELECT '{Event.TOKEN_REFRESHED}', user_id, user_id, session_id, $3, $4, $5 FROM rotated
-    )
-    SELECT * FROM rotated
-"""  # noqa: S608 - only constants are put in
-
-# The same for many. A row that somebody else is changing is left out: nobody waits for what is not his.
-ROTATE_FREE = f"""
     WITH asked AS (
         SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[])
             AS a (id, generation, ip_address, user_agent, request_id)
@@ -140,26 +128,18 @@ ROTATE_FREE = f"""
 """  # noqa: S608 - only constants are put in
 
 
-async def rotate(db: Database, rotation: Rotation) -> SessionState | None:
-    """The rotated session; None if it is not at this generation, or not live. Waits for who is changing it."""
-    client = rotation.client
-    row = await db.fetchrow(
-        ROTATE, rotation.session_id, rotation.generation, client.ip, client.user_agent, client.request_id
-    )
-    return None if row is None else _session(row)
-
-
-async def rotate_free(db: Database, rotations: Sequence[Rotation]) -> dict[Rotation, SessionState]:
-    """The rotations that could be made at once; at most one of a session, and none of what others are changing."""
+async def rotate(db: Database, rotations: Sequence[Rotation]) -> dict[Rotation, SessionState]:
+    """The rotations that could be made at once; at most one of a session."""
     first_of = {rotation.session_id: rotation for rotation in reversed(rotations)}
     chosen = list(first_of.values())
     rows = await db.fetch(
-        ROTATE_FREE,
+        ROTATE,
         list(first_of),
         [rotation.generation for rotation in chosen],
         [rotation.client.ip for rotation in chosen],
         [rotation.client.user_agent for rotation in chosen],
         [rotation.client.request_id for rotation in chosen],
+        timeout=ROTATE_TIMEOUT,
     )
     return {first_of[row["session_id"]]: _session(row) for row in rows}
 
@@ -172,18 +152,18 @@ class Standing(Struct, frozen=True):
     in_grace: bool  # the token of the generation before is still answered
 
 
-async def standing(db: Database, session_id: UUID, grace_seconds: int) -> Standing | None:
-    """Why a rotation found nothing: its own statement, because the snapshot of the first may be too old (C9)."""
-    row = await db.fetchrow(
+async def standings(db: Database, session_ids: Iterable[UUID], grace_seconds: int) -> dict[UUID, Standing]:
+    """How these sessions stand, as far as there are any."""
+    rows = await db.fetch(
         f"""
         SELECT {COLUMNS}, {LIVE} AS live,
                s.rotated_at >= clock_timestamp() - make_interval(secs => $2) AS in_grace
-        FROM sessions s WHERE s.id = $1
+        FROM sessions s WHERE s.id = ANY($1::uuid[])
         """,  # noqa: S608 - only constants are put in
-        session_id,
+        list(session_ids),
         grace_seconds,
     )
-    return None if row is None else Standing(_session(row), row["live"], bool(row["in_grace"]))
+    return {row["session_id"]: Standing(_session(row), row["live"], bool(row["in_grace"])) for row in rows}
 
 
 # ---- looking ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
 """The life of a session: opened, refreshed, ended."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -12,12 +15,16 @@ from app.cache.entries import Entries
 from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import InvalidRefreshToken, NotFound, RefreshTokenReused
+from app.errors import InvalidRefreshToken, NotFound, RefreshTokenReused, Unavailable
 from app.sessions import queries
 from app.sessions.structs import SESSION_KIND, Session, SessionState, Tokens
 from app.sessions.tokens import AccessTokens, RefreshTokens, new_session_id
 from app.settings import Settings
 
+Rotated: TypeAlias = tuple[Mapping[queries.Rotation, SessionState], Mapping[UUID, queries.Standing]]
+
+PATIENCE = 2.0  # seconds that a refresh waits for somebody else who is changing its session
+PAUSE = 0.02  # seconds between two looks meanwhile
 ROTATIONS_A_STATEMENT = 200  # some milliseconds of PostgreSQL's time; those above it go with the next
 
 
@@ -32,7 +39,7 @@ class Sessions:
         self._access = access
         self._refresh = refresh
         self._settings = settings
-        self._rotations = Batch(partial(queries.rotate_free, db), most=ROTATIONS_A_STATEMENT)
+        self._rotations = Batch(self._rotate, most=ROTATIONS_A_STATEMENT)
 
     async def stop(self) -> None:
         await self._rotations.stop()
@@ -88,20 +95,38 @@ class Sessions:
         Raises:
             InvalidRefreshToken: not one of ours, or its session has ended.
             RefreshTokenReused: an old token; its session has been ended.
+            Unavailable: somebody else is changing the session, and does not come to an end.
         """
         token = self._refresh.read(refresh_token)
         rotation = queries.Rotation(token.session_id, token.generation, client)
-        rotated = (await self._rotations.get((rotation,))).get(rotation) or await queries.rotate(self._db, rotation)
-        if rotated is not None:
-            return rotated, "rotated"
-        found = await queries.standing(self._db, token.session_id, self._settings.refresh_grace_seconds)
-        if found is None or not found.live or token.generation >= found.session.generation:
-            await self._entries.outbox.settle(await self._entries.outbox.unsettled(self._db, [_key(token.session_id)]))
-            raise InvalidRefreshToken
+        until = time.monotonic() + PATIENCE
+        while True:
+            rotated, others = await self._rotations.get((rotation,))
+            if rotation in rotated:
+                return rotated[rotation], "rotated"
+            found = others.get(token.session_id)
+            if found is None or not found.live or token.generation > found.session.generation:
+                await self._vouch_for_the_end(token.session_id)
+                raise InvalidRefreshToken
+            if token.generation < found.session.generation:
+                break
+            if time.monotonic() >= until:
+                raise Unavailable
+            await asyncio.sleep(PAUSE)  # somebody else is changing the session; no connection is held meanwhile
         if found.in_grace and token.generation == found.session.generation - 1:
             return found.session, "grace"
         await self._end_family(found.session, token.generation, client)
         raise RefreshTokenReused
+
+    async def _rotate(self, rotations: Sequence[queries.Rotation]) -> Rotated:
+        """The rotations of a moment; why one was not made is looked for in a second statement (C9)."""
+        rotated = await queries.rotate(self._db, rotations)
+        refused = {rotation.session_id for rotation in rotations if rotation not in rotated}
+        standings = await queries.standings(self._db, refused, self._settings.refresh_grace_seconds) if refused else {}
+        return rotated, standings
+
+    async def _vouch_for_the_end(self, session_id: UUID) -> None:
+        await self._entries.outbox.settle(await self._entries.outbox.unsettled(self._db, [_key(session_id)]))
 
     async def _end_family(self, session: SessionState, generation: int, client: Client) -> None:
         async with self._db.transaction() as tx:
@@ -137,10 +162,10 @@ class Sessions:
             InvalidRefreshToken: not one of ours, or there is no such session.
         """
         token = self._refresh.read(refresh_token)
-        found = await queries.standing(self._db, token.session_id, 0)
-        if found is None:
+        found = await queries.standings(self._db, [token.session_id], 0)
+        if token.session_id not in found:
             raise InvalidRefreshToken
-        await self.log_out(found.session.user_id, client, session_id=token.session_id)
+        await self.log_out(found[token.session_id].session.user_id, client, session_id=token.session_id)
 
     async def revoke_one(self, user_id: int, session_id: UUID, actor_id: int, client: Client) -> None:
         """End one live session of a user.
@@ -203,8 +228,8 @@ class Sessions:
             others = await self._entries.outbox.unsettled(tx, [_key(session_id) for session_id in only])
         else:
             others = await self._entries.outbox.unsettled(tx)
-            theirs = await queries.of_user(tx, user_id, _ids(others.rows.values()))
-            others = Change({row: key for row, key in others.rows.items() if key in {_key(each) for each in theirs}})
+            theirs = {_key(each) for each in await queries.of_user(tx, user_id, _ids(others.rows.values()))}
+            others = Change({row: key for row, key in others.rows.items() if key in theirs})
         return Change(own.rows | others.rows), ended
 
     # ---- looking --------------------------------------------------------------------------------------------------

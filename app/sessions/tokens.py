@@ -23,6 +23,7 @@ MAX_TOKEN_CHARACTERS = 16_384  # an access token of a user with 100 roles of 64 
 SKEW_SECONDS = 30  # how far the clocks of two replicas may differ: allowed to iat and nbf, never to exp
 MAX_LIFETIME_SECONDS = 86400  # the longest that ACCESS_TOKEN_EXPIRE_MINUTES allows; no token of ours claims more
 SUBJECT = re.compile(r"[1-9][0-9]{0,18}")  # a user id
+MAX_GENERATION = (1 << 31) - 1  # PostgreSQL's integer: a refresh a second for 68 years
 GENERATION = re.compile(r"0|[1-9][0-9]{0,9}")
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 §7.1, without padding
 
@@ -181,7 +182,10 @@ class RefreshTokens:
         expected = self._mac(body[:4] if known else self._current, body)
         if not (hmac.compare_digest(mac, expected) and known):
             raise InvalidRefreshToken
-        return RefreshToken(UUID(bytes=body[4:20]), int.from_bytes(body[20:24], "big"))
+        generation = int.from_bytes(body[20:24], "big")
+        if generation > MAX_GENERATION:
+            raise InvalidRefreshToken
+        return RefreshToken(UUID(bytes=body[4:20]), generation)
 
     def _mac(self, name: bytes, body: bytes) -> bytes:
         mac = self._keys[name].copy()

@@ -1,11 +1,15 @@
 """Every refusal is a problem (RFC 9457) with a code, whatever was sent where; and none of it repeats what was sent."""
 
+import gc
 import re
+import sys
 from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import pytest
 from httpx import AsyncClient
 
+from app.edge import Edge
 from app.problems import field_error
 from tests.errors.kit import CANARY, UNREADABLE, answered, nested
 from tests.kit import BASE, SignedIn, from_ip, problem
@@ -184,3 +188,37 @@ async def test_an_encoded_body_is_not_read_as_if_it_were_plain(client: AsyncClie
 
     for path in ("/refresh", "/login", "/register"):
         problem(await client.post(path, content=b"{}", headers=headers), 415, "unsupported_media_type")
+
+
+async def test_a_body_that_is_missing_is_asked_for(client: AsyncClient, session: SignedIn) -> None:
+    for path in ("/register", "/refresh"):
+        for headers in ({}, JSON):
+            answer = problem(await client.post(path, headers=headers), 400, "malformed_request")
+            assert "body" in answer["detail"]
+    problem(await session.ask("POST", "/me/password", headers=JSON), 400, "malformed_request")
+
+
+@pytest.mark.parametrize("path", ["/refresh", "/register"])
+async def test_of_a_refused_body_nothing_stays(edge: Edge, path: str) -> None:
+    """Neither a secret nor the memory; a cycle would keep both until the next collection."""
+    body = b"[" * 1000
+    before = sys.getrefcount(body)
+    gc.disable()
+    try:
+        await raw(edge, path, body)
+        assert sys.getrefcount(body) == before
+    finally:
+        gc.enable()
+
+
+async def raw(edge: Edge, path: str, body: bytes) -> None:
+    """The request without a client, who would keep the body for himself."""
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(_: Any) -> None: ...
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
+    scope = {"type": "http", "method": "POST", "path": BASE + path, "query_string": b"", "headers": headers}
+    await edge(cast("Any", {**scope, "client": ("127.0.0.1", 1), "state": {}, "extensions": {}}), receive, send)

@@ -16,7 +16,18 @@ from app.sessions.structs import LogoutRequest, RefreshRequest, Tokens
 from app.sessions.tokens import new_session_id
 from app.settings import Rate, Settings
 from tests.conftest import http
-from tests.kit import Person, SignedIn, blocked_on_a_lock, from_ip, log_in, new_ip, new_name, problem, register
+from tests.kit import (
+    Person,
+    SignedIn,
+    blocked_on_a_lock,
+    from_ip,
+    log_in,
+    new_ip,
+    new_name,
+    new_password,
+    problem,
+    register,
+)
 
 
 async def test_the_first_walk_through_the_house(client: AsyncClient, ada: Person) -> None:
@@ -277,3 +288,40 @@ async def test_another_spelling_of_the_path_goes_the_long_way_to_the_same_answer
         assert short.json().keys() == long.json().keys()
         assert short.headers.keys() == long.headers.keys()
         assert SignedIn(client, long.json()).user_id == ada.id
+
+
+async def weaken(parts: Parts, person: Person) -> None:
+    """As if the hash had been made by older settings."""
+    hashed = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(person.password)
+    await parts.db.execute("UPDATE users SET password_hash = $2 WHERE id = $1", person.id, hashed)
+
+
+async def test_whoever_upgrades_the_hash_makes_no_other_login_fail(
+    replicas: list[AsyncClient], ada: Person, parts: Parts
+) -> None:
+    await weaken(parts, ada)
+    body = {"username": ada.username, "password": ada.password}
+
+    answers = await asyncio.gather(
+        *(replicas[n % 2].post("/login", json=body, headers=from_ip()) for n in range(20)),
+    )
+
+    assert [answer.status_code for answer in answers] == [200] * 20
+    failed = "SELECT FROM audit_events WHERE user_id = $1 AND event = 'login.failed'"
+    assert await parts.db.fetch(failed, ada.id) == []
+
+
+async def test_a_password_is_changed_although_a_login_upgrades_the_hash_meanwhile(
+    client: AsyncClient, ada: Person, parts: Parts
+) -> None:
+    session = await log_in(client, ada)
+    await weaken(parts, ada)
+    login = {"username": ada.username, "password": ada.password}
+    body = {"current_password": ada.password, "new_password": new_password()}
+
+    changed, *_ = await asyncio.gather(
+        session.ask("POST", "/me/password", json=body),
+        *(client.post("/login", json=login, headers=from_ip()) for _ in range(5)),
+    )
+
+    assert changed.status_code == 204

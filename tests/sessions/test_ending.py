@@ -153,3 +153,20 @@ async def test_when_a_session_was_last_seen_is_written_in_a_while(session: Signe
     assert before is not None
     assert after is not None
     assert after["last_accessed"] > before["last_accessed"]
+
+
+async def test_a_user_with_very_many_sessions_can_be_signed_out(session: SignedIn, parts: Parts) -> None:
+    """Whoever signs in often enough must not be able to make his own end impossible, nor hold up anybody with it."""
+    await parts.db.execute(
+        """
+        INSERT INTO sessions (id, user_id, expires_at, amr)
+        SELECT gen_random_uuid(), $1, now() + interval '1 day', '{pwd}' FROM generate_series(1, 20000)
+        """,
+        session.user_id,
+    )
+
+    async with asyncio.timeout(30):  # quadratic work took minutes
+        assert (await session.ask("POST", "/logout/all")).status_code == 204
+
+    live = "SELECT FROM sessions WHERE user_id = $1 AND revoked_at IS NULL"
+    assert await parts.db.fetch(live, session.user_id) == []

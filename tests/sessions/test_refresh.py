@@ -5,15 +5,13 @@ import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from httpx import AsyncClient, Response
 
-from app.database import Database
 from app.main import Parts, at_the_edge, create_app
-from app.sessions import queries
-from app.sessions.structs import SessionState
+from app.sessions import queries, service
+from app.sessions.service import Rotated
 from app.settings import Settings
 from tests.conftest import http
 from tests.kit import Person, SignedIn, blocked_on_a_lock, from_ip, log_in, problem
@@ -54,13 +52,13 @@ async def test_refreshes_of_a_moment_are_one_statement(
 ) -> None:
     sessions = [await log_in(client, ada) for _ in range(10)]
     statements = []
-    rotate_free = queries.rotate_free
+    rotate = parts.sessions._rotate
 
-    async def counted(db: Database, rotations: Sequence[queries.Rotation]) -> dict[queries.Rotation, SessionState]:
+    async def counted(rotations: Sequence[queries.Rotation]) -> Rotated:
         statements.append(len(rotations))
-        return await rotate_free(db, rotations)
+        return await rotate(rotations)
 
-    monkeypatch.setattr(parts.sessions._rotations, "_load", partial(counted, parts.db))
+    monkeypatch.setattr(parts.sessions._rotations, "_load", counted)
     await asyncio.gather(*(session.refreshed() for session in sessions))
 
     assert sum(statements) == 10
@@ -73,11 +71,23 @@ async def test_a_session_that_somebody_else_is_changing_holds_up_nobody(
     held, free = await log_in(client, ada), await log_in(client, ada)
     async with parts.db.transaction() as tx:
         await tx.execute("UPDATE sessions SET device_name = 'renamed' WHERE id = $1", held.id)
-        waiting = asyncio.create_task(refresh(client, held.refresh_token))
+        waiting = [asyncio.create_task(refresh(client, held.refresh_token)) for _ in range(30)]  # thrice the pool
         answers = await asyncio.gather(*(refresh(client, free.refresh_token) for _ in range(3)))
-        await blocked_on_a_lock(parts)
 
-    assert [answer.status_code for answer in (*answers, await waiting)] == [200] * 4
+    answers += await asyncio.gather(*waiting)
+    assert [answer.status_code for answer in answers] == [200] * 33
+    assert len({answer.json()["refresh_token"] for answer in answers}) == 2
+
+
+async def test_who_waits_too_long_for_a_session_is_told_to_come_again(
+    session: SignedIn, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "PATIENCE", 0.0)
+    async with parts.db.transaction() as tx:
+        await tx.execute("UPDATE sessions SET device_name = 'renamed' WHERE id = $1", session.id)
+        problem(await refresh(session.client, session.refresh_token), 503, "unavailable")
+
+    assert (await session.refreshed()).id == session.id
 
 
 async def test_tokens_of_two_generations_at_once_do_not_get_mixed_up(session: SignedIn, parts: Parts) -> None:

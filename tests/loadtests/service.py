@@ -1,0 +1,120 @@
+"""Just enough of a service for the hunt, at two addresses: replicas that hear of each other's endings, or do not."""
+
+import json
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.kit import BASE
+
+ADMIN_ID, PERSON_ID = 1, 2
+Answer = tuple[int, dict[str, Any]]
+
+
+class Replicas:
+    """What is true of sessions, and what each of two replicas knows of it. A token is `session/generation`."""
+
+    def __init__(self, *, hear: bool) -> None:
+        self.ended: tuple[set[str], set[str]] = (set(), set())
+        self._hear = hear
+        self._owners: dict[str, int] = {}
+        self._generations: dict[str, int] = {}
+
+    def log_in(self, body: dict[str, Any]) -> Answer:
+        session = secrets.token_hex(8)
+        self._generations[session] = 0
+        self._owners[session] = ADMIN_ID if body["username"] == "admin" else PERSON_ID
+        return 200, self._tokens(session)
+
+    def refresh(self, body: dict[str, Any], at: int) -> Answer:
+        session, _, generation = body["refresh_token"].partition("/")
+        if session in self.ended[at]:
+            return 401, {"code": "invalid_refresh_token"}
+        if int(generation) + 1 < self._generations[session]:
+            self.end({session}, at)
+            return 401, {"code": "refresh_token_reused"}
+        self._generations[session] = int(generation) + 1
+        return 200, self._tokens(session)
+
+    def end(self, sessions: set[str], at: int) -> None:
+        for number, ended in enumerate(self.ended):
+            if self._hear or number == at:
+                ended.update(sessions)
+
+    def others(self, session: str) -> set[str]:
+        """The other sessions of the only person there is."""
+        return {each for each, owner in list(self._owners.items()) if owner == PERSON_ID and each != session}
+
+    def _tokens(self, session: str) -> dict[str, Any]:
+        token = f"{session}/{self._generations[session]}"
+        user = {"id": self._owners[session]}
+        return {
+            "access_token": token,
+            "refresh_token": token,
+            "expires_in": 900,
+            "session_id": session,
+            "user": user,
+        }
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    replicas: Replicas
+    number: int
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status, answer = self._answer(self.path.removeprefix(BASE), json.loads(body or b"{}"))
+        content = json.dumps(answer).encode() if status != 204 else b""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_DELETE = do_GET  # noqa: N815 - names that http.server looks for
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+    def _answer(self, path: str, body: dict[str, Any]) -> Answer:
+        if path == "/health/ready":
+            return 200, {}
+        if path == "/register":
+            return 201, {"id": PERSON_ID}
+        if path == "/login":
+            return self.replicas.log_in(body)
+        if path == "/refresh":
+            return self.replicas.refresh(body, self.number)
+        return self._answer_session(path, self.headers["Authorization"].removeprefix("Bearer ").partition("/")[0])
+
+    def _answer_session(self, path: str, session: str) -> Answer:
+        if session in self.replicas.ended[self.number]:
+            return 401, {"code": "session_revoked"}
+        ending = {
+            "/logout": {session},
+            "/logout/all": {session, *self.replicas.others(session)},
+            "/me/password": self.replicas.others(session),
+            f"/sessions/{PERSON_ID}": self.replicas.others(session),
+        }.get(path, {path.rpartition("/")[2]} if path.startswith("/sessions/") else set())
+        self.replicas.end(ending, self.number)
+        return (200, {"id": PERSON_ID}) if path in {"/me", "/verify", f"/sessions/{PERSON_ID}"} else (204, {})
+
+
+@contextmanager
+def serving(*, hear: bool) -> Iterator[str]:
+    """The addresses of both, with a comma."""
+    replicas = Replicas(hear=hear)
+    handlers = [type("Numbered", (Handler,), {"replicas": replicas, "number": number}) for number in range(2)]
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for handler in handlers]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield ",".join(f"http://127.0.0.1:{server.server_port}" for server in servers)
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
