@@ -1,7 +1,7 @@
 """Processes' worth of the cache's parts, on stores of the test's own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -76,6 +76,22 @@ async def started(process: Process) -> AsyncIterator[Process]:
     finally:
         await process.entries.stop()
         await process.db.stop()
+
+
+@pytest.fixture
+def second_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with Valkey(tmp_path_factory.mktemp("stores") / "second") as server:
+        yield server
+
+
+async def epoch(process: Process) -> int:
+    row = await process.db.fetchrow("SELECT epoch FROM cache_epoch")
+    assert row is not None
+    return int(row["epoch"])
+
+
+async def as_ten_seconds_later(process: Process) -> None:
+    await process.db.execute("UPDATE cache_epoch SET granted_at = '-infinity'")
 
 
 @pytest.fixture

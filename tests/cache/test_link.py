@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 from valkey.asyncio import Valkey as Client
@@ -11,23 +10,7 @@ from valkey.asyncio import Valkey as Client
 from app.cache import link as link_module
 from app.cache.link import ValkeyAway
 from app.cli.embedded import Valkey
-from tests.cache.conftest import Process, Start, until
-
-
-@pytest.fixture
-def second_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with Valkey(tmp_path_factory.mktemp("stores") / "second") as server:
-        yield server
-
-
-async def epoch(process: Process) -> int:
-    row = await process.db.fetchrow("SELECT epoch FROM cache_epoch")
-    assert row is not None
-    return int(row["epoch"])
-
-
-async def as_ten_seconds_later(process: Process) -> None:
-    await process.db.execute("UPDATE cache_epoch SET granted_at = '-infinity'")
+from tests.cache.conftest import Start, as_ten_seconds_later, epoch, until
 
 
 async def test_all_processes_of_one_server_are_in_one_epoch(start: Start) -> None:
