@@ -62,9 +62,11 @@ class Login:
             try:
                 async with self._attempts.attempt(*counters) as attempt:
                     for _ in range(TRIES):
-                        if not await self._passwords.verify(found.usable_hash if found else None, credentials.password):
+                        usable = found.usable_hash if found else None
+                        verified = await self._passwords.verify(usable, credentials.password)
+                        if not (verified and found and usable):
                             break
-                        response = await self._open(found, credentials, client)
+                        response = await self._open(found.id, usable, credentials, client)
                         if response is not None:
                             outcome.ended("success")
                             return response
@@ -89,19 +91,19 @@ class Login:
             Counter("account", account, self._settings.rate_limit_account),
         )
 
-    async def _open(self, found: Account | None, credentials: Credentials, client: Client) -> TokenResponse | None:
+    async def _open(
+        self, user_id: int, verified_hash: str, credentials: Credentials, client: Client
+    ) -> TokenResponse | None:
         """The session, unless the account was deactivated or got another hash while this one was verified."""
-        if found is None or found.usable_hash is None:
-            return None
-        new_hash = found.usable_hash
-        if self._passwords.needs_rehash(new_hash):  # imported, or made by older settings
+        new_hash = verified_hash
+        if self._passwords.needs_rehash(verified_hash):  # imported, or made by older settings
             new_hash = await self._passwords.hash(credentials.password)
-        gate = queries.password_gate(found.id, found.usable_hash, new_hash)
+        gate = queries.password_gate(user_id, verified_hash, new_hash)
         opened = await self._sessions.open(gate, client, device_name=credentials.device_name, amr=["pwd"])
         if opened is None:
             return None
         session, row = opened
-        await self._entries.forget(f"{USER_KIND}:{found.id}")  # last_login is shown, but gives and takes no right
+        await self._entries.forget(f"{USER_KIND}:{user_id}")  # last_login is shown, but gives and takes no right
         user = await self._people.show(queries.entry(row))
         return TokenResponse.of(self._sessions.tokens(session, user.roles), user)
 

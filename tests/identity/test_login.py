@@ -325,3 +325,19 @@ async def test_a_password_is_changed_although_a_login_upgrades_the_hash_meanwhil
     )
 
     assert changed.status_code == 204
+
+
+async def test_an_account_that_never_stands_still_lets_nobody_in(
+    client: AsyncClient, ada: Person, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await log_in(client, ada)
+
+    async def refused(*_: object, **__: object) -> None: ...
+
+    monkeypatch.setattr(parts.sessions, "open", refused)
+    monkeypatch.setattr(parts.accounts, "_replace_password", refused)
+    body = {"current_password": ada.password, "new_password": new_password()}
+
+    problem(await session.ask("POST", "/me/password", json=body), 401, "invalid_credentials")
+    login = {"username": ada.username, "password": ada.password}
+    problem(await client.post("/login", json=login, headers=from_ip()), 401, "invalid_credentials")

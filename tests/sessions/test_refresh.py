@@ -5,6 +5,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from httpx import AsyncClient, Response
@@ -179,6 +180,12 @@ async def test_a_token_that_is_not_ours_is_unknown(session: SignedIn) -> None:
     for each in (*bad, "gh1_" + "!" * 75):
         problem(await refresh(session.client, each), 401, "invalid_refresh_token")
     assert (await refresh(session.client, token)).status_code == 200
+
+
+async def test_a_generation_that_no_row_can_have_is_unknown(session: SignedIn, parts: Parts) -> None:
+    forged = parts.sessions._refresh.issue(UUID(session.id), 1 << 31)
+
+    problem(await refresh(session.client, forged), 401, "invalid_refresh_token")
 
 
 async def test_a_token_of_the_future_is_unknown_and_ends_nothing(session: SignedIn, parts: Parts) -> None:
