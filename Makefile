@@ -45,6 +45,15 @@ test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian wo
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='app/identity/*,app/sessions/*' --fail-under=100
 
+MINUTES ?= 5
+.PHONY: torture
+torture: install ## Break stores and processes under two replicas for MINUTES=5, and check all that clients saw
+	$(BIN)/python -m tests.faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+.PHONY: mutants
+mutants: install ## Show that this check can find: switch off one rule of the cache after another
+	$(BIN)/python -m tests.faults --mutants
+
 .PHONY: bench
 bench: install ## Speed as ratios, measured in one run on this machine (needs wrk)
 	$(BIN)/python -m bench
