@@ -6,9 +6,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import asyncpg
+import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from app.errors import Unavailable
+
+log = structlog.get_logger(__name__)
 
 
 class Transaction(Protocol):
@@ -57,6 +60,7 @@ async def reachable() -> AsyncGenerator[None]:
     try:
         yield
     except UNREACHABLE as error:
+        log.warning("database.failed", reason=repr(error)[:200])
         raise DatabaseUnavailable from error
 
 

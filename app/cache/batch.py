@@ -25,8 +25,8 @@ class Batch(Generic[K, T]):
         self._running: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def get(self, keys: Sequence[K]) -> T:
-        """What `load` found under these keys (among others); its error if it failed."""
+    def get(self, keys: Sequence[K]) -> "asyncio.Future[T]":
+        """What `load` finds under these keys (among others); its error if it fails."""
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()  # a system call each time, up to Python 3.11
@@ -34,7 +34,7 @@ class Batch(Generic[K, T]):
         self._waiting.append((future, keys))
         if self._running is None:
             self._running = loop.create_task(self._run())
-        return await future
+        return future
 
     async def _run(self) -> None:
         futures: list[asyncio.Future[T]] = []

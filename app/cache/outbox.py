@@ -1,6 +1,7 @@
 """What has changed and may not yet be gone from Valkey: every process keeps up with it, or stops trusting Valkey."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -143,9 +144,11 @@ class Outbox:
         while rows and (left := committed + WAIT - time.monotonic()) > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    if await self._carry(rows):
-                        return
-                    await asyncio.sleep(RETRY_INTERVAL)
+                    some = dict(itertools.islice(rows.items(), RELAY_BATCH))
+                    if await self._carry(some):
+                        rows = {row: key for row, key in rows.items() if row not in some}
+                    else:
+                        await asyncio.sleep(RETRY_INTERVAL)
 
     async def _carry(self, rows: dict[int, str]) -> bool:
         """Delete the entries, then the rows; twice is harmless. True once the rows are gone, whoever removed them.

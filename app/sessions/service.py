@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 from uuid import UUID
@@ -226,11 +226,11 @@ class Sessions:
         own = await self._entries.outbox.announce(tx, [_key(session_id) for session_id in ended])
         if only is not None:
             others = await self._entries.outbox.unsettled(tx, [_key(session_id) for session_id in only])
-        else:
-            others = await self._entries.outbox.unsettled(tx)
-            theirs = {_key(each) for each in await queries.of_user(tx, user_id, _ids(others.rows.values()))}
-            others = Change({row: key for row, key in others.rows.items() if key in theirs})
-        return Change(own.rows | others.rows), ended
+            return Change(own.rows | others.rows), ended
+        others = await self._entries.outbox.unsettled(tx)
+        strange = {row: key for row, key in others.rows.items() if row not in own.rows}
+        theirs = {_key(each) for each in await queries.of_user(tx, user_id)} if strange else set()
+        return Change(own.rows | {row: key for row, key in strange.items() if key in theirs}), ended
 
     # ---- looking --------------------------------------------------------------------------------------------------
 
@@ -241,7 +241,3 @@ class Sessions:
 
 def _key(session_id: UUID) -> str:
     return f"{SESSION_KIND}:{session_id}"
-
-
-def _ids(keys: Iterable[str]) -> list[str]:
-    return [key.removeprefix(f"{SESSION_KIND}:") for key in keys if key.startswith(f"{SESSION_KIND}:")]

@@ -33,7 +33,10 @@ class Store:
 
 
 def ask(batch: Batch[str, Found], *keys: str) -> "asyncio.Task[Found]":
-    return asyncio.create_task(batch.get(keys))
+    async def wait() -> Found:
+        return await batch.get(keys)
+
+    return asyncio.create_task(wait())
 
 
 async def test_all_who_ask_at_a_moment_share_a_call() -> None:

@@ -227,7 +227,7 @@ async def test_no_token_is_kept_anywhere(session: SignedIn, parts: Parts) -> Non
     await again.ask("GET", "/me")
 
     async with parts.entries.links.use() as link:
-        values = [await link.client.get(key) for key in await link.client.keys("gatehouse:*:[su]:*")]
+        values = await link.client.mget(await link.client.keys("gatehouse:*:[su]:*"))
     rows = await parts.db.fetch("SELECT s::text AS row FROM sessions s WHERE id = $1", session.id)
     for token in (session.refresh_token, again.refresh_token, again.access):
         assert not [value for value in values if token.encode() in (value or b"")]
