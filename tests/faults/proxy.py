@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from enum import Enum
 from typing import Self
 
@@ -72,6 +73,7 @@ class Proxy:
         if self._server is not None:
             self._server.close()
         await end(*self._connections)
+        await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn
 
     # ---- what it does ---------------------------------------------------------------------------------------------
 
@@ -105,25 +107,22 @@ class Proxy:
         task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # also of one that was cancelled before it began
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers = [writer]
-        try:
-            if self.mode is Mode.CUT:
-                return
-            while self.mode is Mode.HANG:
-                await self.changed()
+        if self.mode is Mode.CUT:
+            return
+        while self.mode is Mode.HANG:
+            await self.changed()
+        with suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection(*self.target())
-            writers.append(far_writer)
-            await _first_of(
-                _pump(reader, far_writer, _Gate(self, answers=False)),
-                _pump(far_reader, writer, _Gate(self, answers=True)),
-            )
-        except OSError:
-            pass
-        finally:
-            for each in writers:
-                each.transport.abort()
+            try:
+                await _first_of(
+                    _pump(reader, far_writer, _Gate(self, answers=False)),
+                    _pump(far_reader, writer, _Gate(self, answers=True)),
+                )
+            finally:
+                far_writer.transport.abort()
 
 
 async def _first_of(*pumps: Awaitable[None]) -> None:
