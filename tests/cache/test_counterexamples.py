@@ -1,6 +1,6 @@
 """What broke the first draft of the cache's rules (docs/decisions/0001-cache.md), on real servers.
 
-C1 and C10 are in test_batch.py, C6 also in test_link.py, C9 in tests/sessions/test_refresh.py.
+C1 and C10 are in test_batch.py, C6 also in test_link.py, C3 and C9 in tests/sessions/test_refresh.py.
 """
 
 import os

@@ -105,6 +105,27 @@ async def test_tokens_of_two_generations_at_once_do_not_get_mixed_up(session: Si
         problem(old, 401, "refresh_token_reused")
 
 
+async def test_c3_a_refresh_writes_no_entry(session: SignedIn, parts: Parts, replicas: list[AsyncClient]) -> None:
+    """What it wrote could come after a revocation's deletion, and bring the session back."""
+
+    async def entry() -> bytes | None:
+        async with parts.entries.links.use() as link:
+            kept: bytes | None = await link.client.get(link.key(f"s:{session.id}"))
+            return kept
+
+    await session.ask("GET", "/me")
+    before = await entry()
+    assert before is not None
+
+    again = await session.refreshed()
+
+    assert await entry() == before
+    assert (await again.ask("GET", "/me")).status_code == 200  # the entry is behind this token: a miss, filled anew
+    assert await entry() not in (None, before)
+    assert (await again.ask("POST", "/logout", at=replicas[0])).status_code == 204
+    problem(await again.ask("GET", "/me"), 401, "session_revoked")
+
+
 async def test_a_lost_answer_is_given_again(session: SignedIn, parts: Parts) -> None:
     first = await session.refreshed()
     second = await session.refreshed()
