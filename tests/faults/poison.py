@@ -29,12 +29,11 @@ async def spoil(client: Valkey, dice: random.Random, seconds: float) -> None:
 
 async def _spoil_one(client: Valkey, dice: random.Random, key: bytes, keys: Sequence[bytes]) -> None:
     kind = dice.choice(("list", "hash", "garbage", "broken", "placeholder", "number", "stranger"))
-    if kind == "list":
-        await client.delete(key)
-        await client.execute_command("RPUSH", key, "not", "ours")  # type: ignore[no-untyped-call]
-    elif kind == "hash":
-        await client.delete(key)
-        await client.execute_command("HSET", key, "not", "ours")  # type: ignore[no-untyped-call]
+    if kind in ("list", "hash"):  # in one step, or a fill may come between the two
+        pipe = client.pipeline(transaction=True)
+        pipe.delete(key)
+        pipe.execute_command("RPUSH" if kind == "list" else "HSET", key, "not", "ours")
+        await pipe.execute()
     elif kind == "garbage":
         await client.set(key, dice.randbytes(24), ex=60)
     elif kind == "broken":
