@@ -62,12 +62,16 @@ bench: install ## Speed as ratios, measured in one run on this machine (needs wr
 bench-storm: install ## What four times the logins that can be hashed do to everybody else (needs wrk)
 	$(BIN)/python -m bench.storm
 
+.PHONY: bench-faults
+bench-faults: install ## How soon an ended token is refused elsewhere while stores break, and what that costs
+	$(BIN)/python -m tests.faults --figures
+
 .PHONY: bench-size
 bench-size: install ## What a million sessions take in PostgreSQL and Valkey
 	$(BIN)/python -m bench.size
 
 .PHONY: native
-native: install ## Build argon2 for this processor (x86-64-v3, needs a C compiler): twice the logins
+native: install ## Build argon2 for this processor (x86-64-v3, needs a C compiler): nearly twice the logins
 	CFLAGS="-O3 -march=x86-64-v3" $(UV) pip install --quiet --python $(BIN)/python --require-hashes --reinstall-package argon2-cffi-bindings --no-binary argon2-cffi-bindings -r requirements/base.txt
 	@$(BIN)/python -c 'from argon2 import PasswordHasher; PasswordHasher().hash("built")'
 

@@ -54,7 +54,7 @@ class Body:
         if not self._more:
             return
         left = MAX_DRAINED_BYTES
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, BodyStalled):
             async with asyncio.timeout(MAX_DRAIN_SECONDS):
                 while self._more and left > 0:
                     message = await self()

@@ -9,14 +9,11 @@ import asyncio
 import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from app.cli.embedded import Postgres, Valkey
 from bench import load, reference
-from bench.stack import Stack, processors, refuse, wrk
+from bench.stack import Stack, processors, refuse, running, wrk
 
 ROUNDS = 5  # pairs of runs; the median of their ratios is printed
 SECONDS = 4  # of each run
@@ -53,15 +50,8 @@ class Line:
 def main() -> int:
     server_core, load_core = processors()
     os.sched_setaffinity(0, {load_core})
-    with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder)
-        directory.chmod(0o711)  # PostgreSQL runs as somebody else where we are root
-        with (
-            Postgres(directory / "postgres") as postgres,
-            Valkey(directory / "valkey") as valkey,
-            Stack(postgres, valkey, server_core) as stack,
-        ):
-            return 0 if measure(stack, server_core, load_core) else 1
+    with running(server_core) as stack:
+        return 0 if measure(stack, server_core, load_core) else 1
 
 
 def measure(stack: Stack, server_core: int, load_core: int) -> bool:

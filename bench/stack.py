@@ -10,7 +10,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -109,6 +110,20 @@ class Stack:
         for task in _tasks(self._processes[0].pid):
             with suppress(ProcessLookupError):
                 os.sched_setaffinity(task, {hashing if os.getpriority(os.PRIO_PROCESS, task) > 0 else others})
+
+
+@contextmanager
+def running(core: int) -> Iterator[Stack]:
+    """The stack on stores of its own; its server is held to this core, all else to where the caller is."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        directory.chmod(0o711)  # PostgreSQL runs as somebody else where we are root
+        with (
+            Postgres(directory / "postgres") as postgres,
+            Valkey(directory / "valkey") as valkey,
+            Stack(postgres, valkey, core) as stack,
+        ):
+            yield stack
 
 
 def _tasks(pid: int) -> list[int]:

@@ -8,16 +8,13 @@ import itertools
 import os
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
-from app.cli.embedded import Postgres, Valkey
 from bench import load, reference
-from bench.stack import Stack, processors, wrk_with_latency
+from bench.stack import Stack, processors, running, wrk_with_latency
 
 ROUNDS = 3  # calm, storm, calm, storm …; medians are printed
 SECONDS = 6
@@ -70,15 +67,8 @@ class Storm(threading.Thread):
 def main() -> int:
     server_core, load_core = processors()
     os.sched_setaffinity(0, {load_core})
-    with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder)
-        directory.chmod(0o711)  # PostgreSQL runs as somebody else where we are root
-        with (
-            Postgres(directory / "postgres") as postgres,
-            Valkey(directory / "valkey") as valkey,
-            Stack(postgres, valkey, server_core) as stack,
-        ):
-            return 0 if measure(stack, FORCE * reference.hashes(server_core, SECONDS)) else 1
+    with running(server_core) as stack:
+        return 0 if measure(stack, FORCE * reference.hashes(server_core, SECONDS)) else 1
 
 
 def measure(stack: Stack, rate: float) -> bool:

@@ -5,24 +5,25 @@ wants other settings, starts its own.
 """
 
 import asyncio
-import ipaddress
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from httpx import ASGITransport, AsyncClient
+from httpx import AsyncClient
 
 from app import logs
 from app.cli import first_admin
 from app.cli.embedded import Postgres, Valkey
 from app.edge import Edge
 from app.identity.accounts import create_first_admin
-from app.main import Parts, at_the_edge, create_app
+from app.main import Parts
 from app.settings import Settings
 from db import schema
-from tests.kit import BASE, Person, SignedIn, log_in, new_password, register
+from tests.kit import Person, SignedIn, log_in, new_password, register
+from tests.replica import Replica, Start, serving, settings_for
 from tests.servers import Servers
 
 TEMPLATE = "migrated"
@@ -82,52 +83,44 @@ def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
         yield server
 
 
-def settings_for(postgres_url: str, valkey_url: str) -> Settings:
-    """As in production, but for hashes that take a tenth of the time."""
-    return Settings(
-        environment="production",
-        public_url="https://auth.example.test",
-        audience="https://auth.example.test",
-        secret_key="p7Jq2sVx9Lr4Tz8Wb3Nc6Md1Kf5Hg0Ya",
-        database_url=postgres_url,
-        valkey_url=valkey_url,
-        argon2_memory_kib=8192,
-        argon2_time_cost=1,
-        trusted_proxies=(ipaddress.ip_network("127.0.0.1/32"),),
-        metrics_token="metrics-token-of-the-tests",
-    )
-
-
 @pytest.fixture(scope="session")
 def settings(postgres_url: str, valkey_url: str) -> Settings:
     return settings_for(postgres_url, valkey_url)
 
 
-def http(edge: Edge) -> AsyncClient:
-    """A client of an application in this process, seen as coming from a trusted proxy."""
-    return AsyncClient(
-        transport=ASGITransport(cast("Any", edge), client=("127.0.0.1", 1)), base_url=f"https://auth.example.test{BASE}"
-    )
-
-
 @pytest.fixture(scope="session")
-async def edge(settings: Settings) -> AsyncIterator[Edge]:
+async def shared(settings: Settings) -> AsyncIterator[Replica]:
+    """The one that tests share."""
     logs.configure(settings)
-    app = create_app(settings)
-    async with app.lifespan():
-        yield at_the_edge(app)
+    async with serving(settings) as shared:
+        yield shared
 
 
 @pytest.fixture(scope="session")
-def parts(edge: Edge) -> Parts:
-    parts: Parts = edge.app.state.parts
-    return parts
+def edge(shared: Replica) -> Edge:
+    return shared.edge
 
 
 @pytest.fixture(scope="session")
-async def client(edge: Edge) -> AsyncIterator[AsyncClient]:
-    async with http(edge) as client:
-        yield client
+def parts(shared: Replica) -> Parts:
+    return shared.parts
+
+
+@pytest.fixture(scope="session")
+def client(shared: Replica) -> AsyncClient:
+    return shared.client
+
+
+@pytest.fixture
+async def start(own_database: str, own_valkey: Valkey) -> AsyncIterator[Start]:
+    """Starts an application on stores of the test's own, by settings that may differ; another time, another one."""
+    async with AsyncExitStack() as stack:
+
+        async def start_one(**settings: Any) -> Replica:
+            own = replace(settings_for(own_database, own_valkey.url), **settings)
+            return await stack.enter_async_context(serving(own))
+
+        yield start_one
 
 
 @pytest.fixture
@@ -141,13 +134,13 @@ async def session(client: AsyncClient, ada: Person) -> SignedIn:
 
 
 @pytest.fixture
-async def admin(client: AsyncClient, edge: Edge) -> SignedIn:
+async def admin(client: AsyncClient) -> SignedIn:
     return await log_in(client, ADMIN)
 
 
 @pytest.fixture(scope="session")
 async def replicas(
-    edge: Edge, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+    shared: Replica, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[list[AsyncClient]]:
     """Two servers with a Granian worker each, beside the application of this process, on the same stores."""
     async with Servers(settings, tmp_path_factory.mktemp("replicas"), 2) as servers:
@@ -164,12 +157,8 @@ class Twins:
 
 
 @pytest.fixture
-async def twins(own_database: str, own_valkey: Valkey) -> AsyncIterator[Twins]:
+async def twins(start: Start) -> Twins:
     """Two applications on stores of their own, where ADMIN is the only administrator."""
-    settings = settings_for(own_database, own_valkey.url)
-    here, there = create_app(settings), create_app(settings)
-    async with here.lifespan(), there.lifespan():
-        parts: Parts = here.state.parts
-        await create_first_admin(parts.db, parts.passwords, ADMIN.username, ADMIN.password)
-        async with http(at_the_edge(here)) as one, http(at_the_edge(there)) as other:
-            yield Twins(one, other, parts)
+    here, there = await start(), await start()
+    await create_first_admin(here.parts.db, here.parts.passwords, ADMIN.username, ADMIN.password)
+    return Twins(here.client, there.client, here.parts)

@@ -11,8 +11,8 @@ from litestar.types import Receive, Scope, Send
 from app import body
 from app.main import at_the_edge, create_app
 from app.settings import Settings
-from tests.conftest import http
 from tests.kit import SignedIn, problem
+from tests.replica import http
 
 JSON = {"Content-Type": "application/json"}
 

@@ -9,8 +9,8 @@ from httpx import AsyncClient
 from app import logs
 from app.cli.embedded import Postgres, Valkey
 from app.identity.accounts import create_first_admin
-from app.main import at_the_edge, create_app
-from tests.conftest import ADMIN, TEMPLATE, http, settings_for
+from tests.conftest import ADMIN, TEMPLATE
+from tests.replica import serving, settings_for
 
 
 @pytest.fixture(scope="package")
@@ -25,9 +25,7 @@ async def house(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
             rate_limit_register=None,
         )
         logs.configure(settings)
-        app = create_app(settings)
-        async with app.lifespan():
-            parts = app.state.parts
+        async with serving(settings) as replica:
+            parts = replica.parts
             assert await create_first_admin(parts.db, parts.passwords, ADMIN.username, ADMIN.password)
-            async with http(at_the_edge(app)) as client:
-                yield client
+            yield replica.client

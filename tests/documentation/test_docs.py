@@ -10,8 +10,8 @@ import pytest
 from httpx import AsyncClient
 
 from app.main import at_the_edge, create_app
-from tests.conftest import http, settings_for
 from tests.kit import problem
+from tests.replica import http, settings_for
 
 ROOT = "https://auth.example.test"
 TYPES = {"js": "text/javascript", "css": "text/css", "png": "image/png"}

@@ -17,8 +17,9 @@ from app.documentation.document import document_of
 from app.main import create_app
 from app.request import MAX_BODY_BYTES
 from app.sessions.caller import requires
-from tests.conftest import ADMIN, settings_for
+from tests.conftest import ADMIN
 from tests.kit import Person, SignedIn, log_in, problem, register
+from tests.replica import settings_for
 
 ROOT = "https://auth.example.test"
 PROBLEM = "application/problem+json"

@@ -10,9 +10,9 @@ from app.edge import Edge
 from app.express import Answered
 from app.main import at_the_edge, create_app
 from app.settings import Settings
-from tests.conftest import http
 from tests.errors.kit import CANARY
 from tests.kit import BASE, problem
+from tests.replica import http
 
 
 @get("/boom", exclude_from_auth=True, sync_to_thread=False)

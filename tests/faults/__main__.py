@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults import mutants, torture
+from tests.faults import figures, mutants, torture
 from tests.faults.nemesis import KINDS
 
 SEEDS = 1_000_000
@@ -22,15 +22,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fault", action="append", choices=KINDS, help="only this kind, once and short; or several")
     parser.add_argument("--history", type=Path, help="write all operations to this file")
     parser.add_argument("--mutant", help="on a source that breaks the rule of this name, or a part of it")
+    parser.add_argument("--figures", action="store_true", help="instead: what faults cost, see tests/faults/figures.py")
     parser.add_argument(
         "--mutants", nargs="?", const="", help="instead: show that the checker can find (those so named)"
     )
     return parser.parse_args()
 
 
-def torment(asked: argparse.Namespace, directory: Path) -> torture.Report:
-    directory.chmod(0o755)  # PostgreSQL runs as nobody where we are root
-    source = None if asked.mutant is None else mutants.named(asked.mutant)[0].copy(directory / "source")
+def torment(asked: argparse.Namespace, directory: Path, source: Path | None) -> torture.Report:
     return asyncio.run(
         torture.run(
             directory / "cluster",
@@ -50,7 +49,11 @@ def main() -> int:
     asked.seed = random.SystemRandom().randrange(SEEDS) if asked.seed is None else asked.seed
     say(f"seed {asked.seed}")
     with tempfile.TemporaryDirectory(prefix="gatehouse-faults-") as directory:
-        report = torment(asked, Path(directory))
+        Path(directory).chmod(0o755)  # PostgreSQL runs as nobody where we are root
+        source = None if asked.mutant is None else mutants.named(asked.mutant)[0].copy(Path(directory) / "source")
+        if asked.figures:
+            return 0 if asyncio.run(figures.run(Path(directory) / "cluster", asked.seed, source)) else 1
+        report = torment(asked, Path(directory), source)
     if asked.history:
         asked.history.write_text("\n".join(report.history.lines()))
     say(report.told(SHOWN))

@@ -22,6 +22,7 @@ from db import schema
 from tests.faults.proxy import Mode, Proxy
 from tests.faults.wire import NoAnswer, ask
 from tests.kit import new_password
+from tests.replica import settings_for
 from tests.servers import COMMAND, environment, free_port
 
 START_SECONDS = 60.0
@@ -206,16 +207,7 @@ class Cluster:
     def _settings(self, replica: Replica) -> Settings:
         postgres = self.admin_url.replace(f":{self.postgres.port}/", f":{replica.postgres.port}/")
         valkey = self.primary.url.replace(f":{self.primary.port}/", f":{replica.valkey.port}/")
-        return Settings(
-            public_url="https://auth.example.test",
-            audience="https://auth.example.test",
-            secret_key="p7Jq2sVx9Lr4Tz8Wb3Nc6Md1Kf5Hg0Ya",
-            database_url=postgres,
-            valkey_url=valkey,
-            argon2_memory_kib=8192,
-            argon2_time_cost=1,
-            metrics_token="metrics-token-of-the-tests",
-        )
+        return settings_for(postgres, valkey)
 
     def _environment(self, replica: Replica) -> dict[str, str]:
         environ = environment(self._settings(replica)) | UNHURRIED

@@ -8,11 +8,12 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Literal
 
 from tests.faults import poison
 from tests.faults.cluster import Cluster, Replica
 from tests.faults.history import Fault, History
-from tests.faults.proxy import Mode
+from tests.faults.proxy import Mode, Proxy
 
 MISSED_SECONDS = 1.0  # of writes that a fail-over loses
 
@@ -41,6 +42,17 @@ class Nemesis:
 
     def _one(self) -> Replica:
         return self._dice.choice(self._cluster.replicas)
+
+    @asynccontextmanager
+    async def _one_way_failing(
+        self, store: Literal["postgres", "valkey"], mode: Mode, delay_ms: float = 0
+    ) -> AsyncGenerator[str]:
+        """The way of one replica to one store fails."""
+        one = self._one()
+        way: Proxy = getattr(one, store)
+        way.set(mode, delay_ms=delay_ms)
+        yield f"replica {one.number} {mode.value}"
+        way.set(Mode.PASS)
 
     # ---- Valkey ---------------------------------------------------------------------------------------------------
 
@@ -118,18 +130,15 @@ class Nemesis:
 
     @asynccontextmanager
     async def valkey_cut_off(self, _: float) -> AsyncGenerator[str]:
-        one = self._one()
-        one.valkey.set(self._dice.choice((Mode.CUT, Mode.HANG)))
-        yield f"replica {one.number} {one.valkey.mode.value}"
-        one.valkey.set(Mode.PASS)
+        async with self._one_way_failing("valkey", self._dice.choice((Mode.CUT, Mode.HANG))) as told:
+            yield told
 
     @asynccontextmanager
     async def valkey_slow(self, _: float) -> AsyncGenerator[str]:
         """About the deadline that a request has for Valkey: half of the answers come in time."""
-        one = self._one()
-        one.valkey.set(Mode.SLOW, delay_ms=self._dice.choice((20, 100, 130)))
-        yield f"replica {one.number} {one.valkey.delay_ms:.0f} ms a piece"
-        one.valkey.set(Mode.PASS)
+        delay_ms = self._dice.choice((20, 100, 130))
+        async with self._one_way_failing("valkey", Mode.SLOW, delay_ms) as told:
+            yield f"{told}, {delay_ms} ms a piece"
 
     @asynccontextmanager
     async def entries_poisoned(self, seconds: float) -> AsyncGenerator[str]:
@@ -143,10 +152,8 @@ class Nemesis:
 
     @asynccontextmanager
     async def postgres_cut_off(self, _: float) -> AsyncGenerator[str]:
-        one = self._one()
-        one.postgres.set(Mode.CUT)
-        yield f"replica {one.number}"
-        one.postgres.set(Mode.PASS)
+        async with self._one_way_failing("postgres", Mode.CUT) as told:
+            yield told
 
     @asynccontextmanager
     async def postgres_hung(self, _: float) -> AsyncGenerator[str]:
@@ -161,10 +168,8 @@ class Nemesis:
     @asynccontextmanager
     async def postgres_mute(self, _: float) -> AsyncGenerator[str]:
         """Statements arrive and commit, and nobody hears of it."""
-        one = self._one()
-        one.postgres.set(Mode.MUTE)
-        yield f"replica {one.number}"
-        one.postgres.set(Mode.PASS)
+        async with self._one_way_failing("postgres", Mode.MUTE) as told:
+            yield told
 
     @asynccontextmanager
     async def postgres_restarted(self, _: float) -> AsyncGenerator[str]:

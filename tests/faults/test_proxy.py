@@ -63,26 +63,18 @@ async def test_who_is_cut_off_loses_his_connection_and_gets_no_new_one(proxy: Pr
     late.writer.transport.abort()
 
 
-async def test_what_hangs_arrives_when_it_is_over(proxy: Proxy, client: Client) -> None:
-    proxy.set(Mode.HANG)
+@pytest.mark.parametrize(("mode", "held"), [(Mode.HANG, (1, 0)), (Mode.MUTE, (0, 1))])
+async def test_what_hangs_arrives_when_it_is_over_and_a_mute_proxy_keeps_answers_alone(
+    proxy: Proxy, client: Client, mode: Mode, held: tuple[int, int]
+) -> None:
+    proxy.set(mode)
     answer = asyncio.create_task(client.says(b"late"))
-    await proxy.sees(lambda: proxy.held_requests == 1)
+    await proxy.sees(lambda: (proxy.held_requests, proxy.held_answers) == held)
     assert not answer.done()
 
     proxy.set(Mode.PASS)
 
     assert await answer == b"<late"
-
-
-async def test_a_mute_proxy_keeps_answers_alone(proxy: Proxy, client: Client) -> None:
-    proxy.set(Mode.MUTE)
-    answer = asyncio.create_task(client.says(b"heard"))
-    await proxy.sees(lambda: proxy.held_answers == 1)
-    assert not answer.done()
-
-    proxy.set(Mode.PASS)
-
-    assert await answer == b"<heard"
 
 
 async def test_a_slow_proxy_is_late_and_right(proxy: Proxy, client: Client) -> None:

@@ -1,33 +1,10 @@
 """Applications whose stores come and go."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import replace
-from typing import Any
-
 import pytest
-from httpx import AsyncClient
 
-from app.cli.embedded import Postgres, Valkey
-from app.main import at_the_edge, create_app
-from tests.conftest import http, settings_for
-
-Start = Callable[..., Awaitable[AsyncClient]]
+from app.cli.embedded import Postgres
 
 NOWHERE = "127.0.0.1:1"  # tcpmux: a port that nothing listens on and nobody gets
-
-
-@pytest.fixture
-async def start(own_database: str, own_valkey: Valkey) -> AsyncIterator[Start]:
-    """Starts an application on stores of the test's own; a client of it."""
-    async with AsyncExitStack() as stack:
-
-        async def start_one(**settings: Any) -> AsyncClient:
-            app = create_app(replace(settings_for(own_database, own_valkey.url), **settings))
-            await stack.enter_async_context(app.lifespan())
-            return await stack.enter_async_context(http(at_the_edge(app)))
-
-        yield start_one
 
 
 class Database:

@@ -14,8 +14,9 @@ from app.main import Parts
 from db import schema
 from db.revisions import known
 from tests.conftest import ADMIN
-from tests.health.conftest import NOWHERE, Database, Start
+from tests.health.conftest import NOWHERE, Database
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem
+from tests.replica import Start
 
 NO_DATABASE = f"postgresql://gatehouse@{NOWHERE}/gatehouse"
 NO_VALKEY = f"valkey://{NOWHERE}/0"
@@ -91,7 +92,7 @@ async def test_an_unknown_word_for_degraded_is_invalid(client: AsyncClient) -> N
 
 async def test_who_drains_is_live_and_not_ready(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEHOUSE_RUNTIME_DIR", str(tmp_path))
-    client = await start()
+    client = (await start()).client
     assert says(await client.get("/health/ready"), 200, "ok")
 
     (tmp_path / "draining").touch()
@@ -109,7 +110,7 @@ async def test_who_drains_is_live_and_not_ready(start: Start, tmp_path: Path, mo
 
 
 async def test_without_valkey_it_is_degraded_and_ready(start: Start, own_valkey: Valkey) -> None:
-    client = await start()
+    client = (await start()).client
     admin = await administrator(client)
 
     own_valkey.stop()
@@ -129,7 +130,7 @@ async def test_without_valkey_it_is_degraded_and_ready(start: Start, own_valkey:
 async def test_without_postgresql_it_is_down_and_ready_only_for_who_has_asked_for_little(
     start: Start, database: Database, own_valkey: Valkey
 ) -> None:
-    client = await start()
+    client = (await start()).client
     admin = await administrator(client)
     assert (await client.get("/me", headers=admin.bearer)).status_code == 200
     assert says(await client.get("/health/ready"), 200, "ok")
@@ -157,7 +158,7 @@ async def test_without_postgresql_it_is_down_and_ready_only_for_who_has_asked_fo
 
 
 async def test_who_was_never_ready_is_not_ready_by_valkey_alone(start: Start) -> None:
-    client = await start(database_url=NO_DATABASE)
+    client = (await start(database_url=NO_DATABASE)).client
 
     for path in ("/health/ready", "/health/ready?degraded=ok", "/health/startup"):
         problem(await client.get(path), 503, "unavailable")
@@ -166,7 +167,7 @@ async def test_who_was_never_ready_is_not_ready_by_valkey_alone(start: Start) ->
 async def test_a_schema_that_did_not_fit_is_not_forgotten_when_postgresql_goes_away(
     start: Start, database: Database
 ) -> None:
-    client = await start()
+    client = (await start()).client
     database.sql("INSERT INTO schema_history (revision, oldest_release) VALUES ('9999', '99.0.0')")
     problem(await client.get("/health/ready?degraded=ok"), 503, "unavailable")
 
@@ -176,7 +177,7 @@ async def test_a_schema_that_did_not_fit_is_not_forgotten_when_postgresql_goes_a
 
 
 async def test_strict_revocation_is_not_ready_by_valkey_alone(start: Start, database: Database) -> None:
-    client = await start(strict_revocation=True)
+    client = (await start(strict_revocation=True)).client
     assert says(await client.get("/health/ready"), 200, "ok")
 
     database.goes_away()
@@ -185,7 +186,7 @@ async def test_strict_revocation_is_not_ready_by_valkey_alone(start: Start, data
 
 
 async def test_without_any_store_it_is_live_and_says_that_it_cannot_serve(start: Start) -> None:
-    client = await start(database_url=NO_DATABASE, valkey_url=NO_VALKEY)
+    client = (await start(database_url=NO_DATABASE, valkey_url=NO_VALKEY)).client
 
     assert says(await client.get("/health/live"), 200, "ok")
     assert says(await client.get("/health"), 503, "down")
@@ -201,7 +202,7 @@ async def test_without_any_store_it_is_live_and_says_that_it_cannot_serve(start:
 async def test_before_the_first_migration_it_is_live_and_waits(start: Start, postgres: Postgres) -> None:
     name = new_name("empty")
     postgres.create_database(name)
-    client = await start(database_url=postgres.url(name))
+    client = (await start(database_url=postgres.url(name))).client
     assert says(await client.get("/health/live"), 200, "ok")
     problem(await client.get("/health/ready"), 503, "unavailable")
 
@@ -213,7 +214,7 @@ async def test_before_the_first_migration_it_is_live_and_waits(start: Start, pos
 
 
 async def test_a_schema_that_is_merely_newer_is_ready(start: Start, database: Database) -> None:
-    client = await start()
+    client = (await start()).client
 
     for oldest in ("0.0.1", service.RELEASE, f"{service.RELEASE}rc1"):
         database.sql(
@@ -228,7 +229,7 @@ async def test_a_schema_that_this_release_is_too_old_for_is_not_ready(
     start: Start, database: Database, oldest: str
 ) -> None:
     database.sql(f"INSERT INTO schema_history (revision, oldest_release) VALUES ('9999', '{oldest}')")
-    client = await start()
+    client = (await start()).client
     admin = await administrator(client)
 
     for path in ("/health/ready", "/health/ready?degraded=ok", "/health/startup"):
@@ -239,7 +240,7 @@ async def test_a_schema_that_this_release_is_too_old_for_is_not_ready(
 
 async def test_the_newest_migration_decides_which_releases_may_run(start: Start, database: Database) -> None:
     """An older one may have allowed less, or more, in its time."""
-    client = await start()
+    client = (await start()).client
 
     database.sql("INSERT INTO schema_history VALUES ('9998', '99.0.0'), ('9999', '0.0.1')")
 
@@ -247,7 +248,7 @@ async def test_the_newest_migration_decides_which_releases_may_run(start: Start,
 
 
 async def test_a_schema_that_lacks_a_migration_of_this_release_is_not_ready(start: Start, database: Database) -> None:
-    client = await start()
+    client = (await start()).client
     assert says(await client.get("/health/ready"), 200, "ok")
 
     database.sql(f"UPDATE schema_history SET revision = '0000' WHERE revision = '{max(known())}'")

@@ -17,9 +17,8 @@ from app.main import at_the_edge, create_app
 from app.metrics import Metrics, forget_dead
 from app.settings import Rate, Settings
 from tests.cli.kit import Process, eventually, gatehouse
-from tests.conftest import http
-from tests.health.conftest import Start
 from tests.kit import BASE, from_ip, log_in, new_ip, new_name, new_password, problem, register
+from tests.replica import Start, http
 from tests.servers import environment
 
 URL = "https://auth.example.test/metrics"
@@ -101,12 +100,12 @@ async def test_every_metric_is_there(client: AsyncClient) -> None:
 
 
 async def test_sign_ins_and_refreshes_are_counted_by_how_they_ended(start: Start) -> None:
-    client = await start(rate_limit_account=Rate(3, 900))
+    client = (await start(rate_limit_account=Rate(3, 900))).client
     person = await register(client)
     session = await log_in(client, person)
     await session.refreshed()
     await session.refreshed()
-    await client.post("/refresh", json={"refresh_token": session.refresh_token[:-2] + "AA"}, headers=from_ip())
+    await client.post("/refresh", json={"refresh_token": session.refresh_token.swapcase()}, headers=from_ip())
     for name in (person.username, person.username, person.username, person.username, new_name()):
         credentials = {"username": name, "password": new_password()}
         await client.post("/login", json=credentials, headers=from_ip())
@@ -128,7 +127,7 @@ async def test_sign_ins_and_refreshes_are_counted_by_how_they_ended(start: Start
 
 
 async def test_a_limit_that_refused_is_named(start: Start) -> None:
-    client = await start()
+    client = (await start()).client
     headers = from_ip(new_ip())
     for _ in range(7):
         await client.post("/login", json={"username": new_name(), "password": "x"}, headers=headers)
@@ -140,7 +139,7 @@ async def test_a_limit_that_refused_is_named(start: Start) -> None:
 
 
 async def test_checks_of_sessions_are_counted_by_the_store_that_answered(start: Start) -> None:
-    client = await start()
+    client = (await start()).client
     session = await log_in(client, await register(client))
     for _ in range(10):
         assert (await session.ask("GET", "/me")).status_code == 200

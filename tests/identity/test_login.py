@@ -11,11 +11,10 @@ from httpx import AsyncClient, Response
 
 from app.errors import Overloaded
 from app.identity.structs import Credentials, NewUser, PasswordChange, Registration, TokenResponse, UserChange
-from app.main import Parts, at_the_edge, create_app
+from app.main import Parts
 from app.sessions.structs import LogoutRequest, RefreshRequest, Tokens
 from app.sessions.tokens import new_session_id
 from app.settings import Rate, Settings
-from tests.conftest import http
 from tests.kit import (
     Person,
     SignedIn,
@@ -28,6 +27,7 @@ from tests.kit import (
     problem,
     register,
 )
+from tests.replica import serving
 
 
 async def test_the_first_walk_through_the_house(client: AsyncClient, ada: Person) -> None:
@@ -85,9 +85,9 @@ async def test_the_form_of_the_password_grant(client: AsyncClient, ada: Person) 
     problem(incomplete, 422, "validation_failed")
 
 
-async def test_the_password_grant_can_be_switched_off(settings: Settings, edge: object, ada: Person) -> None:
-    app = create_app(replace(settings, password_grant=False))
-    async with app.lifespan(), http(at_the_edge(app)) as client:
+async def test_the_password_grant_can_be_switched_off(settings: Settings, ada: Person) -> None:
+    async with serving(replace(settings, password_grant=False)) as replica:
+        client = replica.client
         form = {"grant_type": "password", "username": ada.username, "password": ada.password}
         refused = await client.post("/login", data=form, headers=from_ip())
         session = await log_in(client, ada)
@@ -218,10 +218,9 @@ async def test_a_device_has_a_name_that_prints(client: AsyncClient, ada: Person)
     problem(refused, 422, "validation_failed")
 
 
-async def test_the_oldest_session_goes_where_sessions_are_capped(settings: Settings, edge: object, ada: Person) -> None:
-    app = create_app(replace(settings, sessions_per_user=2, rate_limit_login=Rate(50, 60)))
-    async with app.lifespan(), http(at_the_edge(app)) as client:
-        first, second, third = [await log_in(client, ada) for _ in range(3)]
+async def test_the_oldest_session_goes_where_sessions_are_capped(settings: Settings, ada: Person) -> None:
+    async with serving(replace(settings, sessions_per_user=2, rate_limit_login=Rate(50, 60))) as replica:
+        first, second, third = [await log_in(replica.client, ada) for _ in range(3)]
         answers = [(await session.ask("GET", "/me")).status_code for session in (first, second, third)]
 
     assert answers == [401, 200, 200]

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts, at_the_edge, create_app
+from app.main import Parts
 from app.settings import Settings
-from tests.conftest import http
 from tests.kit import from_ip, log_in, new_ip, new_name, new_password, problem, register
+from tests.replica import serving
 
 
 async def test_a_new_account_is_shown_as_it_is(client: AsyncClient, parts: Parts) -> None:
@@ -108,10 +108,9 @@ async def test_three_registrations_an_hour_from_an_address(client: AsyncClient) 
     assert 0 < int(answers[3].headers["retry-after"]) <= 3600
 
 
-async def test_where_registration_is_closed_nobody_joins(settings: Settings, edge: object) -> None:
-    app = create_app(replace(settings, registration="closed"))
-    async with app.lifespan(), http(at_the_edge(app)) as client:
-        answer = await client.post(
+async def test_where_registration_is_closed_nobody_joins(settings: Settings) -> None:
+    async with serving(replace(settings, registration="closed")) as closed:
+        answer = await closed.client.post(
             "/register", json={"username": new_name(), "password": new_password()}, headers=from_ip()
         )
 

@@ -2,20 +2,19 @@
 
 import base64
 import secrets
-from collections.abc import AsyncIterator
 from types import GenericAlias
 from typing import Any
 
 import pytest
 from httpx import AsyncClient, Response
 
-from app.cli.embedded import Valkey
 from app.errors import ValidationFailed
 from app.identity.accounts import create_first_admin
 from app.listing import Cursors
-from app.main import Parts, at_the_edge, create_app
-from tests.conftest import ADMIN, http, settings_for
+from app.main import Parts
+from tests.conftest import ADMIN
 from tests.kit import SignedIn, log_in, new_name, problem
+from tests.replica import Start
 
 MANY = 10_050
 PLACE = GenericAlias(tuple, (int, str, int))
@@ -305,22 +304,20 @@ def test_a_cursor_of_another_shape_is_none() -> None:
 
 
 @pytest.fixture
-async def many(own_database: str, own_valkey: Valkey) -> AsyncIterator[SignedIn]:
+async def many(start: Start) -> SignedIn:
     """An administrator of more users than are counted."""
-    app = create_app(settings_for(own_database, own_valkey.url))
-    async with app.lifespan():
-        parts: Parts = app.state.parts
-        await create_first_admin(parts.db, parts.passwords, ADMIN.username, ADMIN.password)
-        await parts.db.execute(
-            """
-            INSERT INTO users (username, created_at)
-            SELECT 'many-' || n, now() - make_interval(secs => n / 10) FROM generate_series(1, $1::integer) AS n
-            """,
-            MANY - 1,
-        )
-        await parts.db.execute("ANALYZE users")
-        async with http(at_the_edge(app)) as client:
-            yield await log_in(client, ADMIN)
+    replica = await start()
+    db = replica.parts.db
+    await create_first_admin(db, replica.parts.passwords, ADMIN.username, ADMIN.password)
+    await db.execute(
+        """
+        INSERT INTO users (username, created_at)
+        SELECT 'many-' || n, now() - make_interval(secs => n / 10) FROM generate_series(1, $1::integer) AS n
+        """,
+        MANY - 1,
+    )
+    await db.execute("ANALYZE users")
+    return await log_in(replica.client, ADMIN)
 
 
 async def test_beyond_ten_thousand_the_total_is_an_estimate_and_a_cursor_goes_on(many: SignedIn) -> None:

@@ -1,38 +1,26 @@
 """What the tests of keys do over and over: sign in at a replica, read its keys, give it a new one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import jwt
-from httpx import AsyncClient
 
 from app.keys import ring
 from app.keys.ring import box_of
-from app.main import Parts
 from tests.kit import SignedIn, log_in, register
+from tests.replica import Replica
 
 JWT_SECRET = "Hs7Kd2Lf9Qw4Er8Ty3Ui6Op1As5Dg0Zx"
 JWKS = "https://auth.example.test/.well-known/jwks.json"
 
 
-@dataclass
-class Replica:
-    """One application of several, and a client of it."""
-
-    client: AsyncClient
-    parts: Parts
-
-    async def published(self) -> list[dict[str, Any]]:
-        """The key set."""
-        answer = await self.client.get(JWKS)
-        assert answer.status_code == 200, answer.text
-        keys: list[dict[str, Any]] = answer.json()["keys"]
-        return keys
-
-
-Start = Callable[..., Awaitable[Replica]]
+async def published(replica: Replica) -> list[dict[str, Any]]:
+    """The key set."""
+    answer = await replica.client.get(JWKS)
+    assert answer.status_code == 200, answer.text
+    keys: list[dict[str, Any]] = answer.json()["keys"]
+    return keys
 
 
 async def sign_in(replica: Replica) -> SignedIn:

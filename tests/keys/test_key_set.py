@@ -9,8 +9,9 @@ import jwt
 import pytest
 from httpx import AsyncClient
 
-from tests.keys.kit import JWKS, JWT_SECRET, Start, sign_in, status
+from tests.keys.kit import JWKS, JWT_SECRET, published, sign_in, status
 from tests.kit import SignedIn, from_ip, register
+from tests.replica import Start
 
 METADATA = "https://auth.example.test/.well-known/oauth-authorization-server"
 
@@ -77,7 +78,7 @@ async def test_anybody_can_verify_a_token_by_the_key_set(start: Start, algorithm
     session = await sign_in(replica)
 
     header = jwt.get_unverified_header(session.access)
-    (key,) = await replica.published()
+    (key,) = await published(replica)
 
     assert header == {"alg": algorithm, "typ": "at+jwt", "kid": key["kid"]}
     assert (key["kty"], key["alg"]) == (kty, algorithm)
@@ -90,7 +91,7 @@ async def test_hs256_signs_by_the_shared_secret_and_publishes_nothing(start: Sta
     replica = await start(jwt_algorithm="HS256", jwt_secret=JWT_SECRET)
     session = await sign_in(replica)
 
-    assert await replica.published() == []
+    assert await published(replica) == []
     assert jwt.get_unverified_header(session.access)["alg"] == "HS256"
     assert public_claims(session, JWT_SECRET, "HS256")["sub"] == str(session.user_id)
     assert await status(replica, session) == 200
@@ -106,6 +107,6 @@ async def test_replicas_of_two_algorithms_serve_each_others_tokens_at_once(start
     after = await sign_in(new)
 
     assert [await status(old, after), await status(new, before)] == [200, 200]
-    assert {key["alg"] for key in await old.published()} == {"ES256", "EdDSA"}
+    assert {key["alg"] for key in await published(old)} == {"ES256", "EdDSA"}
     assert jwt.get_unverified_header((await before.refreshed(old.client)).access)["alg"] == "ES256"
     assert jwt.get_unverified_header((await before.refreshed(new.client)).access)["alg"] == "EdDSA"

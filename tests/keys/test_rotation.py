@@ -12,9 +12,10 @@ from app.database import Database
 from app.keys import queries, ring
 from app.keys.controllers import KEEP_SECONDS
 from app.keys.ring import Ring
-from tests.conftest import TEMPLATE, settings_for
-from tests.keys.kit import JWKS, JWT_SECRET, Start, kid, rotate, sign_in, status, until
+from tests.conftest import TEMPLATE
+from tests.keys.kit import JWKS, JWT_SECRET, kid, published, rotate, sign_in, status, until
 from tests.kit import SignedIn, new_name, problem
+from tests.replica import Start, settings_for
 
 NEVER = 3600.0
 
@@ -48,11 +49,11 @@ async def test_until_there_is_a_key_nobody_is_told_that_there_is_none(
 
     postgres.create_database(name, template=TEMPLATE)
 
-    async def published() -> bool:
+    async def to_be_had() -> bool:
         return (await replica.client.get(JWKS)).status_code == 200
 
-    await until(published)
-    assert len(await replica.published()) == 1
+    await until(to_be_had)
+    assert len(await published(replica)) == 1
 
 
 async def test_keys_that_an_operator_has_deleted_are_replaced(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +85,7 @@ async def test_a_new_key_is_published_before_it_signs_and_the_old_one_stays_good
     new = await rotate(one)
 
     async def both_published() -> bool:
-        return [{key["kid"] for key in await each.published()} for each in (one, other)] == [{kid(before), new}] * 2
+        return [{key["kid"] for key in await published(each)} for each in (one, other)] == [{kid(before), new}] * 2
 
     await until(both_published)
     meanwhile = await before.refreshed(one.client)
@@ -181,7 +182,7 @@ async def test_a_key_that_a_newer_release_has_made_does_not_stop_an_older_one(
     new = await rotate(started)
 
     async def seen() -> bool:
-        return new in {key["kid"] for key in await running.published()}
+        return new in {key["kid"] for key in await published(running)}
 
     await until(seen)
     assert await status(running, await sign_in(started)) == 200

@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from app.cli.embedded import Postgres
 from app.keys.secrets import Box, NotOurs
-from tests.keys.kit import JWT_SECRET, Replica, Start, kid, rotate, sign_in, status
+from tests.keys.kit import JWT_SECRET, kid, published, rotate, sign_in, status
+from tests.replica import Replica, Start
 
 NEW_SECRET = "Zq4Xw8Ec2Rv6Tb0Yn5Um9Ik3Ol7Pj1Hg"
 
@@ -65,7 +66,7 @@ async def test_a_lost_secret_makes_a_new_key_and_the_old_tokens_live_on(start: S
 
     fresh = await sign_in(new)
     assert kid(fresh) != kid(session)
-    assert {key["kid"] for key in await new.published()} == {kid(session), kid(fresh)}
+    assert {key["kid"] for key in await published(new)} == {kid(session), kid(fresh)}
     for replica in (old, new):
         assert [await status(replica, each) for each in (session, fresh)] == [200, 200]
 

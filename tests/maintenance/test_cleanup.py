@@ -14,8 +14,9 @@ from app.database import Database, DatabaseUnavailable
 from app.maintenance import queries, service
 from app.maintenance.service import Deleted, Maintenance, clean_up, clean_up_on_schedule
 from app.settings import Settings
-from tests.conftest import ADMIN, Twins, settings_for
+from tests.conftest import ADMIN, Twins
 from tests.kit import SignedIn, log_in, problem
+from tests.replica import settings_for
 
 NOTHING = Deleted(sessions=0, audit_events=0, audit_partitions=0, signing_keys=0)
 

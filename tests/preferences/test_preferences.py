@@ -8,10 +8,10 @@ from urllib.parse import quote
 import pytest
 from httpx import AsyncClient, Response
 
-from app.main import Parts, at_the_edge, create_app
+from app.main import Parts
 from app.settings import Settings
-from tests.conftest import http
 from tests.kit import Person, SignedIn, log_in, problem, register
+from tests.replica import serving
 
 JSON = {"Content-Type": "application/json"}
 KEYS, VALUE_BYTES, TOTAL_BYTES = 100, 16 * 1024, 256 * 1024  # the contract's bounds
@@ -318,9 +318,8 @@ async def test_there_are_at_most_256_kib_together(session: SignedIn) -> None:
 
 @pytest.fixture
 async def other_replica(settings: Settings) -> Any:
-    app = create_app(settings)
-    async with app.lifespan(), http(at_the_edge(app)) as client:
-        yield client
+    async with serving(settings) as replica:
+        yield replica.client
 
 
 async def test_fifty_writers_on_two_replicas_never_get_above_the_bounds(

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -12,14 +11,14 @@ from litestar import get
 
 from app import logs
 from app.cli.embedded import Valkey
-from app.main import Parts, at_the_edge, create_app
+from app.main import Parts
 from app.sessions import authenticator
 from app.sessions.caller import Caller, OptionalCaller, requires
 from app.sessions.structs import SessionEntry
 from app.sessions.tokens import AccessTokens, Claims
 from app.settings import Settings
-from tests.conftest import http
 from tests.kit import Person, SignedIn, log_in, problem, register
+from tests.replica import Start, serving
 
 
 async def commands(parts: Parts) -> dict[str, int]:
@@ -178,10 +177,10 @@ async def orders(caller: Caller) -> dict[str, bool]:
 
 
 async def test_an_applications_own_routes_know_their_caller(
-    settings: Settings, edge: object, session: SignedIn, admin: SignedIn
+    settings: Settings, session: SignedIn, admin: SignedIn
 ) -> None:
-    app = create_app(settings, [mine, perhaps, orders])
-    async with app.lifespan(), http(at_the_edge(app)) as client:
+    async with serving(settings, [mine, perhaps, orders]) as replica:
+        client = replica.client
         client.base_url = "https://auth.example.test"
         assert (await session.ask("GET", "/mine", at=client)).json() == {"user_id": session.user_id}
         problem(await client.get("/mine"), 401, "not_authenticated")
@@ -193,26 +192,26 @@ async def test_an_applications_own_routes_know_their_caller(
 
 
 async def test_who_has_to_change_the_password_is_no_caller_of_an_application(
-    settings: Settings, edge: object, session: SignedIn, parts: Parts
+    settings: Settings, session: SignedIn, parts: Parts
 ) -> None:
     await parts.db.execute("UPDATE users SET must_change_password = true WHERE id = $1", session.user_id)
     await parts.entries.forget(f"u:{session.user_id}")
-    app = create_app(settings, [mine, perhaps])
-    async with app.lifespan(), http(at_the_edge(app)) as client:
+    async with serving(settings, [mine, perhaps]) as replica:
+        client = replica.client
         client.base_url = "https://auth.example.test"
         for path in ("/mine", "/perhaps"):
             problem(await session.ask("GET", path, at=client), 403, "password_change_required")
 
 
-async def test_without_valkey_postgresql_answers_and_nobody_is_logged_out(
-    settings: Settings, edge: object, own_valkey: Valkey, client: AsyncClient, ada: Person
-) -> None:
-    app = create_app(replace(settings, valkey_url=own_valkey.url))
-    async with app.lifespan(), http(at_the_edge(app)) as other:
-        session = await log_in(client, ada)
-        own_valkey.stop()
-        assert (await session.ask("GET", "/me", at=other)).status_code == 200
-        assert (await session.refreshed(other)).id == session.id
-        assert (await log_in(other, ada)).user_id == ada.id
-        assert (await session.ask("POST", "/logout", at=other)).status_code == 204
-        problem(await session.ask("GET", "/me", at=other), 401, "session_revoked")
+async def test_without_valkey_postgresql_answers_and_nobody_is_logged_out(start: Start, own_valkey: Valkey) -> None:
+    client = (await start()).client
+    ada = await register(client)
+    session = await log_in(client, ada)
+
+    own_valkey.stop()
+
+    assert (await session.ask("GET", "/me")).status_code == 200
+    assert (await session.refreshed()).id == session.id
+    assert (await log_in(client, ada)).user_id == ada.id
+    assert (await session.ask("POST", "/logout")).status_code == 204
+    problem(await session.ask("GET", "/me"), 401, "session_revoked")

@@ -10,12 +10,12 @@ from uuid import UUID
 import pytest
 from httpx import AsyncClient, Response
 
-from app.main import Parts, at_the_edge, create_app
+from app.main import Parts
 from app.sessions import queries, service
 from app.sessions.service import Rotated
 from app.settings import Settings
-from tests.conftest import http
 from tests.kit import Person, SignedIn, blocked_on_a_lock, from_ip, log_in, problem
+from tests.replica import serving
 
 
 async def refresh(client: AsyncClient, token: str) -> Response:
@@ -218,18 +218,16 @@ async def test_a_token_of_the_future_is_unknown_and_ends_nothing(session: Signed
 
 
 async def test_a_token_outlives_a_change_of_the_secret_key_by_its_predecessor(
-    settings: Settings, edge: object, client: AsyncClient, ada: Person
+    settings: Settings, client: AsyncClient, ada: Person
 ) -> None:
     session = await log_in(client, ada)
     changed = replace(
         settings, secret_key="Another-Secret-Key-9f8e7d6c5b4a3210", secret_key_previous=settings.secret_key
     )
-    app = create_app(changed)
-    async with app.lifespan(), http(at_the_edge(app)) as newer:
-        again = await session.refreshed(newer)
+    async with serving(changed) as newer:
+        again = await session.refreshed(newer.client)
         refused = await refresh(client, again.refresh_token)
-    app = create_app(settings)
-    async with app.lifespan():  # seals the signing key again under the key that the other tests use
+    async with serving(settings):  # seals the signing key again under the key that the other tests use
         pass
 
     problem(refused, 401, "invalid_refresh_token")
