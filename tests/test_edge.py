@@ -23,13 +23,39 @@ async def stalled() -> AsyncIterator[bytes]:
     await asyncio.Event().wait()
 
 
-async def test_a_body_that_stalls_ends_the_connection(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "MAX_STALL_SECONDS", 0.01)
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "MAX_STALL_SECONDS", 0.05)
 
-    answer = await client.post("/login", content=stalled(), headers=JSON)
+
+@pytest.mark.usefixtures("impatient")
+async def test_bodies_that_stall_end_their_connections(client: AsyncClient) -> None:
+    answers = await asyncio.gather(*(client.post("/login", content=stalled(), headers=JSON) for _ in range(3)))
+
+    for answer in answers:
+        problem(answer, 408, "request_timeout")
+        assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_body_that_trickles_for_ever_ends_its_connection(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "MAX_BODY_SECONDS", 0.1)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.001)  # that is what it is about
+
+    answer = await client.post("/login", content=trickle(), headers=JSON)
 
     problem(answer, 408, "request_timeout")
-    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_answer_ends_although_its_body_stalls_meanwhile(client: AsyncClient) -> None:
+    problem(await client.request("GET", "/me", content=stalled()), 401, "not_authenticated")
 
 
 async def test_an_answer_does_not_wait_for_ever_for_a_body_that_nobody_reads(

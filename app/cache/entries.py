@@ -135,7 +135,7 @@ class Entries:
 
     async def _look_up(self, keys: list[str]) -> Found:
         async with self.links.use() as link:
-            raws = await link.client.mget([link.key(key) for key in keys])
+            raws = await link.mget(keys)
         found = Found()
         for key, raw in zip(keys, raws, strict=True):
             if raw is not None and raw[:1] == SNAPSHOT:

@@ -206,3 +206,34 @@ async def test_without_postgresql_the_same_server_is_still_trusted(start: Start)
     one.entries.links._identity = "somebody else"
     await asyncio.sleep(0)
     assert one.entries.links.current is None
+
+
+async def test_a_connection_that_the_server_ended_while_it_rested_is_opened_anew(
+    start: Start, own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "IDLE", 0.0)
+    one = await start()
+    await one.get("a")
+    current = one.entries.links.current
+    async with Client.from_url(own_valkey.url) as client:
+        await client.client_kill_filter(_type="normal", skipme=True)
+
+    found = await one.entries.get(["t:a"])
+
+    assert found.source == "valkey"
+    assert one.entries.links.current is current
+
+
+async def test_a_lookup_whose_caller_has_gone_leaves_nothing_for_the_next(start: Start, own_valkey: Valkey) -> None:
+    one = await start()
+    await one.change("a", "1")
+    await one.change("b", "2")
+    assert await one.get("a") + await one.get("b") == ["1", "2"]
+    os.kill(own_valkey.pid, signal.SIGSTOP)
+    lookup = asyncio.create_task(one.entries._look_up(["t:a"]))
+    await asyncio.sleep(0)
+    lookup.cancel()
+    await asyncio.gather(lookup, return_exceptions=True)
+    os.kill(own_valkey.pid, signal.SIGCONT)
+
+    assert await one.get("b") == ["2"]
