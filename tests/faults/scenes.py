@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from app.cache.link import IDLE
 from tests.faults.cluster import Cluster, Replica
 from tests.faults.history import History, Operation
 from tests.faults.proxy import Mode
@@ -231,6 +232,7 @@ async def older_dump_unnoticed(scene: Scene) -> None:
     held = await scene.somebody()
     async with scene.restored():
         await scene.log_out(held)
+    await asyncio.sleep(1.1 * IDLE)  # what has rested less is not looked at, and just breaks
     await scene.me(held)
 
 
