@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import re
-import secrets
 import time
 from typing import Any
 from uuid import UUID
@@ -18,6 +17,7 @@ from app.keys.ring import Ring
 from app.keys.secrets import derive, key_id
 from app.sessions.structs import SessionState
 from app.settings import Settings
+from app.uuid7 import uuid7
 
 MAX_TOKEN_CHARACTERS = 16_384  # an access token of a user with 100 roles of 64 characters has about 9,500
 SKEW_SECONDS = 30  # how far the clocks of two replicas may differ: allowed to iat and nbf, never to exp
@@ -26,6 +26,8 @@ SUBJECT = re.compile(r"[1-9][0-9]{0,18}")  # a user id
 MAX_GENERATION = (1 << 31) - 1  # PostgreSQL's integer: a refresh a second for 68 years
 GENERATION = re.compile(r"0|[1-9][0-9]{0,9}")
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 §7.1, without padding
+
+new_session_id = uuid7  # made by us, so that a token can name a session before its row is written
 
 
 class Claims(Struct, frozen=True):
@@ -184,11 +186,3 @@ class RefreshTokens:
         mac = self._keys[name].copy()
         mac.update(body)
         return mac.digest()
-
-
-def new_session_id() -> UUID:
-    """A UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, 74 random bits."""
-    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return UUID(int=value)
