@@ -11,7 +11,7 @@ from valkey.asyncio import Valkey as Client
 from app.cache.entries import ENTRY_SECONDS, SNAPSHOT
 from app.cli.embedded import Postgres, Valkey
 from app.sessions.structs import SESSION_KIND, SessionEntry
-from app.sessions.tokens import new_session_id
+from app.uuid7 import uuid7
 from db import schema
 
 SESSIONS = 1_000_000
@@ -44,7 +44,7 @@ async def row_bytes(url: str) -> tuple[float, float]:
     names = "INSERT INTO users (username) SELECT 'user-' || n FROM generate_series(1, $1) n"
     await connection.execute(names, SESSIONS // A_USER)
     for start in range(1, SESSIONS + 1, BATCH):
-        ids = [new_session_id() for _ in range(BATCH)]
+        ids = [uuid7() for _ in range(BATCH)]
         await connection.execute(OPEN, ids, list(range(start, start + BATCH)), A_USER, AGENT)
     await connection.execute("VACUUM ANALYZE sessions")
     size: int = await connection.fetchval("SELECT pg_total_relation_size('sessions')")
@@ -64,7 +64,7 @@ async def entry_bytes(url: str) -> float:
         pipe = client.pipeline(transaction=False)
         for number in range(start, start + BATCH):
             entry = msgpack.encode(SessionEntry(number // A_USER, 3, 1_790_000_000, ["pwd"]))
-            pipe.set(f"gatehouse:1:{SESSION_KIND}:{new_session_id()}", SNAPSHOT + entry, ex=10 * ENTRY_SECONDS)
+            pipe.set(f"gatehouse:1:{SESSION_KIND}:{uuid7()}", SNAPSHOT + entry, ex=10 * ENTRY_SECONDS)
         await pipe.execute()
     after = (await client.info("memory"))["used_memory"]
     await client.aclose()

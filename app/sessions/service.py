@@ -18,8 +18,9 @@ from app.database import Database, Transaction
 from app.errors import InvalidRefreshToken, NotFound, RefreshTokenReused, Unavailable
 from app.sessions import queries
 from app.sessions.structs import SESSION_KIND, Session, SessionState, Tokens
-from app.sessions.tokens import AccessTokens, RefreshTokens, new_session_id
+from app.sessions.tokens import AccessTokens, RefreshTokens
 from app.settings import Settings
+from app.uuid7 import uuid7
 
 Rotated: TypeAlias = tuple[Mapping[queries.Rotation, SessionState], Mapping[UUID, queries.Standing]]
 
@@ -56,7 +57,7 @@ class Sessions:
         open_on = partial(
             queries.open_behind,
             gate,
-            session_id=new_session_id(),
+            session_id=uuid7(),
             client=client,
             device_name=device_name,
             amr=amr,

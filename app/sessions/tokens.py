@@ -1,7 +1,5 @@
 """Access tokens (RFC 9068) and refresh tokens: both functions of the session's row, neither stored."""
 
-import hashlib
-import hmac
 import re
 import time
 from typing import Any
@@ -11,13 +9,11 @@ import jwt
 import msgspec
 from msgspec import Struct
 
-from app import base64url
 from app.errors import InvalidRefreshToken, InvalidToken
+from app.keys.opaque import OpaqueTokens
 from app.keys.ring import Ring
-from app.keys.secrets import derive, key_id
 from app.sessions.structs import SessionState
 from app.settings import Settings
-from app.uuid7 import uuid7
 
 MAX_TOKEN_CHARACTERS = 16_384  # an access token of a user with 100 roles of 64 characters has about 9,500
 SKEW_SECONDS = 30  # how far the clocks of two replicas may differ: allowed to iat and nbf, never to exp
@@ -26,8 +22,6 @@ SUBJECT = re.compile(r"[1-9][0-9]{0,18}")  # a user id
 MAX_GENERATION = (1 << 31) - 1  # PostgreSQL's integer: a refresh a second for 68 years
 GENERATION = re.compile(r"0|[1-9][0-9]{0,9}")
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 §7.1, without padding
-
-new_session_id = uuid7  # made by us, so that a token can name a session before its row is written
 
 
 class Claims(Struct, frozen=True):
@@ -140,24 +134,14 @@ class RefreshToken(Struct, frozen=True):
 
 
 class RefreshTokens:
-    """Makes and reads refresh tokens: `gh1_` and base64url of key id, session id, generation and an HMAC over these.
-
-    Nothing is stored, not even hashed, and yet any old token of any session is still recognised.
-    """
-
-    PREFIX = "gh1_"  # the version; a fixed beginning lets secret scanners find leaked ones
-    BODY = 4 + 16 + 4  # bytes: key id, session id, generation
-    MAC = 32  # bytes: HMAC-SHA-256
+    """Makes and reads refresh tokens: opaque tokens (app/keys/opaque.py) of a session's id and generation."""
 
     def __init__(self, secret: str, previous: str = "") -> None:
-        derived = [derive(each, "refresh tokens") for each in (secret, previous) if each]
-        # HMACs that hold their key: to copy one costs a third of setting one up
-        self._keys = {key_id(key): hmac.new(key, self.PREFIX.encode(), hashlib.sha256) for key in reversed(derived)}
-        self._current = key_id(derived[0])
+        # a fixed beginning lets secret scanners find leaked ones; the digit is the version
+        self._tokens = OpaqueTokens("gh1_", "refresh tokens", 16 + 4, secret, previous)
 
     def issue(self, session_id: UUID, generation: int) -> str:
-        body = self._current + session_id.bytes + generation.to_bytes(4, "big")
-        return self.PREFIX + base64url.encode(body + self._mac(self._current, body))
+        return self._tokens.issue(session_id.bytes + generation.to_bytes(4, "big"))
 
     def read(self, token: str) -> RefreshToken:
         """What one of our tokens says.
@@ -165,24 +149,10 @@ class RefreshTokens:
         Raises:
             InvalidRefreshToken: it is not one of ours.
         """
-        text = token.removeprefix(self.PREFIX)
-        if text == token or len(text) != -(-4 * (self.BODY + self.MAC) // 3):
+        said = self._tokens.read(token)
+        if said is None:
             raise InvalidRefreshToken
-        try:
-            raw = base64url.decode(text)
-        except ValueError:
-            raise InvalidRefreshToken from None
-        body, mac = raw[: self.BODY], raw[self.BODY :]
-        known = body[:4] in self._keys
-        expected = self._mac(body[:4] if known else self._current, body)
-        if not (hmac.compare_digest(mac, expected) and known):
-            raise InvalidRefreshToken
-        generation = int.from_bytes(body[20:24], "big")
+        generation = int.from_bytes(said[16:], "big")
         if generation > MAX_GENERATION:
             raise InvalidRefreshToken
-        return RefreshToken(UUID(bytes=body[4:20]), generation)
-
-    def _mac(self, name: bytes, body: bytes) -> bytes:
-        mac = self._keys[name].copy()
-        mac.update(body)
-        return mac.digest()
+        return RefreshToken(UUID(bytes=said[:16]), generation)

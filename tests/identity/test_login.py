@@ -13,8 +13,8 @@ from app.errors import Overloaded
 from app.identity.structs import Credentials, NewUser, PasswordChange, Registration, TokenResponse, UserChange
 from app.main import Parts
 from app.sessions.structs import LogoutRequest, RefreshRequest, Tokens
-from app.sessions.tokens import new_session_id
 from app.settings import Rate, Settings
+from app.uuid7 import uuid7
 from tests.kit import (
     Person,
     SignedIn,
@@ -243,9 +243,7 @@ async def test_what_holds_a_password_does_not_print_it() -> None:
         UserChange(password=secret),
         RefreshRequest(refresh_token=secret),
         LogoutRequest(refresh_token=secret),
-        Tokens(
-            access_token=secret, refresh_token=secret, expires_in=1, refresh_expires_in=1, session_id=new_session_id()
-        ),
+        Tokens(access_token=secret, refresh_token=secret, expires_in=1, refresh_expires_in=1, session_id=uuid7()),
     ]
 
     assert [holder for holder in holders if secret in repr(holder)] == []

@@ -10,7 +10,7 @@ import pytest
 from httpx import AsyncClient, Response
 
 from app.main import Parts
-from app.sessions.tokens import new_session_id
+from app.uuid7 import uuid7
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -83,7 +83,7 @@ async def row(client: AsyncClient, parts: Parts) -> Person:
             INSERT INTO sessions (id, user_id, created_at, last_accessed, expires_at, amr)
             VALUES ($1, $2, $3, $4, now() + make_interval(days => $5), '{pwd}')
             """,
-            new_session_id(),
+            uuid7(),
             who.id,
             NOON + timedelta(microseconds=number // 2),
             NOON - timedelta(hours=number // 2),
@@ -231,7 +231,7 @@ async def test_analytics_count_everybody_whatever_is_listed(
         INSERT INTO sessions (id, user_id, created_at, expires_at, amr)
         VALUES ($1, $2, now() - interval '25 hours', now() + interval '1 day', '{pwd}')
         """,
-        new_session_id(),
+        uuid7(),
         ada.id,
     )
 
@@ -254,7 +254,7 @@ async def test_devices_are_counted_by_family(
         INSERT INTO sessions (id, user_id, expires_at, amr, user_agent)
         VALUES ($1, $2, now() + interval '1 day', '{pwd}', $3)
         """,
-        new_session_id(),
+        uuid7(),
         ada.id,
         agent,
     )
@@ -323,7 +323,7 @@ async def test_one_session_of_a_user_ends_and_the_others_go_on(
 async def test_a_session_of_somebody_else_is_not_found(client: AsyncClient, admin: SignedIn, ada: Person) -> None:
     session = await log_in(client, ada)
 
-    for path in (f"/sessions/{admin.user_id}/{session.id}", f"/sessions/{ada.id}/{new_session_id()}"):
+    for path in (f"/sessions/{admin.user_id}/{session.id}", f"/sessions/{ada.id}/{uuid7()}"):
         problem(await admin.ask("DELETE", path), 404, "not_found")
     problem(await admin.ask("DELETE", f"/sessions/{ada.id}/x"), 404, "not_found")
     assert (await session.ask("GET", "/me")).status_code == 200

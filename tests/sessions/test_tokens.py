@@ -13,7 +13,7 @@ import pytest
 from httpx import AsyncClient
 
 from app.main import Parts
-from app.sessions.tokens import new_session_id
+from app.uuid7 import uuid7
 from tests.kit import SignedIn, problem
 
 Change = Callable[[dict[str, Any], dict[str, Any]], None]
@@ -143,7 +143,7 @@ async def test_a_token_ends_with_its_time_also_where_it_is_remembered(
 
 async def test_a_session_id_is_a_uuid_of_version_7_and_tells_its_time() -> None:
     before = time.time_ns() // 1_000_000
-    ids = [new_session_id() for _ in range(1000)]
+    ids = [uuid7() for _ in range(1000)]
     after = time.time_ns() // 1_000_000
 
     assert {each.version for each in ids} == {7}
