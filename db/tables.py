@@ -4,6 +4,7 @@ import app.audit.models
 import app.cache.models
 import app.identity.models
 import app.keys.models
+import app.mail.models
 import app.preferences.models
 import app.sessions.models
 from app.models import Model

@@ -1,0 +1,1 @@
+"""Mail: written in the transaction of what causes it, sent beside all requests (docs/mail.md)."""
