@@ -38,6 +38,11 @@ GUESSABLE_PASSWORDS = (
 )
 
 NAME = re.compile(r"[A-Z][A-Z0-9_]{0,39}|[a-z][a-z0-9_]{0,39}")  # what may be repeated of a name that we do not know
+LOOPBACK = ("localhost", "127.0.0.1", "::1")  # hosts that the way to is no network
+ADDRESS = re.compile(  # a mailbox of RFC 5321 §4.1.2 without its quoted forms; `=?` would be read as an encoded word
+    r"(?!.*=\?)[^\s\x00-\x1f\x7f@<>()\[\]\\,;:\"]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?"
+)
+MAIL_FROM = re.compile(r'(?:(?:(?P<name>[^"<>@,;:]*)|"(?P<quoted>[^"\\]*)")\s*<(?P<address>[^<>]+)>|(?P<bare>[^<>]+))')
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -91,6 +96,10 @@ class Settings:
 
     trusted_proxies: tuple[Network, ...] = ()
 
+    smtp_url: str = field(default="", repr=False)
+    mail_from: str = ""  # see `mail_sender`
+    mail_templates_dir: Path | None = None
+
     admin_username: str = "admin"
     admin_password: str = field(default="", repr=False)
 
@@ -107,6 +116,11 @@ class Settings:
     @property
     def development(self) -> bool:
         return self.environment == "development"
+
+    @property
+    def mail_sender(self) -> tuple[str, str]:
+        """Name and address that mail is from; in development nobody has to say."""
+        return _name_and_address(self.mail_from or f"Gatehouse <no-reply@{_mail_domain(self.public_url)}>")
 
 
 def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:
@@ -170,6 +184,12 @@ def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _mail_domain(url: str) -> str:
+    """The host of a URL where it is a name; mail has another way to write an address of the network."""
+    host = urlsplit(url).hostname or ""
+    return host if ADDRESS.fullmatch(f"no-reply@{host}") and not re.fullmatch(r"[0-9.]+", host) else "localhost"
+
+
 def _contradictions(s: Settings) -> list[str]:
     """What no single value shows: things missing, and things that may not be so in production."""
     problems = []
@@ -187,6 +207,8 @@ def _contradictions(s: Settings) -> list[str]:
         problems.append("JWT_SECRET: has to differ from SECRET_KEY, for verifiers of tokens know it")
     if s.public_url and not s.development and not s.public_url.startswith("https://"):
         problems.append("PUBLIC_URL: has to begin with https:// in production")
+    if s.smtp_url and not s.mail_from and not s.development:
+        problems.append("MAIL_FROM: is required with SMTP_URL; for example Gatehouse <no-reply@example.org>")
     if s.admin_password and not s.development:
         weakness = guessable(s.admin_password, s.admin_username, s.password_min_length)
         if weakness:
@@ -296,6 +318,46 @@ def _public_url(raw: str) -> str:
     return raw
 
 
+def _smtp_url(raw: str) -> str:
+    parts = _split(raw)
+    if (
+        parts is None
+        or parts.scheme not in ("smtp", "smtp+starttls", "smtps")
+        or not re.fullmatch(r"[A-Za-z0-9._:-]+", parts.hostname or "")
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError(
+            "has to look like smtp://user:password@host:port, or begin with smtp+starttls:// or smtps://; "
+            "in user and password / ? # @ : and % are percent-encoded"
+        )
+    if "@" in parts.netloc and not (parts.username and parts.password):
+        raise ValueError("has to have a user and a password, or neither")
+    return raw
+
+
+def _mail_from(raw: str) -> str:
+    name, address = _name_and_address(raw)
+    if not ADDRESS.fullmatch(address) or not address.isascii() or not name.isprintable():
+        raise ValueError("has to be an address, or Name <address>")
+    return raw
+
+
+def _name_and_address(mail_from: str) -> tuple[str, str]:
+    """The parts of MAIL_FROM; two empty ones if it is nothing of the kind."""
+    match = MAIL_FROM.fullmatch(mail_from)
+    if match is None:
+        return "", ""
+    return (match["name"] or match["quoted"] or "").strip(), match["address"] or match["bare"]
+
+
+def _directory(raw: str) -> Path:
+    if not Path(raw).is_dir():
+        raise ValueError("has to be a directory that is there")
+    return Path(raw)
+
+
 def _network(raw: str) -> Network:
     try:
         return ipaddress.ip_network(raw, strict=False)
@@ -348,6 +410,9 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "rate_limit_account": _rate,
     "rate_limit_register": _rate,
     "trusted_proxies": _list_of(_network),
+    "smtp_url": _smtp_url,
+    "mail_from": _mail_from,
+    "mail_templates_dir": _directory,
     "admin_username": _username,
     "admin_password": _password,
     "session_retention_days": _whole(0, 36500, "days"),

@@ -61,6 +61,19 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ("10.1.2.3/8", (ipaddress.ip_network("10.0.0.0/8"),)),
         (",", ()),
     ],
+    "SMTP_URL": [
+        (url, url)
+        for url in (
+            "smtp://localhost",
+            "smtp://localhost:25/",
+            "smtp+starttls://user:p%40ss,word@mail.example.org:2525",
+            "smtps://user%40example.org:hunter2@[2001:db8::1]",
+        )
+    ],
+    "MAIL_FROM": [
+        (text, text) for text in ("auth@example.org", "<auth@example.org>", "Grüße aus Köln <a@b.c>", '"A, B" <a@b.c>')
+    ],
+    "MAIL_TEMPLATES_DIR": [(str(EXAMPLE.parent), EXAMPLE.parent)],
     "ADMIN_USERNAME": [("boss", "boss")],
     "ADMIN_PASSWORD": [("wombat-Ferry-41-lamp", "wombat-Ferry-41-lamp")],
     "SESSION_RETENTION_DAYS": [("0", 0), ("36500", 36500)],
@@ -119,6 +132,20 @@ BAD: dict[str, list[str]] = {
     "RATE_LIMIT_ACCOUNT": ["5"],
     "RATE_LIMIT_REGISTER": ["5"],
     "TRUSTED_PROXIES": ["10.0.0.0/33", "proxy.example.org", "10.0.0.1 10.0.0.2"],
+    "SMTP_URL": [
+        f"http://user:{CANARY}@mail.example.org",
+        f"smtp://user:{CANARY}@",
+        f"smtp://:{CANARY}@mail.example.org",
+        "smtp://user@mail.example.org",
+        f"smtp://user:{CANARY}@one,two",
+        f"smtp://user:{CANARY}@mail.example.org/inbox",
+        f"smtp://user:{CANARY}@mail.example.org?tls=no",
+        f"smtp://user:{CANARY}@mail.example.org#x",
+        f"smtp://user:{CANARY}/x@mail.example.org",
+        f"smtp://user:{CANARY}@mail.example.org:99999",
+    ],
+    "MAIL_FROM": ["Gatehouse", "a@b, c@d", "Name a@b.c", "Name <a@b.c", "a@b.c> x", "a@b.c\nBcc: x@y.z", "ä@b.c"],
+    "MAIL_TEMPLATES_DIR": [str(EXAMPLE), f"/nowhere/{CANARY}"],
     "ADMIN_USERNAME": ["", "-boss", "boss@example.org", "b" * 65],
     "ADMIN_PASSWORD": [CANARY, CANARY * 200],
     "SESSION_RETENTION_DAYS": ["-1", "36501"],
@@ -152,7 +179,9 @@ def test_the_tables_of_these_tests_know_every_setting() -> None:
 
 @pytest.mark.parametrize(("name", "raw", "value"), [(name, *case) for name, cases in GOOD.items() for case in cases])
 def test_a_setting_is_read(name: str, raw: str, value: object) -> None:
-    assert getattr(loaded(**{name: raw}), name.lower()) == value
+    given = {"MAIL_FROM": "auth@example.org", name: raw}  # which SMTP_URL asks for
+
+    assert getattr(loaded(**given), name.lower()) == value
 
 
 @pytest.mark.parametrize(("name", "raw"), [(name, raw) for name, cases in BAD.items() for raw in cases if raw])
@@ -184,7 +213,8 @@ def test_an_empty_setting_is_none(name: str) -> None:
 
 def test_no_secret_shows_in_the_settings_themselves() -> None:
     secrets = {"SECRET_KEY": SECRET, "SECRET_KEY_PREVIOUS": OTHER_SECRET, "JWT_SECRET": OTHER_SECRET[::-1]}
-    shown = repr(loaded(**secrets, ADMIN_PASSWORD="wombat-Ferry-41-lamp", METRICS_TOKEN="metrics-wombat"))
+    mail = {"SMTP_URL": "smtps://user:hunter2@mail.example.org", "MAIL_FROM": "auth@example.org"}
+    shown = repr(loaded(**secrets, **mail, ADMIN_PASSWORD="wombat-Ferry-41-lamp", METRICS_TOKEN="metrics-wombat"))
 
     assert "https://auth.example.org" in shown
     for secret in (*secrets.values(), "hunter2", "wombat"):
@@ -203,6 +233,28 @@ def test_hs256_needs_a_secret_of_its_own() -> None:
         assert line.startswith("JWT_SECRET: has to differ from SECRET_KEY")
 
     assert loaded(JWT_ALGORITHM="HS256", JWT_SECRET=OTHER_SECRET).jwt_algorithm == "HS256"
+
+
+def test_who_mail_is_from_has_to_be_said_where_it_is_sent() -> None:
+    assert loaded(SMTP_URL="smtp://localhost", MAIL_FROM="Us <a@b.c>").mail_sender == ("Us", "a@b.c")
+
+    (line,) = refused(REQUIRED | {"SMTP_URL": "smtp://localhost"})
+    assert line.startswith("MAIL_FROM: is required with SMTP_URL")
+
+
+@pytest.mark.parametrize(
+    ("public_url", "domain"),
+    [
+        ("https://auth.example.org:8443/x", "auth.example.org"),
+        ("http://localhost:8000", "localhost"),
+        ("http://127.0.0.1:8000", "localhost"),
+        ("http://[::1]:8000", "localhost"),
+    ],
+)
+def test_in_development_mail_is_from_the_host_of_the_service(public_url: str, domain: str) -> None:
+    settings = loaded(PUBLIC_URL=public_url, ENVIRONMENT="development", SMTP_URL="smtp://localhost")
+
+    assert settings.mail_sender == ("Gatehouse", f"no-reply@{domain}")
 
 
 # ---- production ---------------------------------------------------------------------------------------------------
