@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -18,6 +18,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4"  # of the format; the charset follows
 
 # seconds: from a lookup in memory (0.1 ms) to the deadline of a statement (5 s)
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+
+Together = Literal["livesum", "livemax"]
 
 
 class Operation:
@@ -52,6 +55,7 @@ class Metrics:
         self._session_check = self._counter(
             "auth_session_check", "Session checks, by the store that answered.", "source"
         )
+        self._mail = self._counter("auth_mail", "Mails, by what became of a try to send one.", "result")
         duration = Histogram(
             "auth_operation_duration_seconds",
             "Time an operation took.",
@@ -66,9 +70,9 @@ class Metrics:
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, registry=self.registry)
 
-    def gauge(self, name: str, help_text: str, read: Callable[[], float]) -> None:
-        """A number read at each scrape, added up over the workers that live."""
-        gauge = Gauge(name, help_text, registry=self.registry, multiprocess_mode="livesum")
+    def gauge(self, name: str, help_text: str, read: Callable[[], float], over_workers: Together = "livesum") -> None:
+        """A number read at each scrape; of the workers that live the sum, or what one of them has seen of a whole."""
+        gauge = Gauge(name, help_text, registry=self.registry, multiprocess_mode=over_workers)
         self._gauges.append((gauge, read))
 
     def login(self) -> Operation:
@@ -87,6 +91,9 @@ class Metrics:
 
     def rate_limited(self, limit: str) -> None:
         self._rate_limited.labels(limit).inc()
+
+    def mailed(self, result: Literal["sent", "retried", "given_up", "expired"]) -> None:
+        self._mail.labels(result).inc()
 
     def session_checked(self, source: str, entries: int) -> None:
         """So many sessions were looked up in `valkey` or `postgres`; told once a second, not on the hot path."""

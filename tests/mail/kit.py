@@ -1,0 +1,205 @@
+"""A real SMTP server in the loop of the test: what it accepts, what it refuses, and how it breaks."""
+
+import asyncio
+import ipaddress
+import ssl
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, cast
+
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+PATIENCE = 20.0  # seconds until a test says that what it waits for will not happen; no test waits as long
+USER, PASSWORD = "gatehouse@example.org", "p@ss/word:%"
+ACCEPTED = "250 2.0.0 accepted"
+
+Behaviour = Callable[[SMTP], Awaitable[str]]  # what happens when a whole mail is there; the answer
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail as it has arrived."""
+
+    sender: str
+    recipients: list[str]
+    raw: bytes
+    encrypted: bool
+    user: str | None
+
+    @property
+    def message(self) -> EmailMessage:
+        message = message_from_bytes(self.raw, policy=policy.default)
+        assert isinstance(message, EmailMessage)
+        return message
+
+    def part(self, subtype: str) -> str:
+        body = self.message.get_body((subtype,))
+        assert body is not None
+        text = body.get_content()
+        assert isinstance(text, str)
+        return text
+
+
+@dataclass
+class Postbox:
+    """Accepts everything, unless a test says otherwise; `rcpt` and `data` hold what is answered first."""
+
+    port: int = 0
+    mails: list[Mail] = field(default_factory=list)
+    rcpt: deque[str] = field(default_factory=deque)
+    data: deque[str | Behaviour] = field(default_factory=deque)
+    sender_refused: str | None = None
+    rude: bool = False  # hangs up instead of saying goodbye
+    connections: int = 0
+    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def url(self) -> str:
+        return f"smtp://127.0.0.1:{self.port}"
+
+    async def mail(self, number: int = 1) -> Mail:
+        """The mail of this number, once it is there."""
+        async with asyncio.timeout(PATIENCE), self.arrived:
+            await self.arrived.wait_for(lambda: len(self.mails) >= number)
+        return self.mails[number - 1]
+
+    # ---- what aiosmtpd asks -----------------------------------------------------------------------------------
+
+    async def handle_EHLO(  # noqa: N802 - aiosmtpd's name
+        self, server: SMTP, session: Any, envelope: Any, hostname: str, responses: list[str]
+    ) -> list[str]:
+        self.connections += 1
+        session.host_name = hostname
+        return responses
+
+    async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
+        self, server: SMTP, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        if self.sender_refused:
+            return self.sender_refused
+        envelope.mail_from = address
+        return "250 OK"
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self, server: SMTP, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        if self.rcpt and (answer := self.rcpt.popleft()) != ACCEPTED:
+            return answer
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_QUIT(self, server: SMTP, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        if self.rude:
+            return await breaks(server)
+        return "221 2.0.0 goodbye"
+
+    async def handle_DATA(self, server: SMTP, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        if self.data:
+            behaviour = self.data.popleft()
+            answer = behaviour if isinstance(behaviour, str) else await behaviour(server)
+            if not answer.startswith("2"):
+                return answer
+        encrypted = transport_of(server).get_extra_info("sslcontext") is not None
+        user = session.auth_data and session.auth_data.login.decode()
+        self.mails.append(Mail(envelope.mail_from, list(envelope.rcpt_tos), envelope.original_content, encrypted, user))
+        async with self.arrived:
+            self.arrived.notify_all()
+        return ACCEPTED
+
+
+def knows(_: SMTP, __: Any, ___: Any, ____: str, given: LoginPassword) -> AuthResult:
+    """One user there is."""
+    return AuthResult(
+        success=(given.login, given.password) == (USER.encode(), PASSWORD.encode()), handled=False, auth_data=given
+    )
+
+
+class Protocol(SMTP):
+    """aiosmtpd's, which does not ask the system for its name."""
+
+    def __init__(self, postbox: Postbox, **options: Any) -> None:
+        super().__init__(postbox, hostname="mail.example.org", loop=asyncio.get_running_loop(), **options)
+
+
+@asynccontextmanager
+async def serving(
+    postbox: Postbox, *, port: int = 0, implicit_tls: ssl.SSLContext | None = None, **options: Any
+) -> AsyncGenerator[Postbox]:
+    """Listens; whoever is connected at the end is cut off."""
+    protocols: list[Protocol] = []
+
+    def protocol() -> Protocol:
+        protocols.append(Protocol(postbox, **options))
+        return protocols[-1]
+
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", port, ssl=implicit_tls)
+    postbox.port = server.sockets[0].getsockname()[1]
+    try:
+        yield postbox
+    finally:
+        server.close()
+        for each in protocols:
+            if each.transport is not None:
+                transport_of(each).abort()
+        await asyncio.sleep(0)
+
+
+def transport_of(server: SMTP) -> asyncio.Transport:
+    return cast("asyncio.Transport", server.transport)
+
+
+async def breaks(server: SMTP) -> str:
+    """The connection goes before an answer."""
+    transport_of(server).abort()
+    return "451 nobody hears this"
+
+
+# ---- certificates -------------------------------------------------------------------------------------------------
+
+
+def certificates(directory: Path) -> tuple[Path, ssl.SSLContext]:
+    """An authority's certificate, and what a server at 127.0.0.1 has of it."""
+    now = datetime.now(UTC)
+
+    def certificate(subject: str, issuer: str, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)]))
+            .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]))
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(hours=1))
+        )
+
+    ours, theirs = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = (
+        certificate("authority", "authority", ours.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(ours, hashes.SHA256())
+    )
+    leaf = (
+        certificate("mail", "authority", theirs.public_key())
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(ours, hashes.SHA256())
+    )
+    trusted, chain = directory / "authority.pem", directory / "server.pem"
+    trusted.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+    chain.write_bytes(
+        leaf.public_bytes(serialization.Encoding.PEM)
+        + theirs.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    return trusted, context
