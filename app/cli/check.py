@@ -16,7 +16,9 @@ from valkey.exceptions import ValkeyError
 from app.cli import database
 from app.cli.terminal import answer
 from app.errors import Unavailable
-from app.settings import Settings, load
+from app.mail.letters import Letters
+from app.mail.smtp import ServerAway, Smtp
+from app.settings import LOOPBACK, Settings, load
 from db import revisions
 
 TIMEOUT = 2.0  # seconds; a store on the same network answers in milliseconds
@@ -24,7 +26,6 @@ HASHES = 5  # of which the fastest counts: the others shared their core with som
 SLOW_HASH_MS = 250.0  # a core signs fewer than four people in a second
 MIN_POSTGRES = 14
 MIN_VALKEY, MIN_REDIS = (8,), (7,)  # older ones may work, and are not tried
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ async def _all(settings: Settings, workers: int) -> list[Finding]:
     findings = list(_settings(settings))
     findings += [finding async for finding in _postgres(settings, workers)]
     findings += [finding async for finding in _valkey(settings)]
+    findings += [finding async for finding in _mail(settings)]
     findings.append(_argon2(settings))
     return findings
 
@@ -137,6 +139,29 @@ def _memory(info: dict[str, Any]) -> Finding:
         )
     bound = f"{most >> 20} MiB" if most else "no bound"
     return Finding("ok", "valkey", f"maxmemory {bound}, {policy}")
+
+
+async def _mail(settings: Settings) -> AsyncGenerator[Finding]:
+    letters = Letters(settings, lambda link: link.purpose)
+    for fault in letters.faults():
+        yield Finding("error", "mail", f"a template cannot be used: {fault}; see MAIL_TEMPLATES_DIR")
+    if not settings.smtp_url:
+        if settings.development:
+            yield Finding("ok", "mail", "printed to the console")
+        else:
+            hint = "set SMTP_URL and MAIL_FROM"
+            yield Finding("warning", "mail", f"none can be sent, and what would mail answers 503: {hint}")
+        return
+    where = _where(settings.smtp_url)
+    server = Smtp(settings.smtp_url, letters.sender)
+    try:
+        async with server.connection():
+            yield Finding("ok", "mail", f"handed to {where}, from {letters.sender}")
+    except ServerAway as away:
+        yield Finding("error", "mail", f"{where} cannot be used: {away.reason}; see SMTP_URL, and that it runs")
+    if not server.private:
+        hint = "use smtp+starttls:// or smtps:// in SMTP_URL"
+        yield Finding("warning", "mail", f"the way to it is encrypted only where the server offers it: {hint}")
 
 
 def _argon2(settings: Settings) -> Finding:

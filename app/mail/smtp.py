@@ -106,6 +106,11 @@ class Smtp:
             self._user is not None and self._host not in LOOPBACK and not self._tls
         )
 
+    @property
+    def private(self) -> bool:
+        """Nobody else on the way can read along, or cut the offer of encryption out of the server's answer."""
+        return self._tls or self._must_upgrade or self._host in LOOPBACK
+
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
         """A connection, signed in where there are credentials.

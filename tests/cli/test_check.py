@@ -1,6 +1,8 @@
 """`gatehouse check`: every finding names what to do, and no secret."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from app.cli.check import _memory, _server, _where
 from app.cli.embedded import Postgres, Valkey
 from tests.cli.conftest import Run, environment_for
 from tests.kit import new_name
+from tests.mail.kit import Postbox, serving_in_a_thread
 
 NOBODY = "127.0.0.1:1"
 
@@ -22,8 +25,18 @@ def findings(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str
     return by_subject
 
 
-def test_all_is_well(run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("check", **environment, METRICS_TOKEN="of-the-tests") == 0
+@pytest.fixture
+def mail_server() -> Iterator[str]:
+    """The URL of a server in a thread of its own, which takes mail from everybody."""
+    with serving_in_a_thread(Postbox()) as postbox:
+        yield postbox.url
+
+
+def test_all_is_well(
+    run: Run, environment: dict[str, str], mail_server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mail = {"SMTP_URL": mail_server, "MAIL_FROM": "auth@example.org"}
+    assert run("check", **environment, **mail, METRICS_TOKEN="of-the-tests") == 0
 
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines} == {"ok"}
@@ -33,6 +46,7 @@ def test_all_is_well(run: Run, environment: dict[str, str], capsys: pytest.Captu
         "migrations",
         "connections",
         "valkey",
+        "mail",
         "argon2",
     }
 
@@ -103,6 +117,71 @@ def test_what_does_not_belong_into_production_is_a_warning(
 
     messages = [finding["message"] for finding in findings(capsys)["settings"] if finding["status"] == "warning"]
     assert [message.split()[0].partition("=")[0] for message in messages] == ["ENVIRONMENT", "SECRET_KEY_PREVIOUS"]
+
+
+# ---- mail ---------------------------------------------------------------------------------------------------------
+
+
+def mail_findings(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str]]:
+    return [(finding["status"], finding["message"]) for finding in findings(capsys)["mail"]]
+
+
+def test_production_without_a_mail_server_is_said(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("check", "--json", **environment) == 0
+
+    ((status, message),) = mail_findings(capsys)
+    assert status == "warning"
+    assert "SMTP_URL" in message
+
+
+def test_in_development_no_mail_server_is_needed(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("check", "--json", **environment, ENVIRONMENT="development")
+
+    assert mail_findings(capsys) == [("ok", "printed to the console")]
+
+
+def test_a_mail_server_that_does_not_answer_is_named_without_its_password(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    mail = {"SMTP_URL": f"smtp://user:hunter2@{NOBODY}", "MAIL_FROM": "auth@example.org"}
+    assert run("check", "--json", **environment, **mail) == 1
+
+    ((status, message),) = mail_findings(capsys)
+    assert status == "error"
+    assert NOBODY in message
+    assert "SMTP_URL" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"), [("smtp://{}", True), ("smtp://user:pass@{}", False), ("smtp+starttls://{}", False)]
+)
+def test_a_plain_way_to_another_host_is_a_warning(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str], url: str, *, warned: bool
+) -> None:
+    elsewhere = url.format("127.0.0.2:1")  # which nobody listens on, and is not one of the names of this machine
+    assert run("check", "--json", **environment, SMTP_URL=elsewhere, MAIL_FROM="auth@example.org") == 1
+
+    assert [status for status, _ in mail_findings(capsys)] == ["error", "warning"][: 1 + warned]
+
+
+def test_a_template_that_cannot_be_used_is_named(
+    run: Run, environment: dict[str, str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "mail" / "de").mkdir(parents=True)
+    (here / "mail" / "de" / "invitation.txt").write_text("Subject: Hallo {{ usrname }}\n")
+    assert run("check", "--json", **environment, MAIL_TEMPLATES_DIR=str(here / "mail")) == 1
+
+    (status, message), _ = mail_findings(capsys)
+    assert status == "error"
+    assert "de/invitation: 'usrname' is undefined" in message
+
+
+# ---- what is not shown --------------------------------------------------------------------------------------------
 
 
 def test_no_password_and_no_key_is_printed(

@@ -4,8 +4,8 @@ import asyncio
 import ipaddress
 import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
@@ -13,10 +13,13 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, cast
 
+from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from app.cli import children
 
 PATIENCE = 20.0  # seconds until a test says that what it waits for will not happen; no test waits as long
 USER, PASSWORD = "gatehouse@example.org", "p@ss/word:%"
@@ -151,6 +154,18 @@ async def serving(
             if each.transport is not None:
                 transport_of(each).abort()
         await asyncio.sleep(0)
+
+
+@contextmanager
+def serving_in_a_thread(postbox: Postbox) -> Generator[Postbox]:
+    """For what has a loop of its own."""
+    postbox.port = children.free_port()
+    controller = Controller(postbox, hostname="127.0.0.1", port=postbox.port, server_hostname="mail.example.org")
+    controller.start()
+    try:
+        yield postbox
+    finally:
+        controller.stop()
 
 
 def transport_of(server: SMTP) -> asyncio.Transport:
