@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     server has to name a directory for its metrics before what counts is imported.
     """
     arguments = parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         command = importlib.import_module(f"app.cli.{arguments.module}")
         status: int = getattr(command, arguments.function)(arguments)
@@ -56,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _interrupt(*_: object) -> None:
-    """SIGTERM is taken like Ctrl-C; without a handler, process 1 of a container would not hear it at all."""
+    """SIGTERM is taken like Ctrl-C; without a handler, process 1 of a container would not hear it at all.
+
+    Python's own handler of SIGINT would give way to asyncio's, which cancels, and a library may swallow a cancellation.
+    """
     raise KeyboardInterrupt
 
 

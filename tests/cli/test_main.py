@@ -1,9 +1,14 @@
 """How commands fail: one line for each thing that is wrong, an exit status that tells settings from the rest."""
 
+import asyncio
+import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from app.cli import migrate
 from app.cli.embedded import Valkey
 from tests.cli.conftest import Run
 from tests.cli.kit import gatehouse
@@ -80,6 +85,20 @@ def test_ctrl_c_ends_a_command_as_shells_expect(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("db.schema.pending", interrupted)
+
+    assert run("migrate", **environment) == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_heard_also_where_a_library_swallows_cancellations(
+    run: Run, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    async def deaf() -> None:
+        os.kill(os.getpid(), number)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.1)
+
+    monkeypatch.setattr(migrate, "run", lambda _: asyncio.run(deaf()))
 
     assert run("migrate", **environment) == 130
 
