@@ -84,6 +84,20 @@ class RefreshTokenReused(AppError):
     title = "This refresh token was used before; the session has been ended."
 
 
+class InvalidOneTimeToken(AppError):
+    """Never ours, used, expired, or voided by a change since: none can be told from the answer."""
+
+    status = 401
+    code = "invalid_token"
+    title = "This link is not valid (any more); ask for a new one."
+
+
+class ReauthenticationRequired(AppError):
+    status = 403
+    code = "reauthentication_required"
+    title = "Sign in anew: this needs a login of the last ten minutes."
+
+
 class Forbidden(AppError):
     status = 403
     code = "forbidden"

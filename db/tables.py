@@ -6,6 +6,7 @@ import app.identity.models
 import app.keys.models
 import app.mail.models
 import app.preferences.models
+import app.proofs.models
 import app.sessions.models
 from app.models import Model
 

@@ -20,6 +20,7 @@ from app.database import Database, Transaction
 from app.errors import Unavailable
 from app.keys import queries as key_queries
 from app.maintenance import queries
+from app.proofs import queries as proof_queries
 from app.sessions import queries as session_queries
 from app.settings import Settings
 
@@ -40,6 +41,7 @@ class Deleted(Struct, frozen=True, kw_only=True):
     audit_events: int  # one by one; those of a dropped partition are not counted
     audit_partitions: int
     signing_keys: int
+    one_time_tokens: int
 
 
 class CleanupReport(Struct, frozen=True, kw_only=True):
@@ -97,6 +99,7 @@ class _Run:
             audit_partitions=await self._drop_months(),
             audit_events=await self._in_batches(lambda tx: queries.delete_old_events(tx, keep_events, BATCH)),
             signing_keys=await self._delete_keys(),
+            one_time_tokens=await self._in_batches(lambda tx: proof_queries.delete_expired(tx, BATCH)),
         )
         return CleanupReport(deleted=deleted, duration_ms=round(1000 * (time.monotonic() - started)))
 

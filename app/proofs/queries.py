@@ -1,0 +1,103 @@
+"""Statements on one-time tokens. Whoever writes holds the user's row, so that nothing is issued past what voids it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct
+
+from app.database import Database, Transaction
+from app.proofs.tokens import Purpose
+from app.uuid7 import uuid7
+
+
+class Issued(Struct, frozen=True):
+    token_id: UUID
+    expires_at: datetime
+
+
+class Proof(Struct, frozen=True):
+    """Whom a token was made for, and where it was sent."""
+
+    user_id: int
+    email: str
+
+
+async def issue(tx: Transaction, purpose: Purpose, user_id: int, email: str, seconds: int) -> Issued:
+    """A token that has not been there before; those that are out stay good."""
+    token_id = uuid7()
+    expires_at = await tx.fetchval(
+        """
+        INSERT INTO one_time_tokens (id, purpose, user_id, email, expires_at)
+        VALUES ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5)) RETURNING expires_at
+        """,
+        token_id,
+        purpose,
+        user_id,
+        email,
+        seconds,
+    )
+    return Issued(token_id, expires_at)
+
+
+async def look(db: Database, purpose: Purpose, token_id: UUID) -> Proof | None:
+    """What it would prove; it stays good."""
+    return _proof(
+        await db.fetchrow(
+            """
+            SELECT user_id, email FROM one_time_tokens
+            WHERE id = $1 AND purpose = $2 AND expires_at > clock_timestamp()
+            """,
+            token_id,
+            purpose,
+        )
+    )
+
+
+async def use(tx: Transaction, purpose: Purpose, token_id: UUID) -> Proof | None:
+    """What it proves, once: of any number of callers one gets it."""
+    return _proof(
+        await tx.fetchrow(
+            """
+            DELETE FROM one_time_tokens WHERE id = $1 AND purpose = $2 AND expires_at > clock_timestamp()
+            RETURNING user_id, email
+            """,
+            token_id,
+            purpose,
+        )
+    )
+
+
+async def void(tx: Transaction, user_id: int, purposes: Sequence[Purpose]) -> None:
+    """What is out for these purposes is good for nothing any more."""
+    await tx.execute("DELETE FROM one_time_tokens WHERE user_id = $1 AND purpose = ANY($2::text[])", user_id, purposes)
+
+
+async def newest_email(db: Database | Transaction, user_id: int) -> str | None:
+    """The address that waits to be verified, if one does."""
+    row = await db.fetchrow(
+        """
+        SELECT email FROM one_time_tokens
+        WHERE user_id = $1 AND purpose = $2 AND expires_at > clock_timestamp() ORDER BY id DESC LIMIT 1
+        """,
+        user_id,
+        Purpose.VERIFY_EMAIL,
+    )
+    return None if row is None else row["email"]
+
+
+async def delete_expired(tx: Transaction, most: int) -> int:
+    done = await tx.execute(
+        """
+        DELETE FROM one_time_tokens WHERE id IN (
+            SELECT id FROM one_time_tokens WHERE expires_at <= clock_timestamp() ORDER BY expires_at LIMIT $1
+        )
+        """,
+        most,
+    )
+    return int(done.rpartition(" ")[2])
+
+
+def _proof(row: asyncpg.Record | None) -> Proof | None:
+    return None if row is None else Proof(row["user_id"], row["email"])
