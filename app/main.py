@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from litestar import Litestar, Router
 from litestar.di import Provide
@@ -25,23 +26,32 @@ from app.identity.accounts import Accounts
 from app.identity.admin_controllers import UsersController
 from app.identity.administration import Administration
 from app.identity.controllers import AccountController, LoginController, login_answer, me_answer, refresh_answer
+from app.identity.emails import Emails
 from app.identity.entry import People, decode
+from app.identity.holdings import Holdings
 from app.identity.listing import UserList
 from app.identity.login import Login
+from app.identity.mails import Mails
+from app.identity.own_controllers import OwnAccountController, RecoveryController
 from app.identity.passwords import Passwords
+from app.identity.recovery import FORGOT, Recovery
 from app.identity.rights import RoleTable
 from app.identity.structs import UserEntry
 from app.keys.controllers import WellKnownController
 from app.keys.ring import Ring
 from app.limits.attempts import Attempts
+from app.limits.mailing import MailLimit
 from app.limits.violations import Violations
 from app.limits.windows import Windows
 from app.listing import Cursors, Lists
+from app.mail.outbox import Link
+from app.mail.sender import Handler, Sender
 from app.maintenance.controllers import MaintenanceController
 from app.maintenance.service import Maintenance
 from app.metrics import Metrics
 from app.preferences.controllers import PreferencesController
 from app.preferences.service import Preferences
+from app.proofs.tokens import OneTimeTokens, Purpose
 from app.request import MAX_BODY_BYTES, Request, provide_client
 from app.sessions import queries as session_queries
 from app.sessions.admin_controllers import SessionsController
@@ -61,6 +71,12 @@ from app.sessions.structs import RIGHTS_KEY, SESSION_KIND, USER_KIND
 from app.sessions.tokens import AccessTokens, RefreshTokens
 from app.settings import BASE, Settings, load
 
+# The pages of a front end that mails link to, under PUBLIC_URL; each takes `token` from the query and POSTs it.
+PAGES = {
+    Purpose.VERIFY_EMAIL: "verify-email",
+    Purpose.RESET_PASSWORD: "reset-password",
+    Purpose.NOT_ME: "not-me",
+}
 SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges
 
 
@@ -79,8 +95,13 @@ class Parts:
     health: Health
     authenticator: Authenticator[UserEntry]
     sessions: Sessions
+    sender: Sender
+    mails: Mails
     login: Login
     accounts: Accounts
+    emails: Emails
+    recovery: Recovery
+    holdings: Holdings
     administration: Administration
     preferences: Preferences
     lists: Lists
@@ -133,10 +154,19 @@ def assemble(settings: Settings) -> Parts:
     windows = Windows(entries.links)
     violations = Violations(db, entries.links, metrics)
     measure(metrics, db, entries, passwords)
-    login = Login(db, entries, sessions, people, passwords, attempts, violations, metrics, settings)
-    accounts = Accounts(db, entries, people, sessions, passwords, login, attempts, windows, violations, settings)
-    administration = Administration(db, entries, people, sessions, passwords)
+    one_time_tokens = OneTimeTokens(settings.secret_key, settings.secret_key_previous)
+    errands: dict[str, Handler] = {}
+    sender = Sender(db, settings, partial(mailed_link, settings, one_time_tokens), errands, metrics)
+    mails = Mails(sender.wake, available=sender.available)
+    mail_limit = MailLimit(windows, violations, settings.rate_limit_forgot)
+    login = Login(db, entries, sessions, people, passwords, attempts, violations, metrics, mails, settings)
+    accounts = Accounts(db, entries, people, sessions, passwords, login, attempts, windows, violations, mails, settings)
+    emails = Emails(db, entries, people, mails, mail_limit, one_time_tokens)
+    recovery = Recovery(db, entries, sessions, passwords, mails, mail_limit, one_time_tokens)
+    errands[FORGOT] = recovery.remind
+    administration = Administration(db, entries, people, sessions, passwords, mails, recovery)
     preferences = Preferences(db)
+    holdings = Holdings(db, people, {"sessions": sessions.kept_of, "preferences": preferences.all_of})
     lists = Lists(settings.database_url, Cursors(settings.secret_key, settings.secret_key_previous))
     maintenance = Maintenance(db, settings)
     health = Health(db, entries, settings)
@@ -152,8 +182,13 @@ def assemble(settings: Settings) -> Parts:
         health,
         authenticator,
         sessions,
+        sender,
+        mails,
         login,
         accounts,
+        emails,
+        recovery,
+        holdings,
         administration,
         preferences,
         lists,
@@ -161,6 +196,12 @@ def assemble(settings: Settings) -> Parts:
         SessionDirectory(lists, sessions),
         maintenance,
     )
+
+
+def mailed_link(settings: Settings, tokens: OneTimeTokens, link: Link) -> str:
+    """Where a letter's link leads: always the service's own address, whatever a request said it was."""
+    purpose = Purpose(link.purpose)
+    return f"{settings.public_url}/{PAGES[purpose]}?token={tokens.issue(purpose, link.token_id)}"
 
 
 def measure(metrics: Metrics, db: Database, entries: Entries, passwords: Passwords) -> None:
@@ -182,12 +223,14 @@ async def running(parts: Parts) -> AsyncGenerator[None]:
     await parts.lists.start()
     parts.last_seen.start()
     parts.maintenance.start()
+    parts.sender.start()
     await parts.health.ready()  # from now on `?degraded=ok` may stand in for it
     sampler = asyncio.create_task(_sample(parts))
     try:
         yield
     finally:
         await end(sampler)
+        await parts.sender.stop()
         await parts.maintenance.stop()
         await parts.last_seen.stop()
         await parts.lists.stop()
@@ -228,6 +271,8 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
         route_handlers=[
             LoginController,
             AccountController,
+            RecoveryController,
+            OwnAccountController,
             LogoutController,
             MySessionsController,
             PreferencesController,
@@ -252,11 +297,14 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "administration": constant(parts.administration),
             "caller": Provide(provide_caller),
             "client": Provide(provide_client),
+            "emails": constant(parts.emails),
             "health": constant(parts.health),
+            "holdings": constant(parts.holdings),
             "login": constant(parts.login),
             "maintenance": constant(parts.maintenance),
             "optional_caller": Provide(provide_optional_caller(authenticate)),
             "preferences": constant(parts.preferences),
+            "recovery": constant(parts.recovery),
             "ring": constant(parts.ring),
             "session_directory": constant(parts.session_directory),
             "sessions": constant(parts.sessions),

@@ -93,6 +93,7 @@ class Settings:
     rate_limit_login: Rate | None = Rate(5, 900)
     rate_limit_account: Rate | None = Rate(10, 900)
     rate_limit_register: Rate | None = Rate(3, 3600)
+    rate_limit_forgot: Rate | None = Rate(3, 3600)  # mails that anybody can have sent to an address
 
     trusted_proxies: tuple[Network, ...] = ()
 
@@ -102,6 +103,8 @@ class Settings:
 
     admin_username: str = "admin"
     admin_password: str = field(default="", repr=False)
+
+    new_device_mail: bool = True  # a notice of a sign-in on a device whose name no kept session has
 
     session_retention_days: int = 30
     audit_retention_days: int = 400
@@ -409,10 +412,12 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "rate_limit_login": _rate,
     "rate_limit_account": _rate,
     "rate_limit_register": _rate,
+    "rate_limit_forgot": _rate,
     "trusted_proxies": _list_of(_network),
     "smtp_url": _smtp_url,
     "mail_from": _mail_from,
     "mail_templates_dir": _directory,
+    "new_device_mail": _switch,
     "admin_username": _username,
     "admin_password": _password,
     "session_retention_days": _whole(0, 36500, "days"),

@@ -23,6 +23,8 @@ from app.main import Parts
 from app.settings import Settings
 from db import schema
 from tests.kit import Person, SignedIn, log_in, new_password, register
+from tests.mail.kit import Postbox
+from tests.mail.kit import serving as mail_server
 from tests.replica import Replica, Start, serving, settings_for
 from tests.servers import Servers
 
@@ -84,8 +86,19 @@ def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 
 @pytest.fixture(scope="session")
-def settings(postgres_url: str, valkey_url: str) -> Settings:
-    return settings_for(postgres_url, valkey_url)
+async def postbox() -> AsyncIterator[Postbox]:
+    """Takes the mail of the application that tests share, and of the replicas beside it."""
+    async with mail_server(Postbox()) as postbox:
+        yield postbox
+
+
+@pytest.fixture(scope="session")
+def settings(postgres_url: str, valkey_url: str, postbox: Postbox) -> Settings:
+    return with_mail(settings_for(postgres_url, valkey_url), postbox)
+
+
+def with_mail(settings: Settings, postbox: Postbox) -> Settings:
+    return replace(settings, smtp_url=postbox.url, mail_from="Gatehouse <no-reply@example.test>")
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "ARGON2_TIME_COST": str(settings.argon2_time_cost),
         "TRUSTED_PROXIES": "127.0.0.1/32",
         "METRICS_TOKEN": settings.metrics_token,
+        "SMTP_URL": settings.smtp_url,
+        "MAIL_FROM": settings.mail_from,
         "DRAIN_SECONDS": "0",
     }
 

@@ -56,6 +56,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "RATE_LIMIT_LOGIN": [("1/1s", Rate(1, 1)), ("7/2d", Rate(7, 172800)), ("off", None), ("OFF", None)],
     "RATE_LIMIT_ACCOUNT": [("20/30m", Rate(20, 1800)), ("off", None)],
     "RATE_LIMIT_REGISTER": [("5/2h", Rate(5, 7200)), ("off", None)],
+    "RATE_LIMIT_FORGOT": [("5/2h", Rate(5, 7200)), ("off", None)],
     "TRUSTED_PROXIES": [
         ("10.0.0.7, 2001:db8::/32", (ipaddress.ip_network("10.0.0.7/32"), ipaddress.ip_network("2001:db8::/32"))),
         ("10.1.2.3/8", (ipaddress.ip_network("10.0.0.0/8"),)),
@@ -74,6 +75,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         (text, text) for text in ("auth@example.org", "<auth@example.org>", "Grüße aus Köln <a@b.c>", '"A, B" <a@b.c>')
     ],
     "MAIL_TEMPLATES_DIR": [(str(EXAMPLE.parent), EXAMPLE.parent)],
+    "NEW_DEVICE_MAIL": [("on", True), ("off", False)],
     "ADMIN_USERNAME": [("boss", "boss")],
     "ADMIN_PASSWORD": [("wombat-Ferry-41-lamp", "wombat-Ferry-41-lamp")],
     "SESSION_RETENTION_DAYS": [("0", 0), ("36500", 36500)],
@@ -131,6 +133,7 @@ BAD: dict[str, list[str]] = {
     "RATE_LIMIT_LOGIN": ["5", "0/15m", "5/0m", "5/15", "5/15w", "-5/15m", "5 / 15m", "on", "1000000/1s"],
     "RATE_LIMIT_ACCOUNT": ["5"],
     "RATE_LIMIT_REGISTER": ["5"],
+    "RATE_LIMIT_FORGOT": ["5"],
     "TRUSTED_PROXIES": ["10.0.0.0/33", "proxy.example.org", "10.0.0.1 10.0.0.2"],
     "SMTP_URL": [
         f"http://user:{CANARY}@mail.example.org",
@@ -146,6 +149,7 @@ BAD: dict[str, list[str]] = {
     ],
     "MAIL_FROM": ["Gatehouse", "a@b, c@d", "Name a@b.c", "Name <a@b.c", "a@b.c> x", "a@b.c\nBcc: x@y.z", "ä@b.c"],
     "MAIL_TEMPLATES_DIR": [str(EXAMPLE), f"/nowhere/{CANARY}"],
+    "NEW_DEVICE_MAIL": ["perhaps"],
     "ADMIN_USERNAME": ["", "-boss", "boss@example.org", "b" * 65],
     "ADMIN_PASSWORD": [CANARY, CANARY * 200],
     "SESSION_RETENTION_DAYS": ["-1", "36501"],

@@ -20,6 +20,9 @@ class Event(StrEnum):
     TOKEN_REUSE_DETECTED = "token.reuse_detected"  # noqa: S105 - an event's name
     SESSION_REVOKED = "session.revoked"
     PASSWORD_CHANGED = "password.changed"  # noqa: S105 - an event's name
+    PASSWORD_RESET_REQUESTED = "password.reset_requested"  # noqa: S105 - an event's name
+    PASSWORD_RESET = "password.reset"  # noqa: S105 - an event's name
+    EMAIL_VERIFIED = "email.verified"
     USER_CREATED = "user.created"
     USER_UPDATED = "user.updated"
     USER_DELETED = "user.deleted"

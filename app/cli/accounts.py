@@ -38,7 +38,9 @@ async def _set_password(settings: Settings, username: str, password: str) -> int
     await parts.db.start()
     await parts.entries.start()
     try:
-        return await accounts.set_password(parts.db, parts.entries, parts.sessions, parts.passwords, username, password)
+        return await accounts.set_password(
+            parts.db, parts.entries, parts.sessions, parts.passwords, parts.mails, username, password
+        )
     finally:
         await parts.passwords.stop()
         await parts.entries.stop()

@@ -35,6 +35,7 @@ Every error is `application/problem+json` (RFC 9457). Switch on `code`:
 TAGS = {
     "authentication": "Registering, signing in and out, refreshing; and what reverse proxies ask.",
     "account": "One's own account and sessions.",
+    "recovery": "By a link in a mail: addresses verified, passwords reset, intruders shut out.",
     "preferences": "What a client keeps for its user: keys and JSON values.",
     "users": "Administration of accounts.",
     "sessions": "Administration of sessions.",

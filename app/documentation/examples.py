@@ -8,12 +8,19 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from app.audit.activity import ActivityItem, ActivityPage
+from app.audit.events import Event
 from app.health.structs import Check, HealthReport, Status
 from app.identity.controllers import PasswordGrant
+from app.identity.holdings import Export
 from app.identity.structs import (
+    AccountDeletion,
     Credentials,
+    Forgotten,
+    MailedToken,
     NewUser,
     PasswordChange,
+    PasswordReset,
     ProfileChange,
     Registration,
     TokenResponse,
@@ -36,6 +43,7 @@ ACCESS = (
     "BaqX39cya4OXRKflW2Y0k-QgiLteuUuj6ns0IXJSOXDCJBG150yDdOHWxTkpIlfLlj2n0ZJOq8LJ0KA95bXI6Q"
 )
 REFRESH = "gh1_H6MMdwGbjX3xwHxEnR5fKmuMDT4AAAAAGOC0wy1qTBjDXU6HM5EjgIlnPsE_KyFeq6xe70TCOGQ"
+ONE_TIME = "gho1_H6MMdwGbjX3xwHxEnR5fKmuMDT5xRJ8f8cHvZrBCU1yWc0yNPvOoPz9LxAhJY0m2r3vQ0Jc"
 
 ADA = User(
     id=42,
@@ -78,6 +86,18 @@ TOKENS = TokenResponse(
     session_id=SESSION_ID,
     user=ADA,
 )
+EVENT = ActivityItem(
+    id=2048,
+    at=MORNING,
+    event=Event.LOGIN_SUCCEEDED,
+    user_id=ADA.id,
+    actor_id=ADA.id,
+    session_id=SESSION_ID,
+    ip_address="203.0.113.7",
+    user_agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    request_id="0f9c2a7d5b1e4f3c8a6d9e2b7c4f1a3e",
+    details={"amr": ["pwd"]},
+)
 CHECKS = {
     "database": Check(Status.OK, 0.71),
     "valkey": Check(Status.OK, 0.18),
@@ -87,9 +107,20 @@ CHECKS = {
 BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
     CleanupReport: {
         "report": CleanupReport(
-            deleted=Deleted(sessions=412, audit_events=0, audit_partitions=1, signing_keys=0), duration_ms=83
+            deleted=Deleted(sessions=412, audit_events=0, audit_partitions=1, signing_keys=0, one_time_tokens=37),
+            duration_ms=83,
         )
     },
+    AccountDeletion: {"password": AccountDeletion(password=PHRASE)},
+    ActivityPage: {"page": ActivityPage(items=[EVENT], next_cursor="AAAAAAAAB_8")},
+    Export: {
+        "ada": Export(
+            exported_at=MORNING, user=ADA, sessions=[SESSION], preferences={"theme": "dark"}, activity=[EVENT]
+        )
+    },
+    Forgotten: {"email": Forgotten(email="ada@example.org")},
+    MailedToken: {"token": MailedToken(token=ONE_TIME)},
+    PasswordReset: {"reset": PasswordReset(token=ONE_TIME, new_password=NEW_PHRASE)},
     Credentials: {
         "username": Credentials(username="ada", password=PHRASE, device_name="Ada's laptop"),
         "email": Credentials(username="ada@example.org", password=PHRASE),

@@ -7,12 +7,16 @@ from app.database import Database, Transaction
 from app.errors import EmailTaken, Forbidden, InvalidCredentials, NotFound, RateLimited, UsernameTaken, WeakPassword
 from app.identity import names, queries
 from app.identity.entry import People
+from app.identity.erasure import erase
 from app.identity.login import TRIES, Login
+from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.structs import PasswordChange, Registration, User
 from app.limits.attempts import Attempts, Counter
 from app.limits.violations import Violations
 from app.limits.windows import Windows
+from app.proofs import queries as proofs
+from app.proofs.tokens import Purpose
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
 from app.sessions.structs import ADMIN, USER_KIND
@@ -33,6 +37,7 @@ class Accounts:
         attempts: Attempts,
         windows: Windows,
         violations: Violations,
+        mails: Mails,
         settings: Settings,
     ) -> None:
         self._db = db
@@ -44,6 +49,7 @@ class Accounts:
         self._attempts = attempts
         self._windows = windows
         self._violations = violations
+        self._mails = mails
         self._settings = settings
 
     async def register(self, new: Registration, client: Client) -> User:
@@ -72,7 +78,10 @@ class Accounts:
             if user_id is None:
                 raise await taken(tx, username, email)
             await record(tx, Event.USER_REGISTERED, client, user_id=user_id, actor_id=user_id)
-        return await self._shown(user_id)
+            if email is not None:
+                await self._mails.verify(tx, await queries.person(tx, user_id), email)
+        self._mails.wake()
+        return await self.show(user_id)
 
     async def _limit_registrations(self, client: Client) -> None:
         counter = Counter("register", client.network, self._settings.rate_limit_register)
@@ -99,7 +108,7 @@ class Accounts:
                 details={"changed": ["full_name"]},
             )
         await self._entries.outbox.settle(change)
-        return await self._shown(caller.user_id)
+        return await self.show(caller.user_id)
 
     async def change_password(self, caller: Identified[Subject], asked: PasswordChange, client: Client) -> None:
         """A new password for who knows the present one; every other session of the account ends.
@@ -145,8 +154,43 @@ class Accounts:
                 actor_id=caller.user_id,
                 session_ids=[caller.session_id],
             )
+            await proofs.void(tx, caller.user_id, [Purpose.RESET_PASSWORD])
+            await self._mails.notice(tx, "password.changed", await queries.person(tx, caller.user_id), client)
         await self._entries.outbox.settle(ended, change)
+        self._mails.wake()
         return True
+
+    async def delete(self, caller: Identified[Subject], password: str, client: Client) -> None:
+        """Delete the caller's account with everything that is his.
+
+        Raises:
+            InvalidCredentials: the password is another one; it counts as a failed login.
+            LastAdmin: there would be no active administrator any more.
+        """
+        for _ in range(TRIES):
+            row = await queries.by_id(self._db, caller.user_id)
+            if row is None:
+                raise NotFound
+            was = await self._verified(row["password_hash"], caller, password, client)
+            async with self._db.transaction() as tx:
+                await queries.hold_admins(tx)
+                row = await queries.lock(tx, caller.user_id)
+                if row is None:
+                    raise NotFound
+                if row["password_hash"] != was:  # changed, or its hash upgraded, meanwhile
+                    continue
+                change = await erase(tx, self._entries.outbox, self._mails, queries.entry(row))
+                await record(
+                    tx,
+                    Event.USER_DELETED,
+                    user_id=caller.user_id,
+                    actor_id=caller.user_id,
+                    session_ids=[caller.session_id],
+                )
+            await self._entries.outbox.settle(change)
+            self._mails.wake()
+            return
+        raise InvalidCredentials
 
     async def _verified(
         self, password_hash: str | None, caller: Identified[Subject], password: str, client: Client
@@ -163,7 +207,8 @@ class Accounts:
             raise
         raise InvalidCredentials("The present password is another one.")
 
-    async def _shown(self, user_id: int) -> User:
+    async def show(self, user_id: int) -> User:
+        """The user as he is now; NotFound if he has gone meanwhile."""
         user = await self._people.get(user_id)
         if user is None:
             raise NotFound
@@ -213,7 +258,7 @@ async def _add_admin(tx: Transaction, username: str, email: str | None, password
 
 
 async def set_password(
-    db: Database, entries: Entries, sessions: Sessions, passwords: Passwords, username: str, password: str
+    db: Database, entries: Entries, sessions: Sessions, passwords: Passwords, mails: Mails, username: str, password: str
 ) -> int:
     """The way back in: a new password by the command line; every session of the account ends. The user's id.
 
@@ -234,6 +279,8 @@ async def set_password(
         ended, _ = await sessions.revoke_in(tx, person["id"], "password_changed", None, None)
         change = await entries.outbox.announce(tx, [f"{USER_KIND}:{person['id']}"])
         await record(tx, Event.PASSWORD_CHANGED, user_id=person["id"], details={"by": "command line"})
+        await proofs.void(tx, person["id"], [Purpose.RESET_PASSWORD])
+        await mails.notice(tx, "password.changed", queries.entry(person), None)
     await entries.outbox.settle(ended, change)
     user_id: int = person["id"]
     return user_id

@@ -2,18 +2,20 @@
 
 from typing import Annotated
 
-from litestar import Controller, delete, get, patch, post
+from litestar import Controller, MediaType, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, PathParameter
-from litestar.status_codes import HTTP_204_NO_CONTENT
+from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_204_NO_CONTENT
 from msgspec import Meta
 
 from app.client import Client
 from app.errors import (
+    Conflict,
     EmailTaken,
     LastAdmin,
     NotFound,
     Overloaded,
+    Unavailable,
     UseCursor,
     UsernameTaken,
     WeakPassword,
@@ -60,7 +62,7 @@ class UsersController(Controller):
     @post(
         guards=WRITE,
         summary="Create a user",
-        errors=(UsernameTaken, EmailTaken, WeakPassword, Overloaded),
+        errors=(UsernameTaken, EmailTaken, WeakPassword, Overloaded, Unavailable),
     )
     async def create_user(
         self,
@@ -70,6 +72,8 @@ class UsersController(Controller):
         administration: NamedDependency[Administration],
     ) -> User:
         """With a password, it has to be changed at the first sign-in unless said otherwise.
+
+        Without one, who has an address is mailed an invitation to set one, good for seven days.
 
         The roles may allow nothing that the caller may not do; `is_admin` is the role `admin`.
         """
@@ -99,6 +103,24 @@ class UsersController(Controller):
         A user who may do more than the caller cannot be changed. A new address counts as not verified.
         """
         return await administration.change_user(caller, user_id, data, client)
+
+    @post(
+        "/{user_id:int}/password-reset",
+        guards=WRITE,
+        status_code=HTTP_202_ACCEPTED,
+        media_type=MediaType.TEXT,  # nothing in it; as JSON it would be `null`
+        summary="Mail a reset link",
+        errors=(NotFound, Conflict, Unavailable),
+    )
+    async def send_reset(
+        self,
+        user_id: Id,
+        caller: Caller,
+        client: NamedDependency[Client],
+        administration: NamedDependency[Administration],
+    ) -> None:
+        """Good for an hour. 409 for who has no address, is not active, or signs in by another service."""
+        await administration.send_reset(caller, user_id, client)
 
     @delete(
         "/{user_id:int}",

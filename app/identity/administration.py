@@ -6,17 +6,22 @@ import asyncpg
 import msgspec
 from msgspec import UNSET
 
-from app.audit.events import Event, pseudonymise, record
+from app.audit.events import Event, record
 from app.cache.entries import Entries
 from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import EmailTaken, Forbidden, LastAdmin, NotFound, ValidationFailed
+from app.errors import EmailTaken, Forbidden, NotFound, ValidationFailed
 from app.identity import names, queries
 from app.identity.accounts import taken
 from app.identity.entry import People
+from app.identity.erasure import erase, is_active_admin, keep_an_admin
+from app.identity.mails import Mails
 from app.identity.passwords import Passwords
+from app.identity.recovery import Recovery
 from app.identity.structs import NewUser, User, UserChange, UserEntry
+from app.proofs import queries as proofs
+from app.proofs.tokens import Purpose
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
 from app.sessions.structs import ADMIN, USER_KIND
@@ -34,13 +39,22 @@ class Administration:
     """
 
     def __init__(
-        self, db: Database, entries: Entries, people: People, sessions: Sessions, passwords: Passwords
+        self,
+        db: Database,
+        entries: Entries,
+        people: People,
+        sessions: Sessions,
+        passwords: Passwords,
+        mails: Mails,
+        recovery: Recovery,
     ) -> None:
         self._db = db
         self._entries = entries
         self._people = people
         self._sessions = sessions
         self._passwords = passwords
+        self._mails = mails
+        self._recovery = recovery
 
     async def read_user(self, user_id: int) -> User:
         """A user, as PostgreSQL has him now.
@@ -56,17 +70,21 @@ class Administration:
     # ---- making ---------------------------------------------------------------------------------------------------
 
     async def create_user(self, caller: Actor, new: NewUser, client: Client) -> User:
-        """A local user. Without a password he cannot sign in by one.
+        """A local user. Without a password he is mailed an invitation to set one, if he has an address.
 
         Raises:
             Forbidden: a role allows more than the caller may do.
             UsernameTaken, EmailTaken, WeakPassword, ValidationFailed: as they say.
+            Unavailable: he should be invited, and this installation sends no mail.
         """
         username = names.local_username(new.username)
         email = names.email(new.email) if new.email is not None else None
         full_name = names.label(new.full_name, "full_name")
         roles = _roles(new, [])
         password_hash = None
+        invited = new.password is None and email is not None and new.is_active
+        if invited:
+            self._mails.require()
         if new.password is not None:
             await self._passwords.check_strength(new.password, username=username, email=email, full_name=full_name)
             password_hash = await self._passwords.hash(new.password)
@@ -86,7 +104,12 @@ class Administration:
                 raise await taken(tx, username, email)
             await _give(tx, user_id, roles)
             await _note(tx, Event.USER_CREATED, caller, user_id, client, {"roles": roles})
-            person = await _written(tx, user_id)
+            person = await queries.person(tx, user_id)
+            if invited:
+                await self._mails.reset(tx, person, "invitation")
+            elif email is not None:
+                await self._mails.verify(tx, person, email)
+        self._mails.wake()
         return await self._people.show(person)
 
     # ---- changing -------------------------------------------------------------------------------------------------
@@ -112,11 +135,47 @@ class Administration:
                 await _write(tx, before, after, password_hash)
                 await _note_change(tx, caller, before, after, client, with_password=password_hash is not None)
                 changes = await self._end(tx, caller, before, after, client, with_password=password_hash is not None)
+                await self._tell(tx, before, after, client, with_password=password_hash is not None)
             else:  # as somebody else has just made it, perhaps: the answer vouches for that
                 changes = [await self._entries.outbox.unsettled(tx)]
-            person = await _written(tx, user_id)
+            person = await queries.person(tx, user_id)
         await self._entries.outbox.settle(*changes)
+        self._mails.wake()
         return await self._people.show(person)
+
+    async def _tell(
+        self, tx: Transaction, before: UserEntry, after: UserEntry, client: Client, *, with_password: bool
+    ) -> None:
+        """Void the links that the change leaves behind, and tell the user of it."""
+        moved = before.email != after.email
+        if moved:
+            await proofs.void(tx, after.id, [Purpose.VERIFY_EMAIL])
+            if before.email is not None:
+                await self._mails.notice(tx, "email.changed", before, client, to=before.email, new_email=after.email)
+            if after.email is not None:
+                await self._mails.verify(tx, after, after.email)
+        if moved or with_password:
+            await proofs.void(tx, after.id, [Purpose.RESET_PASSWORD])
+        if with_password:
+            await self._mails.notice(tx, "password.changed", after, client)
+
+    async def send_reset(self, caller: Actor, user_id: int, client: Client) -> None:
+        """Mail the user a link for a new password.
+
+        Raises:
+            NotFound: there is no such user.
+            Forbidden: the user may do more than the caller.
+            Conflict: he cannot be sent one.
+            Unavailable: this installation sends no mail.
+        """
+        async with self._db.transaction() as tx:
+            row = await queries.lock(tx, user_id)
+            if row is None:
+                raise NotFound
+            await _require(tx, caller, row["roles"])
+            self._mails.require()
+            await self._recovery.send(tx, row, caller.user_id, client)
+        self._mails.wake()
 
     async def _end(
         self,
@@ -168,15 +227,13 @@ class Administration:
             async with self._db.transaction() as tx:
                 await queries.hold_admins(tx)
                 person = await _held(tx, caller, user_id)
-                await queries.delete(tx, user_id)
-                await _keep_an_admin(tx, person)
-                change = await outbox.announce(tx, [key])
-                await pseudonymise(tx, user_id)
+                change = await erase(tx, outbox, self._mails, person)
                 await _note(tx, Event.USER_DELETED, caller, user_id, None if caller.user_id == user_id else client, {})
         except NotFound:  # somebody else has just deleted him, perhaps: the answer vouches for that
             await outbox.settle(await outbox.unsettled(self._db, [key]))
             raise
         await outbox.settle(change)
+        self._mails.wake()
 
 
 # ---- what is asked ----------------------------------------------------------------------------------------------
@@ -224,10 +281,6 @@ def _may_take_an_admin(asked: UserChange) -> bool:
     )
 
 
-def _is_active_admin(person: UserEntry) -> bool:
-    return person.is_active and ADMIN in person.roles
-
-
 # ---- in the transaction -----------------------------------------------------------------------------------------
 
 
@@ -268,25 +321,13 @@ async def _write(tx: Transaction, before: UserEntry, after: UserEntry, password_
         await queries.set_password(tx, after.id, password_hash, must_change=after.must_change_password)
     if after.roles != before.roles:
         await _give(tx, after.id, after.roles)
-    if not _is_active_admin(after):
-        await _keep_an_admin(tx, before)
-
-
-async def _keep_an_admin(tx: Transaction, gone: UserEntry) -> None:
-    """Raises LastAdmin if whoever is none any more was the last active administrator; they are held."""
-    if _is_active_admin(gone) and not await queries.has_active_admin(tx):
-        raise LastAdmin
+    if not is_active_admin(after):
+        await keep_an_admin(tx, before)
 
 
 async def _give(tx: Transaction, user_id: int, roles: list[str]) -> None:
     if await queries.set_roles(tx, user_id, roles):
         raise ValidationFailed(("roles", "names a role that does not exist"))
-
-
-async def _written(tx: Transaction, user_id: int) -> UserEntry:
-    row = await queries.by_id(tx, user_id)
-    assert row is not None  # noqa: S101 - we hold it
-    return queries.entry(row)
 
 
 async def _note(

@@ -19,6 +19,7 @@ from app.errors import (
     NotAuthenticated,
     Overloaded,
     RateLimited,
+    ReauthenticationRequired,
     RefreshTokenReused,
     Unavailable,
     UnsupportedMediaType,
@@ -28,6 +29,7 @@ from app.errors import (
 )
 from app.express import Answered, Express
 from app.identity.accounts import Accounts
+from app.identity.emails import Emails
 from app.identity.login import Login
 from app.identity.structs import (
     Credentials,
@@ -172,18 +174,30 @@ class AccountController(Controller):
         """The user as he is now, whatever the token said when it was made."""
         return cast("UserEntry", caller.subject).shown(caller.permissions)
 
-    @patch("/me", operation_id="change_my_profile", summary="Change my profile")
+    @patch(
+        "/me",
+        operation_id="change_my_profile",
+        summary="Change my profile",
+        errors=(ReauthenticationRequired, EmailTaken, RateLimited, Unavailable),
+    )
     async def change_me(
         self,
         data: JSONBody[ProfileChange],
         caller: Caller,
         client: NamedDependency[Client],
         accounts: NamedDependency[Accounts],
+        emails: NamedDependency[Emails],
     ) -> User:
-        """What is not named stays as it is; `null` removes the name."""
-        if data.full_name is UNSET:
-            return cast("UserEntry", caller.subject).shown(caller.permissions)
-        return await accounts.rename(caller, data.full_name, client)
+        """What is not named stays as it is; `null` removes the name, or the address.
+
+        A new address is used once whoever reads it has followed the link that is mailed there; until then the answer
+        shows the old one. To change it needs a login of the last ten minutes.
+        """
+        if data.email is not UNSET:
+            await emails.change(caller, data.email, client)
+        if data.full_name is not UNSET:
+            return await accounts.rename(caller, data.full_name, client)
+        return await accounts.show(caller.user_id)
 
     @post(
         "/me/password",

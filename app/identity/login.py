@@ -1,12 +1,17 @@
 """Signing in and refreshing: whatever answers a token response."""
 
+from functools import partial
+
+import asyncpg
+
 from app.audit.events import Event, record
 from app.cache.entries import Entries
 from app.client import Client
-from app.database import Database
+from app.database import Database, Transaction
 from app.errors import InvalidCredentials, InvalidRefreshToken, Overloaded, RateLimited, RefreshTokenReused
 from app.identity import names, queries
 from app.identity.entry import People
+from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.queries import Account
 from app.identity.structs import Credentials, TokenResponse
@@ -33,6 +38,7 @@ class Login:
         attempts: Attempts,
         violations: Violations,
         metrics: Metrics,
+        mails: Mails,
         settings: Settings,
     ) -> None:
         self._db = db
@@ -43,6 +49,7 @@ class Login:
         self._attempts = attempts
         self._violations = violations
         self._metrics = metrics
+        self._mails = mails
         self._settings = settings
 
     async def login(self, credentials: Credentials, client: Client) -> TokenResponse:
@@ -66,7 +73,7 @@ class Login:
                         verified = await self._passwords.verify(usable, credentials.password)
                         if not (verified and found and usable):
                             break
-                        response = await self._open(found.id, usable, credentials, client)
+                        response = await self._open(found, usable, credentials, client)
                         if response is not None:
                             outcome.ended("success")
                             return response
@@ -92,20 +99,24 @@ class Login:
         )
 
     async def _open(
-        self, user_id: int, verified_hash: str, credentials: Credentials, client: Client
+        self, account: Account, verified_hash: str, credentials: Credentials, client: Client
     ) -> TokenResponse | None:
         """The session, unless the account was deactivated or got another hash while this one was verified."""
         new_hash = verified_hash
         if self._passwords.needs_rehash(verified_hash):  # imported, or made by older settings
             new_hash = await self._passwords.hash(credentials.password)
-        gate = queries.password_gate(user_id, verified_hash, new_hash)
-        opened = await self._sessions.open(gate, client, device_name=credentials.device_name, amr=["pwd"])
+        gate = queries.password_gate(account.id, verified_hash, new_hash)
+        greet = partial(self._greet, client) if account.has_email and self._settings.new_device_mail else None
+        opened = await self._sessions.open(gate, client, device_name=credentials.device_name, amr=["pwd"], greet=greet)
         if opened is None:
             return None
         session, row = opened
-        await self._entries.forget(f"{USER_KIND}:{user_id}")  # last_login is shown, but gives and takes no right
+        await self._entries.forget(f"{USER_KIND}:{account.id}")  # last_login is shown, but gives and takes no right
         user = await self._people.show(queries.entry(row))
         return TokenResponse.of(self._sessions.tokens(session, user.roles), user)
+
+    async def _greet(self, client: Client, tx: Transaction, row: asyncpg.Record) -> None:
+        await self._mails.notice(tx, "login.new_device", queries.entry(row), client)
 
     async def _record_failure(self, user_id: int | None, reason: str, client: Client) -> None:
         async with self._db.transaction() as tx:

@@ -36,12 +36,16 @@ async def truths(db: Database, user_ids: Sequence[str]) -> Mapping[str, Truth]:
     return {str(row["id"]): Truth(msgspec.msgpack.encode(entry(row))) for row in rows}
 
 
+ACCOUNT = "id, is_active, password_hash, email IS NOT NULL AS has_email"
+
+
 class Account(Struct, frozen=True):
     """As much of an account as a login has to know."""
 
     id: int
     is_active: bool
     password_hash: str | None
+    has_email: bool
 
     @property
     def usable_hash(self) -> str | None:
@@ -51,16 +55,13 @@ class Account(Struct, frozen=True):
 async def by_name(db: Database, username: str, email: str | None) -> Account | None:
     """Whom somebody who signs in means: a local user of this name, or the user of this address."""
     if email is not None:
-        row = await db.fetchrow("SELECT id, is_active, password_hash FROM users WHERE email = $1", email)
+        row = await db.fetchrow(f"SELECT {ACCOUNT} FROM users WHERE email = $1", email)  # noqa: S608 - constants
     else:
         row = await db.fetchrow(
-            """
-            SELECT id, is_active, password_hash FROM users
-            WHERE provider = 'local' AND lower(username) = lower($1)
-            """,
+            f"SELECT {ACCOUNT} FROM users WHERE provider = 'local' AND lower(username) = lower($1)",  # noqa: S608
             username,
         )
-    return None if row is None else Account(row["id"], row["is_active"], row["password_hash"])
+    return None if row is None else Account(*row)
 
 
 async def by_id(db: Database | Transaction, user_id: int) -> asyncpg.Record | None:
@@ -68,6 +69,13 @@ async def by_id(db: Database | Transaction, user_id: int) -> asyncpg.Record | No
         f"SELECT {COLUMNS}, u.password_hash FROM users u WHERE u.id = $1",  # noqa: S608 - constants
         user_id,
     )
+
+
+async def person(tx: Transaction, user_id: int) -> UserEntry:
+    """A user whose row this transaction holds."""
+    row = await by_id(tx, user_id)
+    assert row is not None  # noqa: S101 - it is held
+    return entry(row)
 
 
 async def taken(tx: Transaction, username: str, email: str | None) -> tuple[bool, bool]:
@@ -81,6 +89,15 @@ async def taken(tx: Transaction, username: str, email: str | None) -> tuple[bool
         email,
     )
     return (bool(row and row["username"]), bool(row and row["email"]))
+
+
+async def email_taken(db: Database, email: str) -> bool:
+    return await db.fetchrow("SELECT FROM users WHERE email = $1", email) is not None
+
+
+async def id_by_email(tx: Transaction, email: str) -> int | None:
+    user_id: int | None = await tx.fetchval("SELECT id FROM users WHERE email = $1", email)
+    return user_id
 
 
 async def take_first(tx: Transaction) -> bool:
@@ -137,10 +154,23 @@ async def set_full_name(tx: Transaction, user_id: int, full_name: str | None) ->
     )
 
 
+async def set_email(tx: Transaction, user_id: int, email: str | None, *, verified: bool) -> None:
+    """Raises asyncpg.UniqueViolationError where the address is taken."""
+    await tx.execute(
+        """
+        UPDATE users SET email = $2, email_verified = $3, updated_at = now()
+        WHERE id = $1 AND (email, email_verified) IS DISTINCT FROM ($2, $3)
+        """,
+        user_id,
+        email,
+        verified,
+    )
+
+
 async def set_password(
-    tx: Transaction, user_id: int, password_hash: str, *, was: str | None = None, must_change: bool = False
+    tx: Transaction, user_id: int, password_hash: str | None, *, was: str | None = None, must_change: bool = False
 ) -> bool:
-    """A new password; with `was` only in the place of that one."""
+    """A new password, or none any more; with `was` only in the place of that one."""
     return await _hit(
         tx,
         """

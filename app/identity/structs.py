@@ -133,7 +133,10 @@ class TokenResponse(Struct, frozen=True, kw_only=True):
 
 
 class ProfileChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is not named stays as it is."""
+
     full_name: FullName | UnsetType | None = UNSET
+    email: Email | UnsetType | None = UNSET
 
 
 class PasswordChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,8 +147,37 @@ class PasswordChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return "PasswordChange(...)"
 
 
+class AccountDeletion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+    def __repr__(self) -> str:
+        return "AccountDeletion(...)"
+
+
+class Forgotten(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    email: Email
+
+
+OneTimeTokenText = Annotated[str, Meta(min_length=1, max_length=256, description="`token` of the link in the mail.")]
+
+
+class MailedToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    token: OneTimeTokenText
+
+    def __repr__(self) -> str:
+        return "MailedToken(...)"
+
+
+class PasswordReset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    token: OneTimeTokenText
+    new_password: Password
+
+    def __repr__(self) -> str:
+        return "PasswordReset(...)"
+
+
 class NewUser(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """With a password, `must_change_password` is true unless said otherwise."""
+    """With a password, `must_change_password` is true unless said otherwise; without one an invitation is mailed."""
 
     username: Username
     password: Password | None = None

@@ -47,3 +47,8 @@ async def write(tx: Transaction, letter: Letter) -> None:
         msgspec.json.encode(letter.links).decode(),
         letter.expires_at,
     )
+
+
+async def withdraw(tx: Transaction, user_id: int) -> None:
+    """What waits to be sent to a user is not worth it any more."""
+    await tx.execute("DELETE FROM mail_outbox WHERE user_id = $1", user_id)

@@ -9,11 +9,12 @@ from uuid import UUID
 import msgspec
 
 from app.cache.entries import Entries
-from app.errors import SessionRevoked
+from app.errors import ReauthenticationRequired, SessionRevoked
 from app.sessions.lastseen import LastSeen
 from app.sessions.structs import ADMIN, RIGHTS_KEY, SESSION_KIND, USER_KIND, SessionEntry
 from app.sessions.tokens import AccessTokens, Claims
 
+FRESH_SECONDS = 600  # that a login counts as having just shown who one is
 REMEMBERED_TOKENS = 16_384  # a process: about 30 MB when full; what is beyond costs a signature check a request
 
 
@@ -64,6 +65,15 @@ class Identified(Generic[S_co]):
 
     def may(self, permission: str) -> bool:
         return permission in self.permissions or ADMIN in self.subject.roles
+
+    def require_fresh(self) -> None:
+        """For what a stolen session must not do.
+
+        Raises:
+            ReauthenticationRequired: the login is more than FRESH_SECONDS ago.
+        """
+        if time.time() - self.auth_time > FRESH_SECONDS:
+            raise ReauthenticationRequired
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """What a reverse proxy passes on: percent-encoded UTF-8 (RFC 3986), for header values are not text."""

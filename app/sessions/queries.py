@@ -81,6 +81,20 @@ async def open_behind(
     return None if row is None else (_session(row), row)
 
 
+async def is_new_device(tx: Transaction, session: SessionState, device_name: str | None) -> bool:
+    """Whether the user has had sessions, and none of them on a device of this name."""
+    row = await tx.fetchrow(
+        """
+        SELECT count(*) > 0 AS others, coalesce(bool_or(device_name IS NOT DISTINCT FROM $3), false) AS known
+        FROM sessions WHERE user_id = $1 AND id <> $2
+        """,
+        session.user_id,
+        session.session_id,
+        device_name,
+    )
+    return row is not None and row["others"] and not row["known"]
+
+
 async def surplus(tx: Transaction, user_id: int, cap: int) -> list[UUID]:
     """The live sessions of a user beyond the newest `cap`."""
     rows = await tx.fetch(
@@ -184,17 +198,18 @@ async def truths(db: Database, session_ids: Sequence[str]) -> Mapping[str, Truth
     }
 
 
-async def live_of(db: Database, user_id: int) -> list[asyncpg.Record]:
-    """The live sessions of a user, newest first. At most 1,000: more devices than anybody looks through."""
+async def of(db: Database, user_id: int, *, only_live: bool, most: int) -> list[asyncpg.Record]:
+    """Up to `most` sessions of a user, newest first."""
     return await db.fetch(
         f"""
         SELECT s.id, s.user_id, u.username, s.created_at, s.last_accessed, s.expires_at,
                host(s.ip_address) AS ip_address, s.user_agent, s.device_name, s.amr, s.revoked_at, s.revoked_reason
         FROM sessions s JOIN user_names u ON u.id = s.user_id
-        WHERE s.user_id = $1 AND {LIVE}
-        ORDER BY s.created_at DESC, s.id DESC LIMIT 1000
+        WHERE s.user_id = $1 AND {LIVE if only_live else "true"}
+        ORDER BY s.created_at DESC, s.id DESC LIMIT $2
         """,  # noqa: S608 - only constants are put in
         user_id,
+        most,
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 from uuid import UUID
@@ -15,6 +15,7 @@ from app.cache.entries import Entries
 from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
+from app.devices import device_name as device_of
 from app.errors import InvalidRefreshToken, NotFound, RefreshTokenReused, Unavailable
 from app.sessions import queries
 from app.sessions.structs import SESSION_KIND, Session, SessionState, Tokens
@@ -22,8 +23,11 @@ from app.sessions.tokens import AccessTokens, RefreshTokens
 from app.settings import Settings
 from app.uuid7 import uuid7
 
+Greet: TypeAlias = Callable[[Transaction, asyncpg.Record], Awaitable[None]]
 Rotated: TypeAlias = tuple[Mapping[queries.Rotation, SessionState], Mapping[UUID, queries.Standing]]
 
+LISTED = 1000  # sessions: more devices than anybody looks through
+KEPT = 10_000  # of an export: some 3 MB
 PATIENCE = 2.0  # seconds that a refresh waits for somebody else who is changing its session
 PAUSE = 0.02  # seconds between two looks meanwhile
 ROTATIONS_A_STATEMENT = 200  # some milliseconds of PostgreSQL's time; those above it go with the next
@@ -48,12 +52,14 @@ class Sessions:
     # ---- opening --------------------------------------------------------------------------------------------------
 
     async def open(
-        self, gate: queries.Gate, client: Client, *, device_name: str | None, amr: list[str]
+        self, gate: queries.Gate, client: Client, *, device_name: str | None, amr: list[str], greet: Greet | None = None
     ) -> tuple[SessionState, asyncpg.Record] | None:
         """A new session for whom the gate lets in, and the gate's row; None if it lets in nobody.
 
-        Beyond SESSIONS_PER_USER the oldest session of the user goes.
+        Beyond SESSIONS_PER_USER the oldest session of the user goes. `greet` is called in the same transaction if the
+        user has had sessions, and none on a device of this name.
         """
+        device_name = device_name or device_of(client.user_agent)
         open_on = partial(
             queries.open_behind,
             gate,
@@ -64,11 +70,13 @@ class Sessions:
             lifetime_days=self._settings.refresh_token_expire_days,
         )
         cap = self._settings.sessions_per_user
-        if not cap:
+        if not cap and greet is None:
             return await open_on(self._db)
         async with self._db.transaction() as tx:
             opened = await open_on(tx)
-            change = await self._end_surplus(tx, opened[0].user_id, cap, client) if opened else Change({})
+            if opened and greet is not None and await queries.is_new_device(tx, opened[0], device_name):
+                await greet(tx, opened[1])
+            change = await self._end_surplus(tx, opened[0].user_id, cap, client) if opened and cap else Change({})
         await self._entries.outbox.settle(change)
         return opened
 
@@ -236,8 +244,13 @@ class Sessions:
     # ---- looking --------------------------------------------------------------------------------------------------
 
     async def live_of(self, user_id: int, current: UUID | None) -> list[Session]:
-        rows = await queries.live_of(self._db, user_id)
+        rows = await queries.of(self._db, user_id, only_live=True, most=LISTED)
         return [Session(**row, current=row["id"] == current) for row in rows]
+
+    async def kept_of(self, user_id: int) -> list[Session]:
+        """The ended ones too, as long as they are kept."""
+        rows = await queries.of(self._db, user_id, only_live=False, most=KEPT)
+        return [Session(**row, current=False) for row in rows]
 
 
 def _key(session_id: UUID) -> str:

@@ -9,12 +9,15 @@ from httpx import AsyncClient
 from app import logs
 from app.cli.embedded import Postgres, Valkey
 from app.identity.accounts import create_first_admin
-from tests.conftest import ADMIN, TEMPLATE
+from tests.conftest import ADMIN, TEMPLATE, with_mail
+from tests.mail.kit import Postbox
 from tests.replica import serving, settings_for
 
 
 @pytest.fixture(scope="package")
-async def house(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncClient]:
+async def house(
+    postgres: Postgres, postbox: Postbox, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[AsyncClient]:
     """Speaks to an application without limits and with an administrator."""
     postgres.create_database("documented", template=TEMPLATE)
     with Valkey(tmp_path_factory.mktemp("stores") / "valkey") as valkey:
@@ -23,7 +26,9 @@ async def house(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
             rate_limit_login=None,
             rate_limit_account=None,
             rate_limit_register=None,
+            rate_limit_forgot=None,
         )
+        settings = with_mail(settings, postbox)
         logs.configure(settings)
         async with serving(settings) as replica:
             parts = replica.parts

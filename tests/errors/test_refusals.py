@@ -31,7 +31,7 @@ async def test_an_unknown_path_is_not_found(client: AsyncClient, path: str) -> N
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("GET", "/login", {"POST"}), ("PUT", "/me", {"GET", "PATCH"}), ("BREW", "/health", {"GET"})],
+    [("GET", "/login", {"POST"}), ("PUT", "/me", {"GET", "PATCH", "DELETE"}), ("BREW", "/health", {"GET"})],
 )
 async def test_a_wrong_method_is_told_the_right_ones(
     client: AsyncClient, method: str, path: str, allowed: set[str]

@@ -75,6 +75,16 @@ class Postbox:
             await self.arrived.wait_for(lambda: len(self.mails) >= number)
         return self.mails[number - 1]
 
+    def of(self, address: str) -> list[Mail]:
+        """What has come for this address."""
+        return [mail for mail in self.mails if address in mail.recipients]
+
+    async def to(self, address: str, number: int = 1) -> Mail:
+        """The mail of this number for this address, once it is there."""
+        async with asyncio.timeout(PATIENCE), self.arrived:
+            await self.arrived.wait_for(lambda: len(self.of(address)) >= number)
+        return self.of(address)[number - 1]
+
     # ---- what aiosmtpd asks -----------------------------------------------------------------------------------
 
     async def handle_EHLO(  # noqa: N802 - aiosmtpd's name

@@ -1,0 +1,143 @@
+"""Addresses: proved by a link, changed by one, and the link asked for again."""
+
+import asyncpg
+
+from app.audit.events import Event, record
+from app.cache.entries import Entries
+from app.client import Client
+from app.database import Database
+from app.errors import EmailTaken, InvalidOneTimeToken, NotFound
+from app.identity import names, queries
+from app.identity.entry import People
+from app.identity.mails import Mails
+from app.limits.mailing import MailLimit
+from app.proofs import queries as proofs
+from app.proofs.tokens import OneTimeTokens, Purpose
+from app.sessions.authenticator import Identified, Subject
+from app.sessions.structs import USER_KIND
+
+
+class Emails:
+    """What people do with their addresses."""
+
+    def __init__(
+        self, db: Database, entries: Entries, people: People, mails: Mails, limit: MailLimit, tokens: OneTimeTokens
+    ) -> None:
+        self._db = db
+        self._entries = entries
+        self._people = people
+        self._mails = mails
+        self._limit = limit
+        self._tokens = tokens
+
+    async def change(self, caller: Identified[Subject], email: str | None, client: Client) -> None:
+        """Take an address, once whoever reads it has said so; or have none from now on.
+
+        Raises:
+            ReauthenticationRequired: the login is too long ago.
+            EmailTaken: somebody else has it.
+            RateLimited: too many mails to this address.
+            Unavailable: this installation sends no mail.
+        """
+        caller.require_fresh()
+        if email is None:
+            await self._remove(caller, client)
+            return
+        email = names.email(email)
+        self._mails.require()
+        person = queries.entry(await self._row(caller.user_id))
+        if email == person.email:
+            return
+        if await queries.email_taken(self._db, email):
+            raise EmailTaken
+        await self._limit.hit(email, client, caller.user_id)
+        async with self._db.transaction() as tx:
+            row = await queries.lock(tx, caller.user_id)
+            if row is None:
+                raise NotFound
+            await self._mails.verify(tx, queries.entry(row), email)
+        self._mails.wake()
+
+    async def _remove(self, caller: Identified[Subject], client: Client) -> None:
+        async with self._db.transaction() as tx:
+            row = await queries.lock(tx, caller.user_id)
+            if row is None:
+                raise NotFound
+            person = queries.entry(row)
+            await proofs.void(tx, person.id, [Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD])
+            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
+            if person.email is not None:
+                await queries.set_email(tx, person.id, None, verified=False)
+                await self._mails.notice(tx, "email.changed", person, client, to=person.email)
+                details = {"changed": ["email"]}
+                await record(
+                    tx,
+                    Event.USER_UPDATED,
+                    client,
+                    user_id=person.id,
+                    actor_id=person.id,
+                    session_ids=[caller.session_id],
+                    details=details,
+                )
+        await self._entries.outbox.settle(change)
+        self._mails.wake()
+
+    async def resend(self, caller: Identified[Subject], client: Client) -> None:
+        """Send the link again, to the address that waits for it; if none does, nothing.
+
+        Raises:
+            RateLimited: too many mails to this address.
+            Unavailable: this installation sends no mail.
+        """
+        self._mails.require()
+        person = queries.entry(await self._row(caller.user_id))
+        email = await proofs.newest_email(self._db, person.id) or (None if person.email_verified else person.email)
+        if email is None:
+            return
+        await self._limit.hit(email, client, caller.user_id)
+        async with self._db.transaction() as tx:
+            row = await queries.lock(tx, caller.user_id)
+            waiting = await proofs.newest_email(tx, caller.user_id)
+            if row is not None and email in (waiting, row["email"]):  # still
+                await self._mails.verify(tx, queries.entry(row), email)
+        self._mails.wake()
+
+    async def verify(self, token: str, client: Client) -> None:
+        """The address to which this token was sent is the user's from now on, and proved.
+
+        Raises:
+            InvalidOneTimeToken: it proves nothing (any more).
+            EmailTaken: somebody else was faster.
+        """
+        token_id = self._tokens.read(Purpose.VERIFY_EMAIL, token)
+        proof = await proofs.look(self._db, Purpose.VERIFY_EMAIL, token_id)
+        if proof is None:
+            raise InvalidOneTimeToken
+        async with self._db.transaction() as tx:
+            row = await queries.lock(tx, proof.user_id)
+            if row is None or not row["is_active"] or not await proofs.use(tx, Purpose.VERIFY_EMAIL, token_id):
+                raise InvalidOneTimeToken
+            person = queries.entry(row)
+            moved = person.email != proof.email
+            try:
+                await queries.set_email(tx, person.id, proof.email, verified=True)
+            except asyncpg.UniqueViolationError:
+                raise EmailTaken from None
+            if moved:
+                await proofs.void(tx, person.id, [Purpose.RESET_PASSWORD])
+                if person.email is not None:
+                    await self._mails.notice(
+                        tx, "email.changed", person, client, to=person.email, new_email=proof.email
+                    )
+            await record(
+                tx, Event.EMAIL_VERIFIED, client, user_id=person.id, actor_id=person.id, details={"changed": moved}
+            )
+            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
+        await self._entries.outbox.settle(change)
+        self._mails.wake()
+
+    async def _row(self, user_id: int) -> asyncpg.Record:
+        row = await queries.by_id(self._db, user_id)
+        if row is None:
+            raise NotFound
+        return row

@@ -1,0 +1,168 @@
+"""The ways back in: a link for a new password, and the link that says that it was somebody else."""
+
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from app.audit.events import Event, record
+from app.cache.entries import Entries
+from app.client import Client
+from app.database import Database, Transaction
+from app.errors import Conflict, EmailTaken, InvalidOneTimeToken
+from app.identity import names, queries
+from app.identity.mails import Mails
+from app.identity.passwords import Passwords
+from app.identity.structs import UserEntry
+from app.limits.mailing import MailLimit
+from app.mail import outbox
+from app.mail.outbox import Letter
+from app.mail.sender import Errand
+from app.proofs import queries as proofs
+from app.proofs.tokens import OneTimeTokens, Purpose
+from app.sessions.service import Sessions
+from app.sessions.structs import USER_KIND
+
+FORGOT = (
+    "password.forgot"  # an errand: who asks is told the same, in the same time, whether there is such a user or not
+)
+
+
+class Recovery:
+    """What somebody can do who reads the mail of an account."""
+
+    def __init__(
+        self,
+        db: Database,
+        entries: Entries,
+        sessions: Sessions,
+        passwords: Passwords,
+        mails: Mails,
+        limit: MailLimit,
+        tokens: OneTimeTokens,
+    ) -> None:
+        self._db = db
+        self._entries = entries
+        self._sessions = sessions
+        self._passwords = passwords
+        self._mails = mails
+        self._limit = limit
+        self._tokens = tokens
+
+    # ---- asking for a link ------------------------------------------------------------------------------------------
+
+    async def forgot(self, email: str, client: Client) -> None:
+        """Have a link sent, if there is such an account; the request does not find out.
+
+        Raises:
+            ValidationFailed: it is not an address.
+            RateLimited: too many mails to this address.
+            Unavailable: this installation sends no mail.
+        """
+        email = names.email(email)
+        self._mails.require()
+        await self._limit.hit(email, client, None)
+        async with self._db.transaction() as tx:
+            await outbox.write(tx, Letter(kind=FORGOT, recipient=email, context=msgspec.structs.asdict(client)))
+        self._mails.wake()
+
+    async def remind(self, tx: Transaction, errand: Errand) -> None:
+        """The errand that `forgot` leaves: a link for whoever has this address and can sign in by a password."""
+        user_id = await queries.id_by_email(tx, errand.recipient)
+        row = await queries.lock(tx, user_id) if user_id is not None else None
+        if row is None or row["email"] != errand.recipient or not _may_reset(row):
+            return
+        client = msgspec.convert(errand.context, Client)
+        await self._mails.reset(tx, queries.entry(row))
+        await record(tx, Event.PASSWORD_RESET_REQUESTED, client, user_id=row["id"])
+
+    async def send(self, tx: Transaction, row: asyncpg.Record, actor_id: int, client: Client) -> None:
+        """Send a link at an administrator's wish, who holds the user's row.
+
+        Raises:
+            Conflict: the user has no address, is not active, or is known to another service.
+        """
+        if row["email"] is None or not _may_reset(row):
+            raise Conflict("This user cannot be sent a link: no address, not active, or signing in elsewhere.")
+        await self._mails.reset(tx, queries.entry(row))
+        await record(tx, Event.PASSWORD_RESET_REQUESTED, client, user_id=row["id"], actor_id=actor_id)
+
+    # ---- using one --------------------------------------------------------------------------------------------------
+
+    async def reset(self, token: str, new_password: str, client: Client) -> None:
+        """A new password for whoever reads the account's mail; every session ends, and none begins.
+
+        Raises:
+            InvalidOneTimeToken: it is good for nothing (any more).
+            WeakPassword: the password may not be used; the token stays good.
+            Overloaded: more than the cores can hash.
+        """
+        token_id = self._tokens.read(Purpose.RESET_PASSWORD, token)
+        proof = await proofs.look(self._db, Purpose.RESET_PASSWORD, token_id)
+        row = await queries.by_id(self._db, proof.user_id) if proof else None
+        if row is None or not _may_reset(row):
+            raise InvalidOneTimeToken
+        await self._passwords.check_strength(
+            new_password, username=row["username"], email=row["email"], full_name=row["full_name"], field="new_password"
+        )
+        password_hash = await self._passwords.hash(new_password)
+        async with self._db.transaction() as tx:
+            person = await self._use(tx, Purpose.RESET_PASSWORD, token_id, row["id"])
+            await queries.set_password(tx, person.id, password_hash)
+            await queries.set_email(tx, person.id, person.email, verified=True)  # the link was read there
+            await proofs.void(tx, person.id, [Purpose.RESET_PASSWORD])
+            ended, _ = await self._sessions.revoke_in(tx, person.id, "password_reset", person.id, client)
+            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
+            await record(tx, Event.PASSWORD_RESET, client, user_id=person.id, actor_id=person.id)
+            await self._mails.notice(tx, "password.changed", person, client)
+        await self._entries.outbox.settle(ended, change)
+        self._mails.wake()
+
+    async def not_me(self, token: str, client: Client) -> None:
+        """Somebody else did what this token's letter told of: shut him out.
+
+        Every session ends, the password and all other links are void, the address to which the letter was sent is the
+        user's again, and a link for a new password goes there.
+
+        Raises:
+            InvalidOneTimeToken: it is good for nothing (any more).
+            EmailTaken: the address is somebody else's by now.
+        """
+        token_id = self._tokens.read(Purpose.NOT_ME, token)
+        proof = await proofs.look(self._db, Purpose.NOT_ME, token_id)
+        if proof is None:
+            raise InvalidOneTimeToken
+        async with self._db.transaction() as tx:
+            person = await self._use(tx, Purpose.NOT_ME, token_id, proof.user_id)
+            try:
+                await queries.set_email(tx, person.id, proof.email, verified=True)
+            except asyncpg.UniqueViolationError:
+                raise EmailTaken from None
+            await queries.set_password(tx, person.id, None)
+            await proofs.void(tx, person.id, list(Purpose))
+            ended, _ = await self._sessions.revoke_in(tx, person.id, "not_me", person.id, client)
+            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
+            details = {"reason": "not_me", "email_restored": person.email != proof.email}
+            await record(
+                tx,
+                Event.PASSWORD_RESET_REQUESTED,
+                client,
+                user_id=person.id,
+                actor_id=person.id,
+                details=details,
+            )
+            await self._mails.reset(tx, msgspec.structs.replace(person, email=proof.email), "password.forced")
+        await self._entries.outbox.settle(ended, change)
+        self._mails.wake()
+
+    async def _use(self, tx: Transaction, purpose: Purpose, token_id: UUID, user_id: int) -> UserEntry:
+        """The user, held, for whom the token was good until now."""
+        row = await queries.lock(tx, user_id)
+        if row is None or not row["is_active"] or not await proofs.use(tx, purpose, token_id):
+            raise InvalidOneTimeToken
+        return queries.entry(row)
+
+
+def _may_reset(row: asyncpg.Record) -> bool:
+    """Whether a password is a way in for this user, or may become one."""
+    return bool(row["is_active"]) and row["provider"] == "local"

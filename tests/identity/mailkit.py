@@ -1,0 +1,31 @@
+"""Mail as people read it: who got what, and the token of its link."""
+
+import re
+from typing import Any
+
+from httpx import AsyncClient, Response
+
+from tests.kit import Person, from_ip, new_name, register
+from tests.mail.kit import Mail, Postbox
+
+LINK = re.compile(r"https://auth\.example\.test/([a-z-]+)\?token=([\w-]+)")
+
+
+async def joined(client: AsyncClient, postbox: Postbox, **fields: Any) -> tuple[Person, str]:
+    """Somebody with an address, and the token that was mailed to verify it."""
+    person = await register(client, email=f"{new_name()}@example.org", **fields)
+    assert person.email is not None
+    return person, token(await postbox.to(person.email), "verify-email")
+
+
+def token(mail: Mail, page: str) -> str:
+    """Of the link to this page, the same in text and HTML."""
+    links = {found[1]: found[2] for part in ("plain", "html") for found in LINK.finditer(mail.part(part))}
+    assert page in links, (mail.message["subject"], links)
+    assert mail.part("plain").count(links[page]) == 1
+    assert links[page] in mail.part("html")
+    return links[page]
+
+
+async def use(client: AsyncClient, path: str, token: str, **fields: Any) -> Response:
+    return await client.post(path, json={"token": token, **fields}, headers=from_ip())

@@ -1,0 +1,111 @@
+"""The panic link: whoever reads it in his mail shuts everybody out, and gets back in alone."""
+
+import asyncio
+
+from httpx import AsyncClient
+
+from app.main import Parts
+from tests.identity.mailkit import joined, token, use
+from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
+from tests.mail.kit import Postbox
+
+
+async def password_changed(client: AsyncClient, postbox: Postbox, ada: Person) -> tuple[SignedIn, str]:
+    """An intruder who knows the password changes it; his session, and the link in the mail that tells of it."""
+    intruder = await log_in(client, ada)
+    number = len(postbox.of(ada.email or "")) + 1
+    change = {"current_password": ada.password, "new_password": new_password()}
+    assert (await intruder.ask("POST", "/me/password", json=change)).status_code == 204
+    return intruder, token(await postbox.to(ada.email or "", number), "not-me")
+
+
+async def test_it_ends_everything_and_mails_a_way_back(
+    client: AsyncClient, replicas: list[AsyncClient], postbox: Postbox
+) -> None:
+    ada, _ = await joined(client, postbox)
+    intruder, link = await password_changed(client, postbox, ada)
+
+    assert (await use(client, "/password/not-me", link)).status_code == 204
+
+    for replica in replicas:
+        problem(await intruder.ask("GET", "/me", at=replica), 401, "session_revoked")
+    old = await client.post("/login", json={"username": ada.username, "password": ada.password}, headers=from_ip())
+    problem(old, 401, "invalid_credentials")
+    way_back = token(await postbox.to(ada.email or "", 3), "reset-password")
+    new = new_password()
+    assert (await use(client, "/password/reset", way_back, new_password=new)).status_code == 204
+    session = await log_in(client, Person(ada.id, ada.username, new))
+    requested = [
+        item
+        for item in (await session.ask("GET", "/me/activity")).json()["items"]
+        if item["event"] == "password.reset_requested"
+    ]
+    assert requested[0]["details"] == {"reason": "not_me", "email_restored": False}
+
+
+async def test_it_brings_the_address_back(client: AsyncClient, postbox: Postbox) -> None:
+    ada, verification = await joined(client, postbox)
+    await use(client, "/email/verify", verification)
+    intruder, his = await log_in(client, ada), f"{new_name('intruder')}@example.org"
+    assert (await intruder.ask("PATCH", "/me", json={"email": his})).status_code == 200
+    assert (await use(client, "/email/verify", token(await postbox.to(his), "verify-email"))).status_code == 204
+    await client.post("/password/forgot", json={"email": his}, headers=from_ip())
+    his_reset = token(await postbox.to(his, 2), "reset-password")
+
+    link = token(await postbox.to(ada.email or "", 2), "not-me")
+    assert (await use(client, "/password/not-me", link)).status_code == 204
+
+    problem(await use(client, "/password/reset", his_reset, new_password=new_password()), 401, "invalid_token")
+    way_back, new = token(await postbox.to(ada.email or "", 3), "reset-password"), new_password()
+    assert (await use(client, "/password/reset", way_back, new_password=new)).status_code == 204
+    back = await log_in(client, Person(ada.id, ada.username, new))
+    assert (back.body["user"]["email"], back.body["user"]["email_verified"]) == (ada.email, True)
+
+
+async def test_it_works_once_even_for_fifty_on_two_replicas(
+    client: AsyncClient, replicas: list[AsyncClient], postbox: Postbox
+) -> None:
+    ada, _ = await joined(client, postbox)
+    _, link = await password_changed(client, postbox, ada)
+
+    answers = await asyncio.gather(*(use(replicas[n % 2], "/password/not-me", link) for n in range(50)))
+
+    assert sorted(answer.status_code for answer in answers) == [204, *[401] * 49]
+
+
+async def test_it_expires_and_is_nobody_elses(client: AsyncClient, postbox: Postbox, parts: Parts) -> None:
+    ada, _ = await joined(client, postbox)
+    _, link = await password_changed(client, postbox, ada)
+    life = "SELECT extract(epoch FROM expires_at - created_at)::int AS seconds FROM one_time_tokens WHERE user_id = $1"
+    assert 7 * 86_400 in [row["seconds"] for row in await parts.db.fetch(life, ada.id)]
+    await parts.db.execute("UPDATE one_time_tokens SET expires_at = clock_timestamp() WHERE user_id = $1", ada.id)
+
+    problem(await use(client, "/password/not-me", link), 401, "invalid_token")
+    problem(await use(client, "/password/reset", link, new_password=new_password()), 401, "invalid_token")
+
+
+async def test_an_address_that_somebody_else_has_by_now_stays_his(client: AsyncClient, postbox: Postbox) -> None:
+    ada, _ = await joined(client, postbox)
+    session = await log_in(client, ada)
+    assert (await session.ask("PATCH", "/me", json={"email": None})).status_code == 200
+    link = token(await postbox.to(ada.email or "", 2), "not-me")
+    await register(client, email=ada.email)
+
+    problem(await use(client, "/password/not-me", link), 409, "email_taken")
+
+    assert (await session.ask("GET", "/me")).status_code == 200
+
+
+async def test_every_security_mail_carries_it(client: AsyncClient, postbox: Postbox, admin: SignedIn) -> None:
+    ada, _ = await joined(client, postbox)
+    assert (await admin.ask("PATCH", f"/users/{ada.id}", json={"password": new_password()})).status_code == 200
+    moved = {"email": f"{new_name()}@example.org"}
+    assert (await admin.ask("PATCH", f"/users/{ada.id}", json=moved)).status_code == 200
+
+    mails = [await postbox.to(ada.email or "", number) for number in (2, 3)]
+
+    assert {mail.message["Subject"] for mail in mails} == {
+        "Your password was changed",
+        "Your e-mail address was changed",
+    }
+    assert all(token(mail, "not-me") for mail in mails)

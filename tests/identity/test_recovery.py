@@ -1,0 +1,223 @@
+"""A forgotten password: a link by mail, once, for an hour, and good for nothing after any change."""
+
+import asyncio
+
+from httpx import AsyncClient
+
+from app.main import Parts
+from tests.identity.mailkit import joined, token, use
+from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
+from tests.mail.kit import Mail, Postbox
+
+
+async def forgot(client: AsyncClient, email: str | None) -> None:
+    answer = await client.post("/password/forgot", json={"email": email}, headers=from_ip())
+    assert (answer.status_code, answer.content) == (202, b""), answer.text
+
+
+async def mailed(client: AsyncClient, postbox: Postbox, person: Person, number: int = 2) -> str:
+    """The token of a link that was asked for; the first mail was the one to verify the address."""
+    await forgot(client, person.email)
+    return token(await postbox.to(person.email or "", number), "reset-password")
+
+
+async def reset(client: AsyncClient, link: str, password: str | None = None) -> int:
+    return (await use(client, "/password/reset", link, new_password=password or new_password())).status_code
+
+
+async def errands_done(parts: Parts) -> None:
+    async with asyncio.timeout(20):
+        while await parts.db.fetch("SELECT FROM mail_outbox WHERE kind = 'password.forgot'"):
+            await asyncio.sleep(0.01)
+
+
+async def test_the_link_sets_a_new_password_ends_all_sessions_and_begins_none(
+    client: AsyncClient, replicas: list[AsyncClient], postbox: Postbox
+) -> None:
+    ada, _ = await joined(client, postbox)
+    sessions = [await log_in(client, ada) for _ in range(2)]
+    link, new = await mailed(client, postbox, ada), new_password()
+
+    answer = await use(client, "/password/reset", link, new_password=new)
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert "set-cookie" not in answer.headers
+    for session in sessions:
+        problem(await session.ask("GET", "/me", at=replicas[0]), 401, "session_revoked")
+    old = await client.post("/login", json={"username": ada.username, "password": ada.password}, headers=from_ip())
+    problem(old, 401, "invalid_credentials")
+    back = await log_in(client, Person(ada.id, ada.username, new))
+    assert back.body["user"]["email_verified"] is True  # the link was read there
+    told = await postbox.to(ada.email or "", 3)
+    assert told.message["Subject"] == "Your password was changed"
+    assert token(told, "not-me")
+    events = [item["event"] for item in (await back.ask("GET", "/me/activity")).json()["items"]]
+    assert events[:4] == ["login.succeeded", "login.failed", "password.reset", "session.revoked"]
+    assert "password.reset_requested" in events
+
+
+async def test_known_and_unknown_are_answered_alike_and_leave_the_same_work(
+    client: AsyncClient, postbox: Postbox, parts: Parts, admin: SignedIn
+) -> None:
+    ada, _ = await joined(client, postbox)
+    gone, _ = await joined(client, postbox)
+    assert (await admin.ask("PATCH", f"/users/{gone.id}", json={"is_active": False})).status_code == 200
+    answers = [
+        await client.post("/password/forgot", json={"email": email}, headers=from_ip())
+        for email in (ada.email, gone.email, f"{new_name()}@example.org")
+    ]
+
+    assert len({(answer.status_code, answer.content, tuple(sorted(answer.headers))) for answer in answers}) == 1
+    await postbox.to(ada.email or "", 2)
+    await errands_done(parts)
+    assert not await parts.db.fetch(
+        "SELECT FROM one_time_tokens WHERE user_id = $1 AND purpose = 'password.reset'", gone.id
+    )
+
+
+async def test_no_address_is_invalid_and_costs_nobody_a_mail(client: AsyncClient) -> None:
+    for email in ("ada", "ada@", "a b@example.org", "x" * 300):
+        answer = await client.post("/password/forgot", json={"email": email}, headers=from_ip())
+        problem(answer, 422, "validation_failed")
+
+
+async def test_a_link_works_once_even_for_fifty_on_two_replicas(
+    client: AsyncClient, replicas: list[AsyncClient], postbox: Postbox
+) -> None:
+    ada, _ = await joined(client, postbox)
+    link = await mailed(client, postbox, ada)
+    passwords = [new_password() for _ in range(50)]
+
+    statuses = await asyncio.gather(*(reset(replicas[n % 2], link, passwords[n]) for n in range(50)))
+
+    assert statuses.count(204) == 1
+    assert set(statuses) <= {204, 401, 503}  # some wait too long for a core
+    await log_in(client, Person(ada.id, ada.username, passwords[statuses.index(204)]))
+    assert await reset(replicas[1], link) == 401
+
+
+async def test_the_newest_link_wins(client: AsyncClient, postbox: Postbox) -> None:
+    ada, _ = await joined(client, postbox)
+    first, second = await mailed(client, postbox, ada), await mailed(client, postbox, ada, 3)
+
+    assert [await reset(client, first), await reset(client, second)] == [401, 204]
+
+
+async def test_an_expired_link_is_refused(client: AsyncClient, postbox: Postbox, parts: Parts) -> None:
+    ada, _ = await joined(client, postbox)
+    link = await mailed(client, postbox, ada)
+    life = "SELECT extract(epoch FROM expires_at - created_at)::int AS seconds FROM one_time_tokens WHERE user_id = $1"
+    assert 3600 in [row["seconds"] for row in await parts.db.fetch(life, ada.id)]
+    await parts.db.execute("UPDATE one_time_tokens SET expires_at = clock_timestamp() WHERE user_id = $1", ada.id)
+
+    problem(await use(client, "/password/reset", link, new_password=new_password()), 401, "invalid_token")
+
+
+async def test_a_weak_password_leaves_the_link_good(client: AsyncClient, postbox: Postbox) -> None:
+    ada, _ = await joined(client, postbox)
+    link = await mailed(client, postbox, ada)
+
+    for weak in ("password123", ada.username, ada.email):
+        problem(await use(client, "/password/reset", link, new_password=weak), 422, "weak_password")
+
+    assert await reset(client, link) == 204
+
+
+async def test_any_change_of_password_or_address_voids_the_link(
+    client: AsyncClient, postbox: Postbox, admin: SignedIn
+) -> None:
+    async def own_password(ada: Person) -> None:
+        session = await log_in(client, ada)
+        change = {"current_password": ada.password, "new_password": new_password()}
+        assert (await session.ask("POST", "/me/password", json=change)).status_code == 204
+
+    async def given_password(ada: Person) -> None:
+        answer = await admin.ask("PATCH", f"/users/{ada.id}", json={"password": new_password()})
+        assert answer.status_code == 200
+
+    async def given_address(ada: Person) -> None:
+        answer = await admin.ask("PATCH", f"/users/{ada.id}", json={"email": f"{new_name()}@example.org"})
+        assert answer.status_code == 200
+
+    async def own_address(ada: Person) -> None:
+        session, new = await log_in(client, ada), f"{new_name()}@example.org"
+        assert (await session.ask("PATCH", "/me", json={"email": new})).status_code == 200
+        assert (await use(client, "/email/verify", token(await postbox.to(new), "verify-email"))).status_code == 204
+
+    async def no_address(ada: Person) -> None:
+        assert (await (await log_in(client, ada)).ask("PATCH", "/me", json={"email": None})).status_code == 200
+
+    async def deactivated(ada: Person) -> None:
+        assert (await admin.ask("PATCH", f"/users/{ada.id}", json={"is_active": False})).status_code == 200
+
+    async def deleted(ada: Person) -> None:
+        assert (await admin.ask("DELETE", f"/users/{ada.id}")).status_code == 204
+
+    for change in (own_password, given_password, given_address, own_address, no_address, deactivated, deleted):
+        ada, _ = await joined(client, postbox)
+        link = await mailed(client, postbox, ada)
+        await change(ada)
+
+        assert await reset(client, link) == 401, change.__name__
+
+
+async def test_an_administrator_sends_a_link(client: AsyncClient, postbox: Postbox, admin: SignedIn) -> None:
+    ada, _ = await joined(client, postbox)
+
+    answer = await admin.ask("POST", f"/users/{ada.id}/password-reset")
+
+    assert (answer.status_code, answer.content) == (202, b"")
+    assert await reset(client, token(await postbox.to(ada.email or "", 2), "reset-password")) == 204
+
+
+async def test_a_link_cannot_be_sent_to_everybody_by_everybody(
+    client: AsyncClient, postbox: Postbox, admin: SignedIn
+) -> None:
+    ada, _ = await joined(client, postbox)
+    without = await register(client)
+    session = await log_in(client, ada)
+
+    problem(await admin.ask("POST", "/users/999999999/password-reset"), 404, "not_found")
+    problem(await admin.ask("POST", f"/users/{without.id}/password-reset"), 409, "conflict")
+    problem(await session.ask("POST", f"/users/{ada.id}/password-reset"), 403, "forbidden")
+    assert (await admin.ask("PATCH", f"/users/{ada.id}", json={"is_active": False})).status_code == 200
+    problem(await admin.ask("POST", f"/users/{ada.id}/password-reset"), 409, "conflict")
+
+
+async def test_who_is_made_without_a_password_is_invited(
+    client: AsyncClient, postbox: Postbox, admin: SignedIn, parts: Parts
+) -> None:
+    name = new_name()
+    made = await admin.ask("POST", "/users", json={"username": name, "email": f"{name}@example.org"})
+    assert made.status_code == 201, made.text
+
+    invitation: Mail = await postbox.to(f"{name}@example.org")
+
+    life = "SELECT extract(epoch FROM expires_at - created_at)::int AS seconds FROM one_time_tokens WHERE user_id = $1"
+    assert [row["seconds"] for row in await parts.db.fetch(life, made.json()["id"])] == [7 * 86_400]
+    password = new_password()
+    assert await reset(client, token(invitation, "reset-password"), password) == 204
+    session = await log_in(client, Person(made.json()["id"], name, password))
+    assert (session.body["user"]["email_verified"], session.body["user"]["must_change_password"]) == (True, False)
+
+
+async def test_a_dump_of_both_stores_holds_no_token(client: AsyncClient, postbox: Postbox, parts: Parts) -> None:
+    ada, verification = await joined(client, postbox)
+    link = await mailed(client, postbox, ada)
+    tables = await parts.db.fetch(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
+    rows = [
+        str(row["row"])
+        for table in tables
+        for row in await parts.db.fetch(f'SELECT t::text AS row FROM "{table["relname"]}" t')
+    ]
+    async with parts.entries.links.use() as valkey:
+        keys = [key.decode() for key in await valkey.client.keys("*")]
+        values = [str(await valkey.client.dump(key)) for key in keys]
+
+    for text in (*rows, *keys, *values):
+        assert verification[5:] not in text
+        assert link[5:] not in text
+        assert link[5:25] not in text
+    assert await reset(client, link) == 204
