@@ -18,6 +18,7 @@ from app import logs
 from app.cli import first_admin
 from app.cli.embedded import Postgres, Valkey
 from app.edge import Edge
+from app.identity import mails
 from app.identity.accounts import create_first_admin
 from app.main import Parts
 from app.settings import Settings
@@ -32,6 +33,14 @@ TEMPLATE = "migrated"
 ADMIN = Person(1, "root", new_password())
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_welcome_pause() -> Iterator[None]:
+    """Nobody who registers in a test is waited for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mails, "WELCOME_PAUSE", 0.0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database, Transaction
 from app.errors import EmailTaken, Forbidden, InvalidCredentials, NotFound, RateLimited, UsernameTaken, WeakPassword
-from app.identity import names, queries
+from app.identity import mails, names, queries
 from app.identity.entry import People
 from app.identity.erasure import erase
 from app.identity.login import TRIES, Login
@@ -79,7 +79,7 @@ class Accounts:
                 raise await taken(tx, username, email)
             await record(tx, Event.USER_REGISTERED, client, user_id=user_id, actor_id=user_id)
             if email is not None:
-                await self._mails.verify(tx, await queries.person(tx, user_id), email)
+                await self._mails.verify(tx, await queries.person(tx, user_id), email, mails.WELCOME_PAUSE)
         self._mails.wake()
         return await self.show(user_id)
 

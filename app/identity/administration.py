@@ -12,7 +12,7 @@ from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
 from app.errors import EmailTaken, Forbidden, NotFound, ValidationFailed
-from app.identity import names, queries
+from app.identity import mails, names, queries
 from app.identity.accounts import taken
 from app.identity.entry import People
 from app.identity.erasure import erase, is_active_admin, keep_an_admin
@@ -108,7 +108,7 @@ class Administration:
             if invited:
                 await self._mails.reset(tx, person, "invitation")
             elif email is not None:
-                await self._mails.verify(tx, person, email)
+                await self._mails.verify(tx, person, email, mails.WELCOME_PAUSE)
         self._mails.wake()
         return await self._people.show(person)
 

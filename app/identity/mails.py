@@ -14,6 +14,10 @@ from app.proofs import queries as proofs
 from app.proofs.queries import Issued
 from app.proofs.tokens import INVITATION, LIFETIMES, Purpose
 
+# Seconds before the first letter to a new user, which nobody has asked for: a reset or another address in the meantime
+# makes it one letter fewer, and what somebody waits for goes first.
+WELCOME_PAUSE = 3.0
+
 
 class Mails:
     """Writes letters; where no mail can be sent it writes none.
@@ -32,19 +36,28 @@ class Mails:
         if not self._available:
             raise Unavailable("This installation sends no mail.")
 
-    async def verify(self, tx: Transaction, person: UserEntry, email: str) -> None:
-        """Ask whoever reads this address, which is the user's or is to be, to say so. Older letters are void."""
+    async def verify(self, tx: Transaction, person: UserEntry, email: str, pause: float = 0.0) -> None:
+        """Ask whoever reads this address, which is the user's or is to be, to say so. Older letters are void.
+
+        Args:
+            tx: of what makes it necessary.
+            person: whose address it is, or is to be.
+            email: the address.
+            pause: seconds before the letter is sent.
+        """
         if not self._available:
             return
+        await outbox.withdraw(tx, person.id, ["email.verify", "email.change"])
         await proofs.void(tx, person.id, [Purpose.VERIFY_EMAIL])
         issued = await proofs.issue(tx, Purpose.VERIFY_EMAIL, person.id, email, LIFETIMES[Purpose.VERIFY_EMAIL])
         kind = "email.verify" if email == person.email else "email.change"
-        await self._write(tx, kind, person, email, {}, "verify", Purpose.VERIFY_EMAIL, issued)
+        await self._write(tx, kind, person, email, {}, "verify", Purpose.VERIFY_EMAIL, issued, pause)
 
     async def reset(self, tx: Transaction, person: UserEntry, kind: str = "password.reset") -> None:
         """A link by which whoever reads the user's address sets a new password. Older ones are void."""
         if not self._available or person.email is None:
             return
+        await outbox.withdraw(tx, person.id, ["password.reset", "invitation"])
         seconds = INVITATION if kind == "invitation" else LIFETIMES[Purpose.RESET_PASSWORD]
         await proofs.void(tx, person.id, [Purpose.RESET_PASSWORD])
         issued = await proofs.issue(tx, Purpose.RESET_PASSWORD, person.id, person.email, seconds)
@@ -101,6 +114,7 @@ class Mails:
         name: str,
         purpose: Purpose,
         issued: Issued,
+        pause: float = 0.0,
     ) -> None:
         letter = Letter(
             kind=kind,
@@ -109,5 +123,6 @@ class Mails:
             context={"username": person.username, **context},
             links={name: Link(purpose, issued.token_id)},
             expires_at=issued.expires_at,
+            pause=pause,
         )
         await outbox.write(tx, letter)

@@ -1,6 +1,6 @@
 """What other rooms write: a letter, in the transaction of what causes it, or an errand that may lead to one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -27,6 +27,7 @@ class Letter(Struct, frozen=True, kw_only=True):
     context: Mapping[str, object] = {}  # for the template; JSON, and never a secret
     links: Mapping[str, Link] = {}  # by their names in the template
     expires_at: datetime | None = None  # not worth sending after that: its link is dead
+    pause: float = 0.0  # seconds before it is sent: one that nobody waits for may be overtaken by events
 
 
 async def write(tx: Transaction, letter: Letter) -> None:
@@ -36,8 +37,9 @@ async def write(tx: Transaction, letter: Letter) -> None:
     """
     await tx.execute(
         """
-        INSERT INTO mail_outbox (id, kind, recipient, user_id, language, context, links, expires_at)
-        VALUES ($1, $2, $3, $4, (SELECT language FROM user_languages WHERE user_id = $4), $5, $6, $7)
+        INSERT INTO mail_outbox (id, kind, recipient, user_id, language, context, links, expires_at, due_at)
+        VALUES ($1, $2, $3, $4, (SELECT language FROM user_languages WHERE user_id = $4), $5, $6, $7,
+                clock_timestamp() + make_interval(secs => $8))
         """,
         uuid7(),
         letter.kind,
@@ -46,9 +48,12 @@ async def write(tx: Transaction, letter: Letter) -> None:
         msgspec.json.encode(letter.context).decode(),
         msgspec.json.encode(letter.links).decode(),
         letter.expires_at,
+        letter.pause,
     )
 
 
-async def withdraw(tx: Transaction, user_id: int) -> None:
-    """What waits to be sent to a user is not worth it any more."""
-    await tx.execute("DELETE FROM mail_outbox WHERE user_id = $1", user_id)
+async def withdraw(tx: Transaction, user_id: int, kinds: Sequence[str] = ()) -> None:
+    """What waits to be sent to a user, or of that these kinds, is not worth it any more."""
+    await tx.execute(
+        "DELETE FROM mail_outbox WHERE user_id = $1 AND (kind = ANY($2) OR $2 = '{}')", user_id, list(kinds)
+    )

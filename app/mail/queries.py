@@ -31,8 +31,16 @@ class Claimed(Struct, frozen=True, kw_only=True):
     expired: bool
 
 
-async def claim(db: Database, lease: float, most: int) -> tuple[int, list[Claimed]]:
-    """How many rows there are, and up to `most` that are due: nobody else's for `lease` seconds; the oldest first.
+class Look(Struct, frozen=True):
+    """What a look at the outbox has found."""
+
+    waiting: int  # rows
+    next_due: float | None  # seconds until the next row is due
+    claimed: list[Claimed]
+
+
+async def claim(db: Database, lease: float, most: int) -> Look:
+    """Claim up to `most` rows that are due: they are nobody else's for `lease` seconds; the oldest first.
 
     One statement that writes nothing where nothing is due.
     """
@@ -48,7 +56,10 @@ async def claim(db: Database, lease: float, most: int) -> tuple[int, list[Claime
                       extract(epoch FROM clock_timestamp() - created_at)::float8 AS age,
                       coalesce(expires_at, created_at + make_interval(days => $3)) <= clock_timestamp() AS expired
         )
-        SELECT (SELECT count(*) FROM (SELECT FROM mail_outbox LIMIT $4) AS counted) AS waiting, claimed.*
+        SELECT (SELECT count(*) FROM (SELECT FROM mail_outbox LIMIT $4) AS counted) AS waiting,
+               (SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8
+                FROM mail_outbox WHERE due_at > clock_timestamp()) AS next_due,
+               claimed.*
         FROM (VALUES (1)) AS always LEFT JOIN claimed ON true ORDER BY claimed.id
         """,
         lease,
@@ -56,7 +67,7 @@ async def claim(db: Database, lease: float, most: int) -> tuple[int, list[Claime
         KEEP_DAYS,
         COUNTED,
     )
-    return rows[0]["waiting"], [
+    claimed = [
         Claimed(
             id=row["id"],
             kind=row["kind"],
@@ -73,6 +84,7 @@ async def claim(db: Database, lease: float, most: int) -> tuple[int, list[Claime
         for row in rows
         if row["id"] is not None
     ]
+    return Look(rows[0]["waiting"], rows[0]["next_due"], claimed)
 
 
 async def remove(on: Database | Transaction, ids: Iterable[UUID]) -> bool:

@@ -76,6 +76,7 @@ class Sender:
         self._metrics = metrics
         self._letters = Letters(settings, link)
         self._server = Smtp(settings.smtp_url, self._letters.sender) if settings.smtp_url else Console()
+        self._next_due = POLL_SECONDS  # seconds from the last look
         self._woken = asyncio.Event()
         self._stopping = False
         self._busy = False  # a letter may be under way
@@ -120,14 +121,16 @@ class Sender:
                 await asyncio.sleep(_around(min(2.0 ** min(self._failures, 10), LONGEST_PAUSE)))
             elif not more:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_around(POLL_SECONDS)):
+                    async with asyncio.timeout(min(_around(POLL_SECONDS), self._next_due)):
                         await self._woken.wait()
 
     async def _round(self) -> bool:
         """Claim what is due and see to it; whether there may be more."""
         await self._remove_sent()
         until = time.monotonic() + BATCH_SECONDS
-        self.waiting, claimed = await queries.claim(self._db, LEASE, BATCH)
+        found = await queries.claim(self._db, LEASE, BATCH)
+        self.waiting, claimed = found.waiting, found.claimed
+        self._next_due = POLL_SECONDS if found.next_due is None else found.next_due
         self._held = {each.id: each for each in claimed}
         try:
             await self._see_to(claimed, until)

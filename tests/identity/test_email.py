@@ -3,8 +3,10 @@
 import asyncio
 from urllib.parse import urlsplit
 
+import pytest
 from httpx import AsyncClient
 
+from app.identity import mails
 from app.main import Parts
 from tests.identity.mailkit import joined, token, use
 from tests.kit import SignedIn, from_ip, log_in, new_name, new_password, problem, register
@@ -122,6 +124,20 @@ async def test_a_link_that_was_sent_again_is_the_only_good_one(client: AsyncClie
     second = token(await postbox.to(ada.email or "", 2), "verify-email")
     problem(await use(client, "/email/verify", first), 401, "invalid_token")
     assert (await use(client, "/email/verify", second)).status_code == 204
+
+
+async def test_the_first_letter_is_not_sent_where_events_have_overtaken_it(
+    client: AsyncClient, postbox: Postbox, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mails, "WELCOME_PAUSE", 3600)
+    ada = await register(client, email=new_email())
+    session = await log_in(client, ada)
+
+    await session.ask("POST", "/email/resend")
+
+    link = token(await postbox.to(ada.email or ""), "verify-email")
+    assert (await use(client, "/email/verify", link)).status_code == 204
+    assert not await parts.db.fetch("SELECT FROM mail_outbox WHERE user_id = $1", ada.id)
 
 
 async def test_nothing_is_sent_where_nothing_waits(client: AsyncClient, postbox: Postbox, parts: Parts) -> None:

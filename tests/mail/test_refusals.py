@@ -445,8 +445,8 @@ async def test_what_a_dead_process_has_claimed_is_sent_by_another_once_its_lease
 
 async def test_who_has_lost_his_lease_changes_nothing(office: Office) -> None:
     await office.write(letter(expires_at=in_(hours=1)))
-    _, (lost,) = await queries.claim(office.db, 0.0, 1)
-    _, (held,) = await queries.claim(office.db, 60.0, 1)
+    (lost,) = (await queries.claim(office.db, 0.0, 1)).claimed
+    (held,) = (await queries.claim(office.db, 60.0, 1)).claimed
 
     await queries.give_back(office.db, [lost])
     await queries.postpone(office.db, lost, 0.0, "too late")

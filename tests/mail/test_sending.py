@@ -72,6 +72,29 @@ async def test_what_another_process_has_written_is_found(
         await postbox.mail(number)
 
 
+async def test_a_letter_that_pauses_is_sent_when_it_is_due_and_others_go_first(
+    office: Office, postbox: Postbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "POLL_SECONDS", 1e6)
+    await office.write(letter(recipient="later@example.org", pause=0.3), letter())
+
+    await office.start()
+
+    assert [(await postbox.mail(number)).recipients for number in (1, 2)] == [[ADA], ["later@example.org"]]
+
+
+async def test_what_is_withdrawn_is_not_sent(office: Office) -> None:
+    await office.write(*(letter(kind, user_id=1) for kind in ("password.reset", "email.verify")), letter(user_id=2))
+    async with office.db.transaction() as tx:
+        await outbox.withdraw(tx, 1, ["email.verify"])
+        await outbox.withdraw(tx, 2)
+
+    assert [row["kind"] for row in await office.rows()] == ["password.reset"]
+    async with office.db.transaction() as tx:
+        await outbox.withdraw(tx, 1)
+    assert not await office.rows()
+
+
 async def test_a_letter_that_is_rolled_back_is_not_sent(office: Office, postbox: Postbox) -> None:
     with suppress(RuntimeError):
         async with office.db.transaction() as tx:
@@ -241,7 +264,7 @@ async def test_an_errand_that_somebody_else_has_done_meanwhile_is_not_done_again
 
     at_work = office.sender(office.db, forgot(answer))
     await office.write(Letter(kind="password.forgot", recipient=ADA))
-    _, (claimed,) = await queries.claim(office.db, 0.0, 1)
+    (claimed,) = (await queries.claim(office.db, 0.0, 1)).claimed
     at_work._held = {claimed.id: claimed}
     await office.db.execute("DELETE FROM mail_outbox")
 
