@@ -84,11 +84,9 @@ class RefreshTokenReused(AppError):
     title = "This refresh token was used before; the session has been ended."
 
 
-class InvalidOneTimeToken(AppError):
-    """Never ours, used, expired, or voided by a change since: none can be told from the answer."""
+class InvalidOneTimeToken(InvalidToken):
+    """Of a mail; never ours, used, expired, or voided by a change since: none can be told from the answer."""
 
-    status = 401
-    code = "invalid_token"
     title = "This link is not valid (any more); ask for a new one."
 
 

@@ -12,7 +12,7 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from app import logs, problems
+from app import devices, logs, problems
 from app.background import end
 from app.cache.entries import Entries
 from app.database import Database
@@ -31,7 +31,7 @@ from app.identity.entry import People, decode
 from app.identity.holdings import Holdings
 from app.identity.listing import UserList
 from app.identity.login import Login
-from app.identity.mails import Mails
+from app.identity.mails import Mails, mailed_link
 from app.identity.own_controllers import OwnAccountController, RecoveryController
 from app.identity.passwords import Passwords
 from app.identity.recovery import FORGOT, Recovery
@@ -44,14 +44,13 @@ from app.limits.mailing import MailLimit
 from app.limits.violations import Violations
 from app.limits.windows import Windows
 from app.listing import Cursors, Lists
-from app.mail.outbox import Link
 from app.mail.sender import Handler, Sender
 from app.maintenance.controllers import MaintenanceController
 from app.maintenance.service import Maintenance
 from app.metrics import Metrics
 from app.preferences.controllers import PreferencesController
 from app.preferences.service import Preferences
-from app.proofs.tokens import OneTimeTokens, Purpose
+from app.proofs.tokens import OneTimeTokens
 from app.request import MAX_BODY_BYTES, Request, provide_client
 from app.sessions import queries as session_queries
 from app.sessions.admin_controllers import SessionsController
@@ -71,12 +70,6 @@ from app.sessions.structs import RIGHTS_KEY, SESSION_KIND, USER_KIND
 from app.sessions.tokens import AccessTokens, RefreshTokens
 from app.settings import BASE, Settings, load
 
-# The pages of a front end that mails link to, under PUBLIC_URL; each takes `token` from the query and POSTs it.
-PAGES = {
-    Purpose.VERIFY_EMAIL: "verify-email",
-    Purpose.RESET_PASSWORD: "reset-password",
-    Purpose.NOT_ME: "not-me",
-}
 SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges
 
 
@@ -160,8 +153,10 @@ def assemble(settings: Settings) -> Parts:
     mails = Mails(sender.wake, available=sender.available)
     mail_limit = MailLimit(windows, violations, settings.rate_limit_forgot)
     login = Login(db, entries, sessions, people, passwords, attempts, violations, metrics, mails, settings)
-    accounts = Accounts(db, entries, people, sessions, passwords, login, attempts, windows, violations, mails, settings)
-    emails = Emails(db, entries, people, mails, mail_limit, one_time_tokens)
+    emails = Emails(db, entries, mails, mail_limit, one_time_tokens)
+    accounts = Accounts(
+        db, entries, people, sessions, passwords, login, attempts, windows, violations, mails, emails, settings
+    )
     recovery = Recovery(db, entries, sessions, passwords, mails, mail_limit, one_time_tokens)
     errands[FORGOT] = recovery.remind
     administration = Administration(db, entries, people, sessions, passwords, mails, recovery)
@@ -198,12 +193,6 @@ def assemble(settings: Settings) -> Parts:
     )
 
 
-def mailed_link(settings: Settings, tokens: OneTimeTokens, link: Link) -> str:
-    """Where a letter's link leads: always the service's own address, whatever a request said it was."""
-    purpose = Purpose(link.purpose)
-    return f"{settings.public_url}/{PAGES[purpose]}?token={tokens.issue(purpose, link.token_id)}"
-
-
 def measure(metrics: Metrics, db: Database, entries: Entries, passwords: Passwords) -> None:
     """The gauges: how full the pool and the queues are."""
     metrics.gauge("auth_database_pool_connections", "Connections that are open.", lambda: db.gauge()[0])
@@ -217,6 +206,7 @@ def measure(metrics: Metrics, db: Database, entries: Entries, passwords: Passwor
 @asynccontextmanager
 async def running(parts: Parts) -> AsyncGenerator[None]:
     """Open the parts in order, close them in reverse; no store has to be there for a process to start."""
+    devices.load()
     await parts.db.start()
     await parts.entries.start()
     await parts.ring.start()

@@ -46,8 +46,10 @@ class ActivityPage(Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-async def activity(db: Database, user_id: int, cursor: str | None, page_size: int) -> ActivityPage:
-    """A user's events, newest first, from behind the cursor on.
+async def activity(
+    db: Database, user_id: int, cursor: str | None, page_size: int, *, with_acts: bool = False
+) -> ActivityPage:
+    """A user's events, newest first, from behind the cursor on; `with_acts` also what he did to others.
 
     Raises:
         ValidationFailed: the cursor is none of ours.
@@ -57,11 +59,12 @@ async def activity(db: Database, user_id: int, cursor: str | None, page_size: in
         SELECT id, at, event, user_id, actor_id, session_id,
                CASE WHEN coalesce(actor_id, user_id) = $1 THEN host(ip_address) END AS ip_address,
                CASE WHEN coalesce(actor_id, user_id) = $1 THEN user_agent END AS user_agent, request_id, details
-        FROM audit_events WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3
+        FROM audit_events WHERE (user_id = $1 OR ($4 AND actor_id = $1)) AND id < $2 ORDER BY id DESC LIMIT $3
         """,
         user_id,
         FIRST if cursor is None else _before(cursor),
         page_size + 1,
+        with_acts,
     )
     items = [ActivityItem(**{**row, "details": msgspec.json.decode(row["details"])}) for row in rows[:page_size]]
     more = len(rows) > page_size

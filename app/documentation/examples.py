@@ -115,7 +115,12 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
     ActivityPage: {"page": ActivityPage(items=[EVENT], next_cursor="AAAAAAAAB_8")},
     Export: {
         "ada": Export(
-            exported_at=MORNING, user=ADA, sessions=[SESSION], preferences={"theme": "dark"}, activity=[EVENT]
+            exported_at=MORNING,
+            user=ADA,
+            pending_email=None,
+            sessions=[SESSION],
+            preferences={"theme": "dark"},
+            activity=[EVENT],
         )
     },
     Forgotten: {"email": Forgotten(email="ada@example.org")},

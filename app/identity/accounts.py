@@ -1,21 +1,23 @@
 """The life of an account: registered, changed, given a password, and the first one of all."""
 
+from msgspec import UNSET
+
 from app.audit.events import Event, record
 from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database, Transaction
 from app.errors import EmailTaken, Forbidden, InvalidCredentials, NotFound, RateLimited, UsernameTaken, WeakPassword
-from app.identity import mails, names, queries
+from app.identity import names, queries
+from app.identity.emails import Emails
 from app.identity.entry import People
 from app.identity.erasure import erase
 from app.identity.login import TRIES, Login
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
-from app.identity.structs import PasswordChange, Registration, User
+from app.identity.structs import PasswordChange, ProfileChange, Registration, User
 from app.limits.attempts import Attempts, Counter
 from app.limits.violations import Violations
 from app.limits.windows import Windows
-from app.proofs import queries as proofs
 from app.proofs.tokens import Purpose
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
@@ -38,6 +40,7 @@ class Accounts:
         windows: Windows,
         violations: Violations,
         mails: Mails,
+        emails: Emails,
         settings: Settings,
     ) -> None:
         self._db = db
@@ -50,6 +53,7 @@ class Accounts:
         self._windows = windows
         self._violations = violations
         self._mails = mails
+        self._emails = emails
         self._settings = settings
 
     async def register(self, new: Registration, client: Client) -> User:
@@ -79,9 +83,9 @@ class Accounts:
                 raise await taken(tx, username, email)
             await record(tx, Event.USER_REGISTERED, client, user_id=user_id, actor_id=user_id)
             if email is not None:
-                await self._mails.verify(tx, await queries.person(tx, user_id), email, mails.WELCOME_PAUSE)
+                await self._mails.welcome(tx, await queries.person(tx, user_id))
         self._mails.wake()
-        return await self.show(user_id)
+        return await self._shown(user_id)
 
     async def _limit_registrations(self, client: Client) -> None:
         counter = Counter("register", client.network, self._settings.rate_limit_register)
@@ -91,9 +95,16 @@ class Accounts:
             await self._violations.note(limited, (counter,), client, None)
             raise
 
-    async def rename(self, caller: Identified[Subject], full_name: str | None, client: Client) -> User:
-        """Change the caller's full name."""
-        full_name = names.label(full_name, "full_name")
+    async def change(self, caller: Identified[Subject], asked: ProfileChange, client: Client) -> User:
+        """Change what is named of the caller's profile; a new address once it is proved (see `Emails.change`)."""
+        full_name = None if asked.full_name is UNSET else names.label(asked.full_name, "full_name")
+        if asked.email is not UNSET:
+            await self._emails.change(caller, asked.email, client)
+        if asked.full_name is not UNSET:
+            await self._rename(caller, full_name, client)
+        return await self._shown(caller.user_id)
+
+    async def _rename(self, caller: Identified[Subject], full_name: str | None, client: Client) -> None:
         async with self._db.transaction() as tx:
             if not await queries.set_full_name(tx, caller.user_id, full_name):
                 raise NotFound
@@ -108,7 +119,6 @@ class Accounts:
                 details={"changed": ["full_name"]},
             )
         await self._entries.outbox.settle(change)
-        return await self.show(caller.user_id)
 
     async def change_password(self, caller: Identified[Subject], asked: PasswordChange, client: Client) -> None:
         """A new password for who knows the present one; every other session of the account ends.
@@ -154,8 +164,10 @@ class Accounts:
                 actor_id=caller.user_id,
                 session_ids=[caller.session_id],
             )
-            await proofs.void(tx, caller.user_id, [Purpose.RESET_PASSWORD])
-            await self._mails.notice(tx, "password.changed", await queries.person(tx, caller.user_id), client)
+            person = await queries.person(tx, caller.user_id)
+            await self._mails.void(tx, person.id, Purpose.RESET_PASSWORD)
+            await self._mails.cancel_move(tx, person)
+            await self._mails.notice(tx, "password.changed", person, client)
         await self._entries.outbox.settle(ended, change)
         self._mails.wake()
         return True
@@ -207,8 +219,7 @@ class Accounts:
             raise
         raise InvalidCredentials("The present password is another one.")
 
-    async def show(self, user_id: int) -> User:
-        """The user as he is now; NotFound if he has gone meanwhile."""
+    async def _shown(self, user_id: int) -> User:
         user = await self._people.get(user_id)
         if user is None:
             raise NotFound
@@ -266,21 +277,24 @@ async def set_password(
         NotFound: there is no local user of this name.
         WeakPassword: the password may not be used.
     """
-    found = await queries.by_name(db, username, None)
-    person = await queries.by_id(db, found.id) if found else None
-    if person is None:
+    account = await queries.by_name(db, username, None)
+    found = await queries.by_id(db, account.id) if account else None
+    if found is None:
         raise NotFound(f"There is no local user {username!r}.")
     await passwords.check_strength(
-        password, username=person["username"], email=person["email"], full_name=person["full_name"]
+        password, username=found["username"], email=found["email"], full_name=found["full_name"]
     )
     password_hash = await passwords.hash(password)
     async with db.transaction() as tx:
-        await queries.set_password(tx, person["id"], password_hash)
-        ended, _ = await sessions.revoke_in(tx, person["id"], "password_changed", None, None)
-        change = await entries.outbox.announce(tx, [f"{USER_KIND}:{person['id']}"])
-        await record(tx, Event.PASSWORD_CHANGED, user_id=person["id"], details={"by": "command line"})
-        await proofs.void(tx, person["id"], [Purpose.RESET_PASSWORD])
-        await mails.notice(tx, "password.changed", queries.entry(person), None)
+        if await queries.lock(tx, found["id"]) is None:
+            raise NotFound
+        await queries.set_password(tx, found["id"], password_hash)
+        person = await queries.person(tx, found["id"])
+        ended, _ = await sessions.revoke_in(tx, person.id, "password_changed", None, None)
+        change = await entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
+        await record(tx, Event.PASSWORD_CHANGED, user_id=person.id, details={"by": "command line"})
+        await mails.void(tx, person.id, Purpose.RESET_PASSWORD)
+        await mails.cancel_move(tx, person)
+        await mails.notice(tx, "password.changed", person, None, by_administrator=True)
     await entries.outbox.settle(ended, change)
-    user_id: int = person["id"]
-    return user_id
+    return person.id

@@ -12,7 +12,7 @@ from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
 from app.errors import EmailTaken, Forbidden, NotFound, ValidationFailed
-from app.identity import mails, names, queries
+from app.identity import names, queries
 from app.identity.accounts import taken
 from app.identity.entry import People
 from app.identity.erasure import erase, is_active_admin, keep_an_admin
@@ -108,7 +108,7 @@ class Administration:
             if invited:
                 await self._mails.reset(tx, person, "invitation")
             elif email is not None:
-                await self._mails.verify(tx, person, email, mails.WELCOME_PAUSE)
+                await self._mails.welcome(tx, person)
         self._mails.wake()
         return await self._people.show(person)
 
@@ -123,6 +123,8 @@ class Administration:
             LastAdmin: there would be no active administrator any more.
             EmailTaken, WeakPassword, ValidationFailed: as they say.
         """
+        if asked.email is not UNSET and user_id == caller.user_id:
+            raise Forbidden("Change your own address at /me: it has to be proved.")
         password_hash = await self._hash(caller, user_id, asked)
         changes: list[Change] = []
         async with self._db.transaction() as tx:
@@ -135,7 +137,7 @@ class Administration:
                 await _write(tx, before, after, password_hash)
                 await _note_change(tx, caller, before, after, client, with_password=password_hash is not None)
                 changes = await self._end(tx, caller, before, after, client, with_password=password_hash is not None)
-                await self._tell(tx, before, after, client, with_password=password_hash is not None)
+                await self._tell(tx, before, after, with_password=password_hash is not None)
             else:  # as somebody else has just made it, perhaps: the answer vouches for that
                 changes = [await self._entries.outbox.unsettled(tx)]
             person = await queries.person(tx, user_id)
@@ -143,21 +145,25 @@ class Administration:
         self._mails.wake()
         return await self._people.show(person)
 
-    async def _tell(
-        self, tx: Transaction, before: UserEntry, after: UserEntry, client: Client, *, with_password: bool
-    ) -> None:
+    async def _tell(self, tx: Transaction, before: UserEntry, after: UserEntry, *, with_password: bool) -> None:
         """Void the links that the change leaves behind, and tell the user of it."""
-        moved = before.email != after.email
+        moved, deactivated = before.email != after.email, before.is_active and not after.is_active
+        if deactivated:
+            await self._mails.void(tx, after.id, *Purpose)
+            await self._mails.tell(tx, "account.deactivated", after)
         if moved:
-            await proofs.void(tx, after.id, [Purpose.VERIFY_EMAIL])
+            await self._mails.void(tx, after.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
+            await proofs.void_elsewhere(tx, after.id, Purpose.NOT_ME, after.email)
             if before.email is not None:
-                await self._mails.notice(tx, "email.changed", before, client, to=before.email, new_email=after.email)
-            if after.email is not None:
-                await self._mails.verify(tx, after, after.email)
-        if moved or with_password:
-            await proofs.void(tx, after.id, [Purpose.RESET_PASSWORD])
+                await self._mails.tell(tx, "email.moved", before, to=before.email)
+            await self._mails.welcome(tx, after)
         if with_password:
-            await self._mails.notice(tx, "password.changed", after, client)
+            await self._mails.void(tx, after.id, Purpose.RESET_PASSWORD)
+            await self._mails.cancel_move(tx, after)
+            await self._mails.notice(tx, "password.changed", after, None, by_administrator=True)
+        added, removed = sorted(set(after.roles) - set(before.roles)), sorted(set(before.roles) - set(after.roles))
+        if added or removed:
+            await self._mails.notice(tx, "roles.changed", after, None, added=added, removed=removed)
 
     async def send_reset(self, caller: Actor, user_id: int, client: Client) -> None:
         """Mail the user a link for a new password.

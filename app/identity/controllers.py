@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from litestar.types import Receive, Scope
-from msgspec import UNSET, Meta, Struct
+from msgspec import Meta, Struct
 
 from app.client import Client
 from app.errors import (
@@ -29,7 +29,6 @@ from app.errors import (
 )
 from app.express import Answered, Express
 from app.identity.accounts import Accounts
-from app.identity.emails import Emails
 from app.identity.login import Login
 from app.identity.structs import (
     Credentials,
@@ -186,18 +185,13 @@ class AccountController(Controller):
         caller: Caller,
         client: NamedDependency[Client],
         accounts: NamedDependency[Accounts],
-        emails: NamedDependency[Emails],
     ) -> User:
         """What is not named stays as it is; `null` removes the name, or the address.
 
         A new address is used once whoever reads it has followed the link that is mailed there; until then the answer
         shows the old one. To change it needs a login of the last ten minutes.
         """
-        if data.email is not UNSET:
-            await emails.change(caller, data.email, client)
-        if data.full_name is not UNSET:
-            return await accounts.rename(caller, data.full_name, client)
-        return await accounts.show(caller.user_id)
+        return await accounts.change(caller, data, client)
 
     @post(
         "/me/password",

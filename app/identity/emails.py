@@ -8,7 +8,6 @@ from app.client import Client
 from app.database import Database
 from app.errors import EmailTaken, InvalidOneTimeToken, NotFound
 from app.identity import names, queries
-from app.identity.entry import People
 from app.identity.mails import Mails
 from app.limits.mailing import MailLimit
 from app.proofs import queries as proofs
@@ -20,12 +19,9 @@ from app.sessions.structs import USER_KIND
 class Emails:
     """What people do with their addresses."""
 
-    def __init__(
-        self, db: Database, entries: Entries, people: People, mails: Mails, limit: MailLimit, tokens: OneTimeTokens
-    ) -> None:
+    def __init__(self, db: Database, entries: Entries, mails: Mails, limit: MailLimit, tokens: OneTimeTokens) -> None:
         self._db = db
         self._entries = entries
-        self._people = people
         self._mails = mails
         self._limit = limit
         self._tokens = tokens
@@ -46,16 +42,19 @@ class Emails:
         email = names.email(email)
         self._mails.require()
         person = queries.entry(await self._row(caller.user_id))
-        if email == person.email:
-            return
-        if await queries.email_taken(self._db, email):
-            raise EmailTaken
-        await self._limit.hit(email, client, caller.user_id)
+        if email != person.email:
+            await self._limit.hit(f"user {caller.user_id}", client, caller.user_id)  # or any address could be tried out
+            await self._limit.hit(email, client, caller.user_id)
+            if await queries.email_taken(self._db, email):
+                raise EmailTaken
         async with self._db.transaction() as tx:
             row = await queries.lock(tx, caller.user_id)
             if row is None:
                 raise NotFound
-            await self._mails.verify(tx, queries.entry(row), email)
+            if email == row["email"]:
+                await self._mails.cancel_move(tx, queries.entry(row))
+            else:
+                await self._mails.verify(tx, queries.entry(row), email)
         self._mails.wake()
 
     async def _remove(self, caller: Identified[Subject], client: Client) -> None:
@@ -64,11 +63,11 @@ class Emails:
             if row is None:
                 raise NotFound
             person = queries.entry(row)
-            await proofs.void(tx, person.id, [Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD])
+            await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
             change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
             if person.email is not None:
                 await queries.set_email(tx, person.id, None, verified=False)
-                await self._mails.notice(tx, "email.changed", person, client, to=person.email)
+                await self._mails.notice(tx, "email.changed", person, client, to=person.email, new_email=None)
                 details = {"changed": ["email"]}
                 await record(
                     tx,
@@ -124,14 +123,14 @@ class Emails:
             except asyncpg.UniqueViolationError:
                 raise EmailTaken from None
             if moved:
-                await proofs.void(tx, person.id, [Purpose.RESET_PASSWORD])
+                await self._mails.void(tx, person.id, Purpose.RESET_PASSWORD)
                 if person.email is not None:
                     await self._mails.notice(
                         tx, "email.changed", person, client, to=person.email, new_email=proof.email
                     )
-            await record(
-                tx, Event.EMAIL_VERIFIED, client, user_id=person.id, actor_id=person.id, details={"changed": moved}
-            )
+                details = {"changed": ["email"]}
+                await record(tx, Event.USER_UPDATED, client, user_id=person.id, actor_id=person.id, details=details)
+            await record(tx, Event.EMAIL_VERIFIED, client, user_id=person.id, actor_id=person.id)
             change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
         await self._entries.outbox.settle(change)
         self._mails.wake()

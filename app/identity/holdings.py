@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from app.audit.activity import ActivityItem, ActivityPage, activity
 from app.database import Database
@@ -13,6 +13,7 @@ from app.errors import NotFound
 from app.identity import queries
 from app.identity.entry import People
 from app.identity.structs import User
+from app.proofs import queries as proofs
 from app.sessions.structs import Session, Time
 
 EVENTS_A_QUERY = 1000  # of an export: some hundred kB at a time
@@ -25,7 +26,8 @@ class Export(Struct, frozen=True, kw_only=True):
 
     exported_at: Time
     user: User
-    sessions: list[Session]
+    pending_email: Annotated[str | None, Meta(description="The address that waits to be proved.")]
+    sessions: Annotated[list[Session], Meta(description="The ended ones too; at most the newest 10,000.")]
     preferences: dict[str, Any]
     activity: list[ActivityItem]
 
@@ -59,6 +61,7 @@ class Holdings:
         held: dict[str, object] = {
             "exported_at": datetime.now(UTC),
             "user": await self._people.show(queries.entry(row)),
+            "pending_email": await proofs.newest_email(self._db, user_id),
             **{name: await read(user_id) for name, read in self._sections.items()},
         }
         return self._pieces(user_id, msgspec.json.encode(held))
@@ -67,7 +70,7 @@ class Holdings:
         yield head.removesuffix(b"}") + b',"activity":['
         cursor, separator = None, b""
         while True:
-            page = await activity(self._db, user_id, cursor, EVENTS_A_QUERY)
+            page = await activity(self._db, user_id, cursor, EVENTS_A_QUERY, with_acts=True)
             for item in page.items:
                 yield separator + msgspec.json.encode(item)
                 separator = b","

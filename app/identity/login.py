@@ -111,6 +111,7 @@ class Login:
         if opened is None:
             return None
         session, row = opened
+        self._mails.wake()
         await self._entries.forget(f"{USER_KIND}:{account.id}")  # last_login is shown, but gives and takes no right
         user = await self._people.show(queries.entry(row))
         return TokenResponse.of(self._sessions.tokens(session, user.roles), user)

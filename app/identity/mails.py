@@ -1,6 +1,6 @@
 """The letters of accounts, and the tokens that they carry; each is written in the transaction of what causes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from app.client import Client
@@ -12,56 +12,96 @@ from app.mail import outbox
 from app.mail.outbox import Letter, Link
 from app.proofs import queries as proofs
 from app.proofs.queries import Issued
-from app.proofs.tokens import INVITATION, LIFETIMES, Purpose
+from app.proofs.tokens import INVITATION, LIFETIMES, OneTimeTokens, Purpose
+from app.settings import Settings
 
-# Seconds before the first letter to a new user, which nobody has asked for: a reset or another address in the meantime
-# makes it one letter fewer, and what somebody waits for goes first.
-WELCOME_PAUSE = 3.0
+WELCOME_PAUSE = 3.0  # seconds before the first letter to a new user: what overtakes it makes it one letter fewer
+
+# The pages of a front end that letters link to, under PUBLIC_URL (docs/accounts.md).
+PAGES = {
+    Purpose.VERIFY_EMAIL: "verify-email",
+    Purpose.RESET_PASSWORD: "reset-password",
+    Purpose.NOT_ME: "not-me",
+}
+# The kinds of letters that are worth nothing without a token of the purpose. A notice stays true without its link.
+KINDS: Mapping[Purpose, tuple[str, ...]] = {
+    Purpose.VERIFY_EMAIL: ("email.verify", "email.change"),
+    Purpose.RESET_PASSWORD: ("password.reset", "password.forced", "invitation"),
+    Purpose.NOT_ME: (),
+}
+
+
+def mailed_link(settings: Settings, tokens: OneTimeTokens, link: Link) -> str:
+    """Where a letter's link leads: always the service's own address, whatever a request said it was."""
+    purpose = Purpose(link.purpose)
+    return f"{settings.public_url}/{PAGES[purpose]}?token={tokens.issue(purpose, link.token_id)}"
 
 
 class Mails:
     """Writes letters; where no mail can be sent it writes none.
 
     Args:
-        available: whether mail can be sent at all.
         wake: called once a letter is committed.
+        available: whether mail can be sent at all.
     """
 
     def __init__(self, wake: Callable[[], None], *, available: bool) -> None:
+        self._wake = wake
         self._available = available
-        self.wake = wake
+        self._written = False
 
     def require(self) -> None:
         """Raises Unavailable where mail cannot be sent, so that nobody waits for one."""
         if not self._available:
             raise Unavailable("This installation sends no mail.")
 
-    async def verify(self, tx: Transaction, person: UserEntry, email: str, pause: float = 0.0) -> None:
-        """Ask whoever reads this address, which is the user's or is to be, to say so. Older letters are void.
+    def wake(self) -> None:
+        """After the commit of a use case that may have written a letter."""
+        if self._written:
+            self._written = False
+            self._wake()
 
-        Args:
-            tx: of what makes it necessary.
-            person: whose address it is, or is to be.
-            email: the address.
-            pause: seconds before the letter is sent.
-        """
+    # ---- links ------------------------------------------------------------------------------------------------------
+
+    async def void(self, tx: Transaction, user_id: int, *purposes: Purpose) -> None:
+        """The tokens that are out for these purposes are void, and letters that wait with them are not sent."""
+        await proofs.void(tx, user_id, purposes)
+        kinds = [kind for purpose in purposes for kind in KINDS[purpose]]
+        if kinds:
+            await outbox.withdraw(tx, user_id, kinds)
+
+    async def cancel_move(self, tx: Transaction, person: UserEntry) -> None:
+        """A change of address that waits for its link does not take place: whoever asked for it may be locked out."""
+        await proofs.void_elsewhere(tx, person.id, Purpose.VERIFY_EMAIL, person.email)
+        await outbox.withdraw(tx, person.id, ["email.change"])
+
+    async def welcome(self, tx: Transaction, person: UserEntry) -> None:
+        """Ask a new user to prove the address, if he has one."""
+        if person.email is not None and person.is_active:
+            await self._verify(tx, person, person.email, WELCOME_PAUSE)
+
+    async def verify(self, tx: Transaction, person: UserEntry, email: str) -> None:
+        """Ask whoever reads this address, which is the user's or is to be, to say so. Older links are void."""
+        await self.void(tx, person.id, Purpose.VERIFY_EMAIL)
+        await self._verify(tx, person, email)
+
+    async def _verify(self, tx: Transaction, person: UserEntry, email: str, pause: float = 0.0) -> None:
         if not self._available:
             return
-        await outbox.withdraw(tx, person.id, ["email.verify", "email.change"])
-        await proofs.void(tx, person.id, [Purpose.VERIFY_EMAIL])
         issued = await proofs.issue(tx, Purpose.VERIFY_EMAIL, person.id, email, LIFETIMES[Purpose.VERIFY_EMAIL])
         kind = "email.verify" if email == person.email else "email.change"
-        await self._write(tx, kind, person, email, {}, "verify", Purpose.VERIFY_EMAIL, issued, pause)
+        await self._write(tx, kind, person, email, {"verify": (Purpose.VERIFY_EMAIL, issued)}, {}, pause)
 
     async def reset(self, tx: Transaction, person: UserEntry, kind: str = "password.reset") -> None:
         """A link by which whoever reads the user's address sets a new password. Older ones are void."""
+        await self.void(tx, person.id, Purpose.RESET_PASSWORD)
         if not self._available or person.email is None:
             return
-        await outbox.withdraw(tx, person.id, ["password.reset", "invitation"])
         seconds = INVITATION if kind == "invitation" else LIFETIMES[Purpose.RESET_PASSWORD]
-        await proofs.void(tx, person.id, [Purpose.RESET_PASSWORD])
         issued = await proofs.issue(tx, Purpose.RESET_PASSWORD, person.id, person.email, seconds)
-        await self._write(tx, kind, person, person.email, {}, "reset", Purpose.RESET_PASSWORD, issued)
+        await self._write(tx, kind, person, person.email, {"reset": (Purpose.RESET_PASSWORD, issued)}, {})
+
+    # ---- notices ----------------------------------------------------------------------------------------------------
 
     async def notice(
         self,
@@ -71,7 +111,7 @@ class Mails:
         client: Client | None,
         *,
         to: str | None = None,
-        new_email: str | None = None,
+        **said: object,
     ) -> None:
         """Tell the user what has just happened to the account, with a link that says that it was somebody else.
 
@@ -79,30 +119,28 @@ class Mails:
             tx: of what has happened.
             kind: of the letter.
             person: whose account it is.
-            client: who did it; None for the command line.
+            client: his own; None for an administrator, whose place is his own affair, and the command line.
             to: his former address, where that is what has changed.
-            new_email: the one that has taken its place.
+            said: what else the letter says.
         """
         email = to or person.email
         if not self._available or email is None:
             return
         issued = await proofs.issue(tx, Purpose.NOT_ME, person.id, email, LIFETIMES[Purpose.NOT_ME])
-        context: dict[str, object] = {
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "ip": client.ip if client else None,
-            "device": device_name(client.user_agent) if client else None,
-        }
-        if to is not None:
-            context["new_email"] = new_email
-        await self._write(tx, kind, person, email, context, "not_me", Purpose.NOT_ME, issued)
+        if client is not None:
+            said |= {"ip": client.ip, "device": device_name(client.user_agent)}
+        await self._write(tx, kind, person, email, {"not_me": (Purpose.NOT_ME, issued)}, {"at": now(), **said})
+
+    async def tell(self, tx: Transaction, kind: str, person: UserEntry, to: str | None = None) -> None:
+        """The same without a link: by it a former address, or nobody, would get into the account."""
+        email = to or person.email
+        if self._available and email is not None:
+            await self._write(tx, kind, person, email, {}, {"at": now()})
 
     async def farewell(self, tx: Transaction, person: UserEntry) -> None:
         """The account is gone, and what was still to be sent to its user."""
         await outbox.withdraw(tx, person.id)
-        if self._available and person.email is not None:
-            context = {"username": person.username, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-            letter = Letter(kind="account.deleted", recipient=person.email, user_id=person.id, context=context)
-            await outbox.write(tx, letter)
+        await self.tell(tx, "account.deleted", person)
 
     async def _write(
         self,
@@ -110,19 +148,22 @@ class Mails:
         kind: str,
         person: UserEntry,
         email: str,
-        context: dict[str, object],
-        name: str,
-        purpose: Purpose,
-        issued: Issued,
+        tokens: Mapping[str, tuple[Purpose, Issued]],
+        said: Mapping[str, object],
         pause: float = 0.0,
     ) -> None:
         letter = Letter(
             kind=kind,
             recipient=email,
             user_id=person.id,
-            context={"username": person.username, **context},
-            links={name: Link(purpose, issued.token_id)},
-            expires_at=issued.expires_at,
+            context={"username": person.username, **said},
+            links={name: Link(purpose, issued.token_id) for name, (purpose, issued) in tokens.items()},
+            expires_at=next((issued.expires_at for _, issued in tokens.values()), None),
             pause=pause,
         )
         await outbox.write(tx, letter)
+        self._written = True
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

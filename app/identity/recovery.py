@@ -84,7 +84,8 @@ class Recovery:
         """
         if row["email"] is None or not _may_reset(row):
             raise Conflict("This user cannot be sent a link: no address, not active, or signing in elsewhere.")
-        await self._mails.reset(tx, queries.entry(row))
+        kind = "password.reset" if row["password_hash"] else "invitation"
+        await self._mails.reset(tx, queries.entry(row), kind)
         await record(tx, Event.PASSWORD_RESET_REQUESTED, client, user_id=row["id"], actor_id=actor_id)
 
     # ---- using one --------------------------------------------------------------------------------------------------
@@ -109,20 +110,24 @@ class Recovery:
         async with self._db.transaction() as tx:
             person = await self._use(tx, Purpose.RESET_PASSWORD, token_id, row["id"])
             await queries.set_password(tx, person.id, password_hash)
-            await queries.set_email(tx, person.id, person.email, verified=True)  # the link was read there
-            await proofs.void(tx, person.id, [Purpose.RESET_PASSWORD])
+            await self._mails.void(tx, person.id, Purpose.RESET_PASSWORD)
+            await self._mails.cancel_move(tx, person)
+            if not person.email_verified:  # the link was read there
+                await queries.set_email(tx, person.id, person.email, verified=True)
+                await record(tx, Event.EMAIL_VERIFIED, client, user_id=person.id, actor_id=person.id)
             ended, _ = await self._sessions.revoke_in(tx, person.id, "password_reset", person.id, client)
             change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
             await record(tx, Event.PASSWORD_RESET, client, user_id=person.id, actor_id=person.id)
-            await self._mails.notice(tx, "password.changed", person, client)
+            if row["password_hash"]:  # else it is the first, or follows "this wasn't me"
+                await self._mails.notice(tx, "password.changed", person, client)
         await self._entries.outbox.settle(ended, change)
         self._mails.wake()
 
     async def not_me(self, token: str, client: Client) -> None:
         """Somebody else did what this token's letter told of: shut him out.
 
-        Every session ends, the password and all other links are void, the address to which the letter was sent is the
-        user's again, and a link for a new password goes there.
+        Every session ends, the password is void and so are links that the intruder may have, the address to which the
+        letter was sent is the user's again, and a link for a new password goes there.
 
         Raises:
             InvalidOneTimeToken: it is good for nothing (any more).
@@ -139,18 +144,17 @@ class Recovery:
             except asyncpg.UniqueViolationError:
                 raise EmailTaken from None
             await queries.set_password(tx, person.id, None)
-            await proofs.void(tx, person.id, list(Purpose))
+            await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
+            await proofs.void_not_me(tx, person.id, token_id, proof.email)
             ended, _ = await self._sessions.revoke_in(tx, person.id, "not_me", person.id, client)
             change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
-            details = {"reason": "not_me", "email_restored": person.email != proof.email}
-            await record(
-                tx,
-                Event.PASSWORD_RESET_REQUESTED,
-                client,
-                user_id=person.id,
-                actor_id=person.id,
-                details=details,
-            )
+            for event, details in (
+                (Event.USER_UPDATED, {"changed": ["email"]} if person.email != proof.email else None),
+                (Event.EMAIL_VERIFIED, None if person.email_verified and person.email == proof.email else {}),
+                (Event.PASSWORD_RESET_REQUESTED, {"reason": "not_me"}),
+            ):
+                if details is not None:
+                    await record(tx, event, client, user_id=person.id, actor_id=person.id, details=details)
             await self._mails.reset(tx, msgspec.structs.replace(person, email=proof.email), "password.forced")
         await self._entries.outbox.settle(ended, change)
         self._mails.wake()

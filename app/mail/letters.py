@@ -20,15 +20,26 @@ LONGEST = 200  # characters of a value: nobody fills a mail with the name of a d
 SUBJECT = "Subject: "  # what the first line of a .txt begins with
 
 KINDS: Mapping[str, tuple[str, ...]] = {  # of letters, with the links that each takes
+    "account.deactivated": (),
     "account.deleted": (),
     "email.change": ("verify",),
     "email.changed": ("not_me",),
+    "email.moved": (),
     "email.verify": ("verify",),
     "invitation": ("reset",),
     "login.new_device": ("not_me",),
     "password.changed": ("not_me",),
     "password.forced": ("reset",),
     "password.reset": ("reset",),
+    "roles.changed": ("not_me",),
+}
+ABSENT: Mapping[str, object] = {  # what a letter need not say
+    "ip": None,
+    "device": None,
+    "new_email": None,
+    "by_administrator": False,
+    "added": [],
+    "removed": [],
 }
 SAMPLE: Mapping[str, object] = {  # every value that a template may ask for
     "username": "ada",
@@ -37,6 +48,9 @@ SAMPLE: Mapping[str, object] = {  # every value that a template may ask for
     "ip": "203.0.113.7",
     "device": "Firefox on Linux",
     "new_email": "a***@example.org",
+    "by_administrator": False,
+    "added": ["editor"],
+    "removed": [],
 }
 
 
@@ -92,7 +106,7 @@ class Letters:
         if spoken is None:
             raise TemplateNotFound(f"{kind}.txt")
         environment = self._environment(spoken)
-        ours = {"product": PRODUCT, "public_url": self._public_url, "language": spoken, "ip": None, "device": None}
+        ours = {**ABSENT, "product": PRODUCT, "public_url": self._public_url, "language": spoken}
         known = {**ours, **values}
         first, _, text = environment.get_template(f"{kind}.txt").render(known).partition("\n")
         if not first.startswith(SUBJECT):

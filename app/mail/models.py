@@ -32,4 +32,4 @@ class MailOutbox(Model):
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     last_error: Mapped[str | None]
 
-    __table_args__ = (Index("mail_outbox_due_at_idx", "due_at"),)
+    __table_args__ = (Index("mail_outbox_due_at_idx", "due_at"), Index("mail_outbox_user_id_idx", "user_id"))

@@ -111,8 +111,12 @@ async def give_back(db: Database, claimed: Sequence[Claimed]) -> None:
     await db.execute(
         """
         UPDATE mail_outbox m SET due_at = clock_timestamp(), attempts = m.attempts - 1
-        FROM unnest($1::uuid[], $2::int[]) AS held (id, attempts)
-        WHERE m.id = held.id AND m.attempts = held.attempts
+        FROM (
+            SELECT m.id
+            FROM mail_outbox m JOIN unnest($1::uuid[], $2::int[]) AS held (id, attempts) USING (id, attempts)
+            FOR UPDATE OF m SKIP LOCKED
+        ) AS ours
+        WHERE m.id = ours.id
         """,
         [each.id for each in claimed],
         [each.attempts for each in claimed],

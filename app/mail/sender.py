@@ -86,11 +86,6 @@ class Sender:
         self._keeper: asyncio.Task[None] | None = None
         metrics.gauge("auth_mail_waiting", "Mails that waited.", lambda: self.waiting, over_workers="livemax")
 
-    def require(self) -> None:
-        """Raises Unavailable where no mail can be sent at all, so that nobody waits for one."""
-        if not self.available:
-            raise Unavailable("This service is not set up to send mail.")
-
     def start(self) -> None:
         if self.available:
             self._keeper = asyncio.create_task(self._keep())

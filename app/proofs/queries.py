@@ -1,4 +1,8 @@
-"""Statements on one-time tokens. Whoever writes holds the user's row, so that nothing is issued past what voids it."""
+"""Statements on one-time tokens.
+
+Whoever issues, uses or voids holds the user's row, so that nothing is issued past what voids it. The clean-up does not,
+and steps back from what somebody else is about.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -74,6 +78,30 @@ async def void(tx: Transaction, user_id: int, purposes: Sequence[Purpose]) -> No
     await tx.execute("DELETE FROM one_time_tokens WHERE user_id = $1 AND purpose = ANY($2::text[])", user_id, purposes)
 
 
+async def void_elsewhere(tx: Transaction, user_id: int, purpose: Purpose, email: str | None) -> None:
+    """The same for what was sent to any other address than this one."""
+    await tx.execute(
+        "DELETE FROM one_time_tokens WHERE user_id = $1 AND purpose = $2 AND email IS DISTINCT FROM $3",
+        user_id,
+        purpose,
+        email,
+    )
+
+
+async def void_not_me(tx: Transaction, user_id: int, token_id: UUID, email: str) -> None:
+    """A panic link was used: those that were made after it, and those to the same address, are void.
+
+    An older one at another address stays good, for it may be the true owner's, and the used one the intruder's.
+    """
+    await tx.execute(
+        "DELETE FROM one_time_tokens WHERE user_id = $1 AND purpose = $2 AND (id > $3 OR email = $4)",
+        user_id,
+        Purpose.NOT_ME,
+        token_id,
+        email,
+    )
+
+
 async def newest_email(db: Database | Transaction, user_id: int) -> str | None:
     """The address that waits to be verified, if one does."""
     row = await db.fetchrow(
@@ -91,7 +119,8 @@ async def delete_expired(tx: Transaction, most: int) -> int:
     done = await tx.execute(
         """
         DELETE FROM one_time_tokens WHERE id IN (
-            SELECT id FROM one_time_tokens WHERE expires_at <= clock_timestamp() ORDER BY expires_at LIMIT $1
+            SELECT id FROM one_time_tokens WHERE expires_at <= clock_timestamp()
+            ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
         )
         """,
         most,

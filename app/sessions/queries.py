@@ -28,6 +28,9 @@ def _session(row: asyncpg.Record) -> SessionState:
 # ---- opening ------------------------------------------------------------------------------------------------------
 
 
+LOOKED_THROUGH = 500  # sessions of a user, for a device: who has more is a program, and always the same one
+
+
 class Gate(Struct, frozen=True):
     """A statement that returns the user who may come in, with the id in the column `id`, or no row."""
 
@@ -82,15 +85,19 @@ async def open_behind(
 
 
 async def is_new_device(tx: Transaction, session: SessionState, device_name: str | None) -> bool:
-    """Whether the user has had sessions, and none of them on a device of this name."""
+    """Whether the user has had sessions, and none of them on a device of this name, but for an intruder's."""
     row = await tx.fetchrow(
         """
         SELECT count(*) > 0 AS others, coalesce(bool_or(device_name IS NOT DISTINCT FROM $3), false) AS known
-        FROM sessions WHERE user_id = $1 AND id <> $2
+        FROM (
+            SELECT device_name FROM sessions
+            WHERE user_id = $1 AND id <> $2 AND revoked_reason IS DISTINCT FROM 'not_me' LIMIT $4
+        ) AS looked_through
         """,
         session.user_id,
         session.session_id,
         device_name,
+        LOOKED_THROUGH,
     )
     return row is not None and row["others"] and not row["known"]
 
@@ -198,7 +205,7 @@ async def truths(db: Database, session_ids: Sequence[str]) -> Mapping[str, Truth
     }
 
 
-async def of(db: Database, user_id: int, *, only_live: bool, most: int) -> list[asyncpg.Record]:
+async def sessions_of(db: Database, user_id: int, *, only_live: bool, most: int) -> list[asyncpg.Record]:
     """Up to `most` sessions of a user, newest first."""
     return await db.fetch(
         f"""

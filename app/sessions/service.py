@@ -244,12 +244,12 @@ class Sessions:
     # ---- looking --------------------------------------------------------------------------------------------------
 
     async def live_of(self, user_id: int, current: UUID | None) -> list[Session]:
-        rows = await queries.of(self._db, user_id, only_live=True, most=LISTED)
+        rows = await queries.sessions_of(self._db, user_id, only_live=True, most=LISTED)
         return [Session(**row, current=row["id"] == current) for row in rows]
 
     async def kept_of(self, user_id: int) -> list[Session]:
         """The ended ones too, as long as they are kept."""
-        rows = await queries.of(self._db, user_id, only_live=False, most=KEPT)
+        rows = await queries.sessions_of(self._db, user_id, only_live=False, most=KEPT)
         return [Session(**row, current=False) for row in rows]
 
 

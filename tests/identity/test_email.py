@@ -1,7 +1,6 @@
 """Addresses are proved by a link, changed by one, and lost by nobody."""
 
 import asyncio
-from urllib.parse import urlsplit
 
 import pytest
 from httpx import AsyncClient
@@ -9,7 +8,7 @@ from httpx import AsyncClient
 from app.identity import mails
 from app.main import Parts
 from tests.identity.mailkit import joined, token, use
-from tests.kit import SignedIn, from_ip, log_in, new_name, new_password, problem, register
+from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 from tests.mail.kit import Postbox
 from tests.replica import Replica, Start
 
@@ -73,6 +72,8 @@ async def test_a_link_works_once_even_for_fifty_on_two_replicas(
 
 async def test_an_expired_link_is_refused(client: AsyncClient, postbox: Postbox, parts: Parts) -> None:
     ada, link = await joined(client, postbox)
+    life = "SELECT extract(epoch FROM expires_at - created_at)::int AS seconds FROM one_time_tokens WHERE user_id = $1"
+    assert [row["seconds"] for row in await parts.db.fetch(life, ada.id)] == [86_400]
     await expired(parts, await log_in(client, ada))
 
     problem(await use(client, "/email/verify", link), 401, "invalid_token")
@@ -227,6 +228,43 @@ async def test_the_newest_change_wins(client: AsyncClient, postbox: Postbox) -> 
     assert (await me(session))["email"] == second
 
 
+async def test_who_goes_back_to_his_address_ends_the_move_to_another(client: AsyncClient, postbox: Postbox) -> None:
+    ada, _ = await joined(client, postbox)
+    session, new = await log_in(client, ada), new_email()
+    await asked(session, new)
+    link = token(await postbox.to(new), "verify-email")
+
+    await asked(session, ada.email)
+
+    problem(await use(client, "/email/verify", link), 401, "invalid_token")
+
+
+async def test_nobody_tries_out_addresses_by_moving_to_them(client: AsyncClient, postbox: Postbox) -> None:
+    ada, _ = await joined(client, postbox)
+    session = await log_in(client, await register(client))
+
+    answers = [
+        await session.ask("PATCH", "/me", json={"email": email})
+        for email in (ada.email, ada.email, ada.email, new_email())
+    ]
+
+    assert [answer.status_code for answer in answers] == [409, 409, 409, 429]
+
+
+async def test_a_bad_name_beside_a_new_address_changes_and_sends_nothing(session: SignedIn, parts: Parts) -> None:
+    body = {"email": new_email(), "full_name": "line\nbreak"}
+
+    problem(await session.ask("PATCH", "/me", json=body), 422, "validation_failed")
+
+    assert not await parts.db.fetch("SELECT FROM one_time_tokens WHERE user_id = $1", session.user_id)
+
+
+async def test_an_administrators_own_address_is_changed_like_anybodys(admin: SignedIn) -> None:
+    answer = await admin.ask("PATCH", f"/users/{admin.user_id}", json={"email": new_email()})
+
+    problem(answer, 403, "forbidden")
+
+
 async def test_the_same_address_again_changes_and_sends_nothing(client: AsyncClient, postbox: Postbox) -> None:
     ada, link = await joined(client, postbox)
     session = await log_in(client, ada)
@@ -271,4 +309,9 @@ async def test_links_come_from_the_public_url_whatever_the_request_says(client: 
 
     mail = await postbox.to(email)
     assert b"evil.example" not in mail.raw
-    assert urlsplit(token(mail, "verify-email")).netloc == ""
+    assert token(mail, "verify-email")  # of a link that begins with PUBLIC_URL
+    session = await log_in(client, Person(0, body["username"], body["password"]))
+    await session.ask("POST", "/email/resend", headers=evil)
+    await client.post("/password/forgot", json={"email": email}, headers=evil)
+    for number in (2, 3):
+        assert b"evil.example" not in (await postbox.to(email, number)).raw

@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
 from httpx import AsyncClient
+from valkey.asyncio import Valkey
 
+from app.identity import mails
 from app.main import Parts
 from tests.identity.mailkit import joined, token, use
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
@@ -52,7 +55,8 @@ async def test_the_link_sets_a_new_password_ends_all_sessions_and_begins_none(
     assert told.message["Subject"] == "Your password was changed"
     assert token(told, "not-me")
     events = [item["event"] for item in (await back.ask("GET", "/me/activity")).json()["items"]]
-    assert events[:4] == ["login.succeeded", "login.failed", "password.reset", "session.revoked"]
+    assert events[:3] == ["login.succeeded", "login.failed", "password.reset"]
+    assert {"session.revoked", "email.verified"} <= set(events)
     assert "password.reset_requested" in events
 
 
@@ -161,6 +165,76 @@ async def test_any_change_of_password_or_address_voids_the_link(
         assert await reset(client, link) == 401, change.__name__
 
 
+async def test_what_was_void_for_a_while_stays_void(client: AsyncClient, postbox: Postbox, admin: SignedIn) -> None:
+    ada, verification = await joined(client, postbox)
+    link = await mailed(client, postbox, ada)
+    for is_active in (False, True):
+        assert (await admin.ask("PATCH", f"/users/{ada.id}", json={"is_active": is_active})).status_code == 200
+
+    assert await reset(client, link) == 401
+    problem(await use(client, "/email/verify", verification), 401, "invalid_token")
+
+
+async def test_a_new_password_ends_a_move_to_another_address_that_an_intruder_has_begun(
+    client: AsyncClient, postbox: Postbox, admin: SignedIn
+) -> None:
+    async def by_link(ada: Person) -> None:
+        assert await reset(client, await mailed(client, postbox, ada)) == 204
+
+    async def by_herself(ada: Person) -> None:
+        session = await log_in(client, ada)
+        change = {"current_password": ada.password, "new_password": new_password()}
+        assert (await session.ask("POST", "/me/password", json=change)).status_code == 204
+
+    async def by_an_administrator(ada: Person) -> None:
+        answer = await admin.ask("PATCH", f"/users/{ada.id}", json={"password": new_password()})
+        assert answer.status_code == 200
+
+    for change in (by_link, by_herself, by_an_administrator):
+        ada, _ = await joined(client, postbox)
+        intruder, his = await log_in(client, ada), f"{new_name('intruder')}@example.org"
+        assert (await intruder.ask("PATCH", "/me", json={"email": his})).status_code == 200
+        link = token(await postbox.to(his), "verify-email")
+        await change(ada)
+
+        problem(await use(client, "/email/verify", link), 401, "invalid_token")
+
+
+async def test_letters_whose_links_are_dead_are_not_sent(
+    client: AsyncClient, postbox: Postbox, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mails, "WELCOME_PAUSE", 3600)
+    ada = await register(client, email=f"{new_name()}@example.org")
+    session = await log_in(client, ada)
+
+    await session.ask("PATCH", "/me", json={"email": None})
+
+    waiting = await parts.db.fetch("SELECT kind FROM mail_outbox WHERE user_id = $1", ada.id)
+    assert {row["kind"] for row in waiting} <= {"email.changed"}
+
+
+async def test_nobody_is_sent_a_link_that_would_be_refused(client: AsyncClient, parts: Parts, admin: SignedIn) -> None:
+    for password in (None, new_password()):
+        name = new_name()
+        body = {"username": name, "email": f"{name}@example.org", "is_active": False, "password": password}
+        made = await admin.ask("POST", "/users", json=body)
+        assert made.status_code == 201, made.text
+        assert not await parts.db.fetch("SELECT FROM one_time_tokens WHERE user_id = $1", made.json()["id"])
+
+
+async def test_an_invitation_can_be_sent_again(client: AsyncClient, postbox: Postbox, admin: SignedIn) -> None:
+    name = new_name()
+    made = await admin.ask("POST", "/users", json={"username": name, "email": f"{name}@example.org"})
+    first = token(await postbox.to(f"{name}@example.org"), "reset-password")
+
+    assert (await admin.ask("POST", f"/users/{made.json()['id']}/password-reset")).status_code == 202
+
+    again = await postbox.to(f"{name}@example.org", 2)
+    assert again.message["Subject"] == "Your account is ready"
+    assert [await reset(client, each) for each in (first, token(again, "reset-password"))] == [401, 204]
+    assert len(postbox.of(f"{name}@example.org")) == 2  # a first password is no news
+
+
 async def test_an_administrator_sends_a_link(client: AsyncClient, postbox: Postbox, admin: SignedIn) -> None:
     ada, _ = await joined(client, postbox)
 
@@ -212,9 +286,9 @@ async def test_a_dump_of_both_stores_holds_no_token(client: AsyncClient, postbox
         for table in tables
         for row in await parts.db.fetch(f'SELECT t::text AS row FROM "{table["relname"]}" t')
     ]
-    async with parts.entries.links.use() as valkey:
-        keys = [key.decode() for key in await valkey.client.keys("*")]
-        values = [str(await valkey.client.dump(key)) for key in keys]
+    async with Valkey.from_url(parts.settings.valkey_url) as valkey:
+        keys = [key.decode() for key in await valkey.keys("*")]
+        values = [str(await valkey.dump(key)) for key in keys]
 
     for text in (*rows, *keys, *values):
         assert verification[5:] not in text

@@ -217,7 +217,7 @@ def test_a_template_of_ones_own_replaces_ours_one_by_one(tmp_path: Path) -> None
 
     assert (message["Subject"], text.strip()) == ("Ours", "Text of Gatehouse")
     assert html.startswith("<b>Ours</b>")
-    assert "the password of your account was changed" in html
+    assert "The password of your account was changed" in html
 
 
 @pytest.mark.parametrize(

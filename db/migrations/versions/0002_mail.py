@@ -28,6 +28,7 @@ STATEMENTS = [
     )
     """,
     "CREATE INDEX mail_outbox_due_at_idx ON mail_outbox (due_at)",
+    "CREATE INDEX mail_outbox_user_id_idx ON mail_outbox (user_id)",
     # What other rooms may read of a table, through a view that its owner keeps.
     """
     CREATE VIEW user_languages AS
