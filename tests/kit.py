@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,4 +114,16 @@ async def blocked_on_a_lock(parts: Parts) -> None:
     query = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     async with asyncio.timeout(10):
         while not await parts.db.fetch(query):
+            await asyncio.sleep(0.01)
+
+
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Returns once it is so; the bound is for a test that fails."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if isinstance(found, Awaitable):
+                found = await found
+            if found:
+                return
             await asyncio.sleep(0.01)

@@ -1,6 +1,5 @@
 """Processes' worth of the cache's parts, on stores of the test's own."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -10,6 +9,7 @@ from app.cache.entries import Entries, Truth
 from app.cache.outbox import WAIT
 from app.cli.embedded import Valkey
 from app.database import Database
+from tests.kit import until
 
 
 class Process:
@@ -103,15 +103,3 @@ async def start(own_database: str, own_valkey: Valkey) -> AsyncIterator[Start]:
             return await stack.enter_async_context(started(Process(own_database, valkey_url, strict=strict)))
 
         yield start_one
-
-
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Returns once it is so; the bound is for a test that fails."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found = condition()
-            if isinstance(found, Awaitable):
-                found = await found
-            if found:
-                return
-            await asyncio.sleep(0.01)

@@ -10,7 +10,8 @@ from valkey.asyncio import Valkey as Client
 
 from app.background import end
 from app.cli.embedded import Valkey
-from tests.cache.conftest import Process, Start, as_ten_seconds_later, epoch, until
+from tests.cache.conftest import Process, Start, as_ten_seconds_later, epoch
+from tests.kit import until
 
 
 async def commit(process: Process, id_: str, value: str) -> list[int]:

@@ -9,7 +9,8 @@ from app.cache import entries as entries_module
 from app.cache import outbox as outbox_module
 from app.cli.embedded import Valkey
 from app.errors import Unavailable
-from tests.cache.conftest import Process, Start, until
+from tests.cache.conftest import Process, Start
+from tests.kit import until
 
 
 async def test_the_first_look_fills_and_the_next_reads_no_sql(start: Start) -> None:

@@ -10,7 +10,8 @@ from valkey.asyncio import Valkey as Client
 from app.cache import link as link_module
 from app.cache.link import ValkeyAway
 from app.cli.embedded import Valkey
-from tests.cache.conftest import Start, as_ten_seconds_later, epoch, until
+from tests.cache.conftest import Start, as_ten_seconds_later, epoch
+from tests.kit import until
 
 
 async def test_all_processes_of_one_server_are_in_one_epoch(start: Start) -> None:

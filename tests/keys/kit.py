@@ -1,7 +1,5 @@
 """What the tests of keys do over and over: sign in at a replica, read its keys, give it a new one."""
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -33,13 +31,6 @@ async def status(replica: Replica, session: SignedIn) -> int:
 
 def kid(session: SignedIn) -> str:
     return str(jwt.get_unverified_header(session.access)["kid"])
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    """Wait for a reload of the keys, which tells nobody."""
-    async with asyncio.timeout(20):
-        while not await holds():
-            await asyncio.sleep(0.01)
 
 
 async def rotate(replica: Replica) -> str:

@@ -13,8 +13,8 @@ from app.keys import queries, ring
 from app.keys.controllers import KEEP_SECONDS
 from app.keys.ring import Ring
 from tests.conftest import TEMPLATE
-from tests.keys.kit import JWKS, JWT_SECRET, kid, published, rotate, sign_in, status, until
-from tests.kit import SignedIn, new_name, problem
+from tests.keys.kit import JWKS, JWT_SECRET, kid, published, rotate, sign_in, status
+from tests.kit import SignedIn, new_name, problem, until
 from tests.replica import Start, settings_for
 
 NEVER = 3600.0

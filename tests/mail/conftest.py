@@ -1,7 +1,6 @@
 """A database of the test's own, senders on it, and a server that they hand mail to."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,8 @@ from app.mail.outbox import Letter, Link
 from app.mail.sender import Handler, Sender
 from app.metrics import Metrics
 from app.settings import Settings
-from tests.mail.kit import PATIENCE, Postbox, serving
+from tests.kit import until
+from tests.mail.kit import Postbox, serving
 from tests.replica import settings_for
 
 ADA = "ada@example.org"
@@ -33,18 +33,6 @@ def letter(kind: str = "password.changed", **fields: Any) -> Letter:
 
 def link(link: Link) -> str:
     return f"https://auth.example.test/{link.purpose}?token={TOKEN}-{link.token_id}"
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Returns once it is so; the bound is for a test that fails."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            found = condition()
-            if isinstance(found, Awaitable):
-                found = await found
-            if found:
-                return
-            await asyncio.sleep(0.005)
 
 
 @dataclass

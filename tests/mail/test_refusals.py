@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from app.database import Database, DatabaseUnavailable
 from app.mail import queries, sender, smtp
-from tests.mail.conftest import ADA, Office, in_, letter, until
+from tests.kit import until
+from tests.mail.conftest import ADA, Office, in_, letter
 from tests.mail.kit import ACCEPTED, PASSWORD, USER, Postbox, breaks, knows, serving
 
 

@@ -9,7 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.mail.smtp import Smtp
-from tests.mail.conftest import Office, letter, until
+from tests.kit import until
+from tests.mail.conftest import Office, letter
 from tests.mail.kit import PASSWORD, USER, Postbox, certificates, knows, serving
 
 CREDENTIALS = "gatehouse%40example.org:p%40ss%2Fword%3A%25"
