@@ -186,12 +186,10 @@ class Accounts:
             was = await self._verified(row["password_hash"], caller, password, client)
             async with self._db.transaction() as tx:
                 await queries.hold_admins(tx)
-                row = await queries.lock(tx, caller.user_id)
-                if row is None:
-                    raise NotFound
-                if row["password_hash"] != was:  # changed, or its hash upgraded, meanwhile
+                person = await queries.hold(tx, caller.user_id)
+                if not await queries.has_password(tx, person.id, was):  # changed, or its hash upgraded, meanwhile
                     continue
-                change = await erase(tx, self._entries.outbox, self._mails, queries.entry(row))
+                change = await erase(tx, self._entries.outbox, self._mails, person)
                 await record(
                     tx,
                     Event.USER_DELETED,
@@ -286,10 +284,8 @@ async def set_password(
     )
     password_hash = await passwords.hash(password)
     async with db.transaction() as tx:
-        if await queries.lock(tx, found["id"]) is None:
-            raise NotFound
-        await queries.set_password(tx, found["id"], password_hash)
-        person = await queries.person(tx, found["id"])
+        person = await queries.hold(tx, found["id"])
+        await queries.set_password(tx, person.id, password_hash)
         ended, _ = await sessions.revoke_in(tx, person.id, "password_changed", None, None)
         change = await entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
         await record(tx, Event.PASSWORD_CHANGED, user_id=person.id, details={"by": "command line"})

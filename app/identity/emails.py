@@ -48,21 +48,16 @@ class Emails:
             if await queries.email_taken(self._db, email):
                 raise EmailTaken
         async with self._db.transaction() as tx:
-            row = await queries.lock(tx, caller.user_id)
-            if row is None:
-                raise NotFound
-            if email == row["email"]:
-                await self._mails.cancel_move(tx, queries.entry(row))
+            person = await queries.hold(tx, caller.user_id)
+            if email == person.email:
+                await self._mails.cancel_move(tx, person)
             else:
-                await self._mails.verify(tx, queries.entry(row), email)
+                await self._mails.verify(tx, person, email)
         self._mails.wake()
 
     async def _remove(self, caller: Identified[Subject], client: Client) -> None:
         async with self._db.transaction() as tx:
-            row = await queries.lock(tx, caller.user_id)
-            if row is None:
-                raise NotFound
-            person = queries.entry(row)
+            person = await queries.hold(tx, caller.user_id)
             await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
             change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
             if person.email is not None:
@@ -95,10 +90,9 @@ class Emails:
             return
         await self._limit.hit(email, client, caller.user_id)
         async with self._db.transaction() as tx:
-            row = await queries.lock(tx, caller.user_id)
-            waiting = await proofs.newest_email(tx, caller.user_id)
-            if row is not None and email in (waiting, row["email"]):  # still
-                await self._mails.verify(tx, queries.entry(row), email)
+            person = await queries.hold(tx, caller.user_id)
+            if email in (await proofs.newest_email(tx, person.id), person.email):  # still
+                await self._mails.verify(tx, person, email)
         self._mails.wake()
 
     async def verify(self, token: str, client: Client) -> None:

@@ -66,9 +66,7 @@ class Mails:
     async def void(self, tx: Transaction, user_id: int, *purposes: Purpose) -> None:
         """The tokens that are out for these purposes are void, and letters that wait with them are not sent."""
         await proofs.void(tx, user_id, purposes)
-        kinds = [kind for purpose in purposes for kind in KINDS[purpose]]
-        if kinds:
-            await outbox.withdraw(tx, user_id, kinds)
+        await outbox.withdraw(tx, user_id, [kind for purpose in purposes for kind in KINDS[purpose]])
 
     async def cancel_move(self, tx: Transaction, person: UserEntry) -> None:
         """A change of address that waits for its link does not take place: whoever asked for it may be locked out."""

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from app.cache.entries import Truth
 from app.database import Database, Transaction
+from app.errors import NotFound
 from app.identity.structs import UserEntry
 from app.sessions.queries import Gate
 from db import locks
@@ -69,6 +70,18 @@ async def by_id(db: Database | Transaction, user_id: int) -> asyncpg.Record | No
         f"SELECT {COLUMNS}, u.password_hash FROM users u WHERE u.id = $1",  # noqa: S608 - constants
         user_id,
     )
+
+
+async def hold(tx: Transaction, user_id: int) -> UserEntry:
+    """A user who is there, held until the transaction ends.
+
+    Raises:
+        NotFound: he is not (any more).
+    """
+    row = await lock(tx, user_id)
+    if row is None:
+        raise NotFound
+    return entry(row)
 
 
 async def person(tx: Transaction, user_id: int) -> UserEntry:
@@ -182,6 +195,13 @@ async def set_password(
         must_change,
         was,
     )
+
+
+async def has_password(tx: Transaction, user_id: int, password_hash: str) -> bool:
+    found: bool = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM users WHERE id = $1 AND password_hash = $2)", user_id, password_hash
+    )
+    return found
 
 
 async def lock(tx: Transaction, user_id: int) -> asyncpg.Record | None:

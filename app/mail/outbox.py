@@ -52,8 +52,8 @@ async def write(tx: Transaction, letter: Letter) -> None:
     )
 
 
-async def withdraw(tx: Transaction, user_id: int, kinds: Sequence[str] = ()) -> None:
+async def withdraw(tx: Transaction, user_id: int, kinds: Sequence[str] | None = None) -> None:
     """What waits to be sent to a user, or of that these kinds, is not worth it any more."""
     await tx.execute(
-        "DELETE FROM mail_outbox WHERE user_id = $1 AND (kind = ANY($2) OR $2 = '{}')", user_id, list(kinds)
+        "DELETE FROM mail_outbox WHERE user_id = $1 AND ($2::text[] IS NULL OR kind = ANY($2))", user_id, kinds
     )

@@ -1,0 +1,159 @@
+"""What somebody else has changed between a request's beginning and its end counts."""
+
+from uuid import UUID
+
+import msgspec
+import pytest
+from httpx import AsyncClient
+
+from app.client import Client
+from app.database import Database
+from app.errors import InvalidCredentials, InvalidOneTimeToken, NotFound
+from app.identity.accounts import Accounts
+from app.identity.structs import AccountDeletion, Credentials, Forgotten, MailedToken, PasswordReset, ProfileChange
+from app.limits.mailing import MailLimit
+from app.mail.sender import Errand
+from app.main import Parts
+from app.proofs import queries as proofs
+from app.proofs.queries import Proof
+from app.proofs.tokens import OneTimeTokens, Purpose
+from tests.identity.mailkit import joined, use
+from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
+from tests.mail.kit import Postbox
+from tests.replica import Start
+
+CLIENT = Client(ip="192.0.2.1", user_agent="", request_id="x")
+
+
+async def test_who_is_gone_finds_nothing_of_his(
+    client: AsyncClient, parts: Parts, admin: SignedIn, ada: Person
+) -> None:
+    session = await log_in(client, ada)
+    caller = await parts.authenticator.caller(session.access)
+    assert (await admin.ask("DELETE", f"/users/{ada.id}")).status_code == 204
+
+    for late in (
+        parts.emails.change(caller, f"{new_name()}@example.org", CLIENT),
+        parts.emails.change(caller, None, CLIENT),
+        parts.emails.resend(caller, CLIENT),
+        parts.accounts.delete(caller, ada.password, CLIENT),
+        parts.accounts.change(caller, ProfileChange(full_name="Ada"), CLIENT),
+        parts.holdings.export(ada.id),
+    ):
+        with pytest.raises(NotFound):
+            await late
+
+
+async def test_a_password_that_changes_while_it_is_verified_deletes_nothing(
+    client: AsyncClient, parts: Parts, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await log_in(client, ada)
+    caller = await parts.authenticator.caller(session.access)
+    verified = Accounts._verified
+
+    async def late(self: Accounts, *args: object) -> str:
+        was = await verified(self, *args)  # type: ignore[arg-type]
+        again = await parts.passwords.hash(ada.password)  # as an upgrade would make it
+        await parts.db.execute("UPDATE users SET password_hash = $2 WHERE id = $1", ada.id, again)
+        return was
+
+    monkeypatch.setattr(Accounts, "_verified", late)
+
+    with pytest.raises(InvalidCredentials):
+        await parts.accounts.delete(caller, ada.password, CLIENT)
+    assert await parts.db.fetch("SELECT FROM users WHERE id = $1", ada.id)
+
+
+async def test_links_of_who_is_gone_by_the_time_they_are_used_are_refused(
+    client: AsyncClient, parts: Parts, postbox: Postbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, link = await joined(client, postbox)
+    hashed = parts.passwords.hash
+
+    async def late(password: str) -> str:
+        await parts.db.execute("DELETE FROM users WHERE id = $1", ada.id)
+        return await hashed(password)
+
+    tokens = OneTimeTokens(parts.settings.secret_key)
+    await client.post("/password/forgot", json={"email": ada.email}, headers=from_ip())
+    await postbox.to(ada.email or "", 2)
+    row = await parts.db.fetchrow(
+        "SELECT id FROM one_time_tokens WHERE user_id = $1 AND purpose = 'password.reset'", ada.id
+    )
+    assert row is not None
+    monkeypatch.setattr(parts.passwords, "hash", late)
+
+    with pytest.raises(InvalidOneTimeToken):
+        await parts.recovery.reset(tokens.issue(Purpose.RESET_PASSWORD, row["id"]), new_password(), CLIENT)
+    problem(await use(client, "/email/verify", link), 401, "invalid_token")
+
+
+async def test_a_token_that_somebody_else_uses_meanwhile_is_refused(
+    client: AsyncClient, parts: Parts, postbox: Postbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, link = await joined(client, postbox)
+    look = proofs.look
+
+    async def late(db: Database, purpose: Purpose, token_id: UUID) -> Proof | None:
+        found = await look(db, purpose, token_id)
+        await parts.db.execute("DELETE FROM one_time_tokens WHERE id = $1", token_id)
+        return found
+
+    monkeypatch.setattr(proofs, "look", late)
+
+    problem(await use(client, "/email/verify", link), 401, "invalid_token")
+
+
+async def test_a_link_for_an_address_that_changes_meanwhile_is_not_sent(
+    client: AsyncClient, parts: Parts, postbox: Postbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, _ = await joined(client, postbox)
+    caller = await parts.authenticator.caller((await log_in(client, ada)).access)
+
+    async def late(*_: object) -> None:
+        await parts.db.execute("UPDATE users SET email = NULL WHERE id = $1", ada.id)
+        await parts.db.execute("DELETE FROM one_time_tokens WHERE user_id = $1", ada.id)
+
+    monkeypatch.setattr(MailLimit, "hit", late)
+
+    await parts.emails.resend(caller, CLIENT)
+
+    assert not await parts.db.fetch("SELECT FROM one_time_tokens WHERE user_id = $1", ada.id)
+
+
+async def test_an_errand_for_nobody_leads_to_nothing(parts: Parts) -> None:
+    stranger = f"{new_name()}@example.org"
+
+    async with parts.db.transaction() as tx:
+        await parts.recovery.remind(tx, Errand(recipient=stranger, context=msgspec.structs.asdict(CLIENT)))
+
+    assert not await parts.db.fetch("SELECT FROM mail_outbox WHERE recipient = $1", stranger)
+
+
+async def test_an_intruder_is_shut_out_also_where_no_mail_can_be_sent_any_more(start: Start) -> None:
+    with_mail = await start(smtp_url="smtp://127.0.0.1:9", mail_from="no-reply@example.test")
+    ada = await register(with_mail.client, email=f"{new_name()}@example.org")
+    intruder = await log_in(with_mail.client, ada)
+    change = {"current_password": ada.password, "new_password": new_password()}
+    assert (await intruder.ask("POST", "/me/password", json=change)).status_code == 204
+    row = await with_mail.parts.db.fetchrow("SELECT id FROM one_time_tokens WHERE purpose = 'not_me'")
+    assert row is not None
+    without = await start()
+
+    link = OneTimeTokens(without.parts.settings.secret_key).issue(Purpose.NOT_ME, row["id"])
+    assert (await use(without.client, "/password/not-me", link)).status_code == 204
+
+    problem(await intruder.ask("GET", "/me"), 401, "session_revoked")
+
+
+def test_no_secret_prints() -> None:
+    secret = new_password()
+    holders = (
+        AccountDeletion(password=secret),
+        MailedToken(token=secret),
+        PasswordReset(token=secret, new_password=secret),
+        Credentials(username="ada", password=secret),
+    )
+
+    assert [each for each in holders if secret in repr(each)] == []
+    assert "ada@example.org" in repr(Forgotten(email="ada@example.org"))
