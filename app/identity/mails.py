@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+import msgspec
+
 from app.client import Client
 from app.database import Transaction
 from app.devices import device_name
@@ -135,6 +137,10 @@ class Mails:
         if self._available and email is not None:
             await self._write(tx, kind, person, email, {}, {"at": now()})
 
+    async def leave_errand(self, tx: Transaction, kind: str, email: str, client: Client) -> None:
+        """Something to be done for whoever asked, by a sender: see app/mail/sender.py."""
+        await self._post(tx, Letter(kind=kind, recipient=email, context=msgspec.structs.asdict(client)))
+
     async def farewell(self, tx: Transaction, person: UserEntry) -> None:
         """The account is gone, and what was still to be sent to its user."""
         await outbox.withdraw(tx, person.id)
@@ -159,6 +165,9 @@ class Mails:
             expires_at=next((issued.expires_at for _, issued in tokens.values()), None),
             pause=pause,
         )
+        await self._post(tx, letter)
+
+    async def _post(self, tx: Transaction, letter: Letter) -> None:
         await outbox.write(tx, letter)
         self._written = True
 

@@ -15,8 +15,6 @@ from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.structs import UserEntry
 from app.limits.mailing import MailLimit
-from app.mail import outbox
-from app.mail.outbox import Letter
 from app.mail.sender import Errand
 from app.proofs import queries as proofs
 from app.proofs.tokens import OneTimeTokens, Purpose
@@ -63,7 +61,7 @@ class Recovery:
         self._mails.require()
         await self._limit.hit(email, client, None)
         async with self._db.transaction() as tx:
-            await outbox.write(tx, Letter(kind=FORGOT, recipient=email, context=msgspec.structs.asdict(client)))
+            await self._mails.leave_errand(tx, FORGOT, email, client)
         self._mails.wake()
 
     async def remind(self, tx: Transaction, errand: Errand) -> None:
