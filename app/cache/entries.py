@@ -106,7 +106,9 @@ class Entries:
         except (ValkeyAway, ResponseError):
             return await self._read(keys, {}, keys)
         pending = self.outbox.pending
-        missing = [key for key in keys if found[key] is None or (pending and key in pending)]
+        missing = [key for key in keys if found[key] is None]
+        if pending:
+            missing = [key for key in keys if key in pending or key in missing]
         if not missing:
             return found
         return await self._read(keys, found, missing)

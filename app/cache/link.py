@@ -44,7 +44,10 @@ class Link:
     _read_at: float = 0.0  # on the loop's clock
 
     def key(self, key: str) -> str:
-        return f"gatehouse:{self.epoch}:{key}"
+        return self.prefix + key
+
+    def __post_init__(self) -> None:
+        self.prefix = f"gatehouse:{self.epoch}:"
 
     async def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         """What stands under these keys. One caller at a time (a `Batch` sees to that).
@@ -58,7 +61,8 @@ class Link:
             await pool.release(rested)  # which looks whether it is still good when it gives it out again
         self._reader = reader = self._reader or await pool.get_connection("MGET")  # type: ignore[no-untyped-call]
         self._read_at = now
-        command = libvalkey.pack_command(("MGET", *map(self.key, keys)))
+        prefix = self.prefix
+        command = libvalkey.pack_command(("MGET", *[prefix + key for key in keys]))
         await reader.send_packed_command(command, check_health=False)
         return cast("list[bytes | None]", await reader.read_response())
 
