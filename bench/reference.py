@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import asyncpg
 import uvloop
 from argon2 import PasswordHasher
 
@@ -12,6 +13,7 @@ from app.database import Database
 from app.sessions.queries import COLUMNS, LIVE
 from app.settings import Settings
 
+SWAP = "UPDATE sessions SET generation = generation + 1 WHERE id = $1 AND generation = $2 RETURNING generation"
 ROTATE = f"""
     WITH rotated AS (
         UPDATE sessions s
@@ -38,8 +40,13 @@ def hashes(core: int, seconds: float) -> float:
 
 
 def swaps(core: int, database_url: str, connections: int, seconds: float) -> float:
-    """Rotations a second by bare asyncpg: the compare-and-set of one refresh, on a pool as large as the service's."""
+    """Compare-and-sets a second, each with its commit, by asyncpg as it comes, on a pool as large as the service's."""
     return _on(core, "swaps", database_url, str(connections), str(seconds))
+
+
+def rotations(core: int, database_url: str, connections: int, seconds: float) -> float:
+    """Rotations a second, each with its audit row and commit, on the service's own pool, which sends no reset."""
+    return _on(core, "rotations", database_url, str(connections), str(seconds))
 
 
 def _on(core: int, *arguments: str) -> float:
@@ -62,9 +69,23 @@ def _hashes(seconds: float) -> float:
 
 
 async def _swaps(database_url: str, callers: int, seconds: float) -> float:
-    database = Database(database_url, Settings().database_pool_size)  # the service's own pool, with all its settings
+    size = Settings().database_pool_size
+    async with asyncpg.create_pool(database_url, min_size=size, max_size=size) as pool:
+        return await _pace(pool, SWAP, (), callers, seconds)
+
+
+async def _rotations(database_url: str, callers: int, seconds: float) -> float:
+    database = Database(database_url, Settings().database_pool_size)
     await database.start()
-    pool = database.pool
+    try:
+        return await _pace(database.pool, ROTATE, ("192.0.2.1", "bench", "bench"), callers, seconds)
+    finally:
+        await database.stop()
+
+
+async def _pace(
+    pool: "asyncpg.Pool[asyncpg.Record]", statement: str, said: tuple[str, ...], callers: int, seconds: float
+) -> float:
     rows = await pool.fetch(OPEN, callers)
     until = time.perf_counter() + seconds
     done = 0
@@ -73,7 +94,7 @@ async def _swaps(database_url: str, callers: int, seconds: float) -> float:
         nonlocal done
         generation = 0
         while time.perf_counter() < until:
-            row = await pool.fetchrow(ROTATE, session_id, generation, "192.0.2.1", "bench", "bench")
+            row = await pool.fetchrow(statement, session_id, generation, *said)
             generation = row["generation"] if row else 0
             done += 1
 
@@ -81,7 +102,6 @@ async def _swaps(database_url: str, callers: int, seconds: float) -> float:
     await asyncio.gather(*(go_on(row["id"]) for row in rows))
     rate = done / (time.perf_counter() - started)
     await pool.execute("DELETE FROM sessions WHERE id = ANY($1)", [row["id"] for row in rows])
-    await database.stop()
     return rate
 
 
@@ -89,4 +109,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "hashes":
         print(_hashes(float(sys.argv[2])))  # noqa: T201 - the answer to the caller
     else:
-        print(uvloop.run(_swaps(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))))  # noqa: T201
+        pace = {"swaps": _swaps, "rotations": _rotations}[sys.argv[1]]
+        print(uvloop.run(pace(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))))  # noqa: T201
