@@ -40,6 +40,7 @@ def no_welcome_pause() -> Iterator[None]:
     """Nobody who registers in a test is waited for."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mails, "WELCOME_PAUSE", 0.0)
+        patch.setattr(mails, "ERRAND_PAUSE", (0.0, 0.0))
         yield
 
 

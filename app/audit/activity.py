@@ -56,9 +56,11 @@ async def activity(
     """
     rows = await db.fetch(
         """
-        SELECT id, at, event, user_id, actor_id, session_id,
+        SELECT id, at, event, user_id, actor_id,
+               CASE WHEN coalesce(actor_id, user_id) = $1 THEN session_id END AS session_id,
                CASE WHEN coalesce(actor_id, user_id) = $1 THEN host(ip_address) END AS ip_address,
-               CASE WHEN coalesce(actor_id, user_id) = $1 THEN user_agent END AS user_agent, request_id, details
+               CASE WHEN coalesce(actor_id, user_id) = $1 THEN user_agent END AS user_agent,
+               CASE WHEN coalesce(actor_id, user_id) = $1 THEN request_id END AS request_id, details
         FROM audit_events WHERE (user_id = $1 OR ($4 AND actor_id = $1)) AND id < $2 ORDER BY id DESC LIMIT $3
         """,
         user_id,

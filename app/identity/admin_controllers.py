@@ -15,6 +15,7 @@ from app.errors import (
     LastAdmin,
     NotFound,
     Overloaded,
+    ReauthenticationRequired,
     Unavailable,
     UseCursor,
     UsernameTaken,
@@ -127,7 +128,7 @@ class UsersController(Controller):
         guards=WRITE,
         status_code=HTTP_204_NO_CONTENT,
         summary="Delete a user",
-        errors=(NotFound, LastAdmin),
+        errors=(NotFound, LastAdmin, ReauthenticationRequired),
     )
     async def delete_user(
         self,

@@ -156,7 +156,10 @@ class Administration:
             await proofs.void_elsewhere(tx, after.id, Purpose.NOT_ME, after.email)
             if before.email is not None:
                 await self._mails.tell(tx, "email.moved", before, to=before.email)
-            await self._mails.welcome(tx, after)
+            if await queries.lacks_password(tx, after.id) and after.is_active:
+                await self._mails.reset(tx, after, "invitation")  # the first one went to a wrong address
+            else:
+                await self._mails.welcome(tx, after)
         if with_password:
             await self._mails.void(tx, after.id, Purpose.RESET_PASSWORD)
             await self._mails.cancel_move(tx, after)
@@ -227,7 +230,10 @@ class Administration:
             NotFound: there is no such user.
             Forbidden: the user may do more than the caller.
             LastAdmin: there would be no active administrator any more.
+            ReauthenticationRequired: it is the caller himself, and his login is too long ago.
         """
+        if user_id == caller.user_id:
+            caller.require_fresh()
         outbox, key = self._entries.outbox, f"{USER_KIND}:{user_id}"
         try:
             async with self._db.transaction() as tx:

@@ -112,6 +112,7 @@ class Emails:
                 raise InvalidOneTimeToken
             person = queries.entry(row)
             moved = person.email != proof.email
+            displaced = await queries.displace(tx, proof.email, person.id)
             try:
                 await queries.set_email(tx, person.id, proof.email, verified=True)
             except asyncpg.UniqueViolationError:
@@ -125,7 +126,8 @@ class Emails:
                 details = {"changed": ["email"]}
                 await record(tx, Event.USER_UPDATED, client, user_id=person.id, actor_id=person.id, details=details)
             await record(tx, Event.EMAIL_VERIFIED, client, user_id=person.id, actor_id=person.id)
-            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
+            changed = [f"{USER_KIND}:{user_id}" for user_id in (person.id, *displaced)]
+            change = await self._entries.outbox.announce(tx, changed)
         await self._entries.outbox.settle(change)
         self._mails.wake()
 

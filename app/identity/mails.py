@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from random import SystemRandom
 
 import msgspec
 
@@ -18,6 +19,8 @@ from app.proofs.tokens import INVITATION, LIFETIMES, OneTimeTokens, Purpose
 from app.settings import Settings
 
 WELCOME_PAUSE = 3.0  # seconds before the first letter to a new user: what overtakes it makes it one letter fewer
+
+ERRAND_PAUSE = (0.5, 2.0)  # seconds: who asks cannot tell by the next requests whether there was anything to do
 
 # The pages of a front end that letters link to, under PUBLIC_URL (docs/accounts.md).
 PAGES = {
@@ -115,6 +118,8 @@ class Mails:
     ) -> None:
         """Tell the user what has just happened to the account, with a link that says that it was somebody else.
 
+        Only to an address that was proved: any other may be a stranger's, who would get the account by that link.
+
         Args:
             tx: of what has happened.
             kind: of the letter.
@@ -124,7 +129,7 @@ class Mails:
             said: what else the letter says.
         """
         email = to or person.email
-        if not self._available or email is None:
+        if not self._available or email is None or not person.email_verified:
             return
         issued = await proofs.issue(tx, Purpose.NOT_ME, person.id, email, LIFETIMES[Purpose.NOT_ME])
         if client is not None:
@@ -139,7 +144,8 @@ class Mails:
 
     async def leave_errand(self, tx: Transaction, kind: str, email: str, client: Client) -> None:
         """Something to be done for whoever asked, by a sender: see app/mail/sender.py."""
-        await self._post(tx, Letter(kind=kind, recipient=email, context=msgspec.structs.asdict(client)))
+        pause = SystemRandom().uniform(*ERRAND_PAUSE)
+        await self._post(tx, Letter(kind=kind, recipient=email, context=msgspec.structs.asdict(client), pause=pause))
 
     async def farewell(self, tx: Transaction, person: UserEntry) -> None:
         """The account is gone, and what was still to be sent to its user."""

@@ -67,7 +67,7 @@ class RecoveryController(Controller):
         exclude_from_auth=True,
         operation_id="not_me",
         summary="This was not me",
-        errors=(InvalidOneTimeToken, EmailTaken, Unavailable),
+        errors=(InvalidOneTimeToken, Unavailable),
     )
     async def not_me(
         self, data: JSONBody[MailedToken], client: NamedDependency[Client], recovery: NamedDependency[Recovery]

@@ -197,6 +197,24 @@ async def set_password(
     )
 
 
+async def lacks_password(tx: Transaction, user_id: int) -> bool:
+    found: bool = await tx.fetchval("SELECT password_hash IS NULL FROM users WHERE id = $1", user_id)
+    return found
+
+
+async def displace(tx: Transaction, email: str, user_id: int) -> list[int]:
+    """Take an address from whoever has it without having proved it, for one who has; whose it was."""
+    rows = await tx.fetch(
+        """
+        UPDATE users SET email = NULL, updated_at = now() WHERE email = $1 AND id <> $2 AND NOT email_verified
+        RETURNING id
+        """,
+        email,
+        user_id,
+    )
+    return [row["id"] for row in rows]
+
+
 async def has_password(tx: Transaction, user_id: int, password_hash: str) -> bool:
     found: bool = await tx.fetchval(
         "SELECT EXISTS (SELECT FROM users WHERE id = $1 AND password_hash = $2)", user_id, password_hash

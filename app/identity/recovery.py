@@ -9,7 +9,7 @@ from app.audit.events import Event, record
 from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import Conflict, EmailTaken, InvalidOneTimeToken
+from app.errors import Conflict, InvalidOneTimeToken
 from app.identity import names, queries
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
@@ -110,6 +110,7 @@ class Recovery:
             await queries.set_password(tx, person.id, password_hash)
             await self._mails.void(tx, person.id, Purpose.RESET_PASSWORD)
             await self._mails.cancel_move(tx, person)
+            proved = msgspec.structs.replace(person, email_verified=True)
             if not person.email_verified:  # the link was read there
                 await queries.set_email(tx, person.id, person.email, verified=True)
                 await record(tx, Event.EMAIL_VERIFIED, client, user_id=person.id, actor_id=person.id)
@@ -117,7 +118,7 @@ class Recovery:
             change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
             await record(tx, Event.PASSWORD_RESET, client, user_id=person.id, actor_id=person.id)
             if row["password_hash"]:  # else it is the first, or follows "this wasn't me"
-                await self._mails.notice(tx, "password.changed", person, client)
+                await self._mails.notice(tx, "password.changed", proved, client)
         await self._entries.outbox.settle(ended, change)
         self._mails.wake()
 
@@ -129,7 +130,6 @@ class Recovery:
 
         Raises:
             InvalidOneTimeToken: it is good for nothing (any more).
-            EmailTaken: the address is somebody else's by now.
         """
         token_id = self._tokens.read(Purpose.NOT_ME, token)
         proof = await proofs.look(self._db, Purpose.NOT_ME, token_id)
@@ -137,23 +137,24 @@ class Recovery:
             raise InvalidOneTimeToken
         async with self._db.transaction() as tx:
             person = await self._use(tx, Purpose.NOT_ME, token_id, proof.user_id)
-            try:
-                await queries.set_email(tx, person.id, proof.email, verified=True)
-            except asyncpg.UniqueViolationError:
-                raise EmailTaken from None
+            displaced = await queries.displace(tx, proof.email, person.id)
+            taken = await queries.id_by_email(tx, proof.email) not in (None, person.id)
+            email = None if taken else proof.email  # proved by somebody else by now: the intruder's goes all the same
+            await queries.set_email(tx, person.id, email, verified=email is not None)
             await queries.set_password(tx, person.id, None)
             await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
             await proofs.void_not_me(tx, person.id, token_id, proof.email)
             ended, _ = await self._sessions.revoke_in(tx, person.id, "not_me", person.id, client)
-            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
+            changed = [f"{USER_KIND}:{user_id}" for user_id in (person.id, *displaced)]
+            change = await self._entries.outbox.announce(tx, changed)
             for event, details in (
-                (Event.USER_UPDATED, {"changed": ["email"]} if person.email != proof.email else None),
-                (Event.EMAIL_VERIFIED, None if person.email_verified and person.email == proof.email else {}),
+                (Event.USER_UPDATED, {"changed": ["email"]} if person.email != email else None),
+                (Event.EMAIL_VERIFIED, None if taken or (person.email_verified and person.email == email) else {}),
                 (Event.PASSWORD_RESET_REQUESTED, {"reason": "not_me"}),
             ):
                 if details is not None:
                     await record(tx, event, client, user_id=person.id, actor_id=person.id, details=details)
-            await self._mails.reset(tx, msgspec.structs.replace(person, email=proof.email), "password.forced")
+            await self._mails.reset(tx, msgspec.structs.replace(person, email=email), "password.forced")
         await self._entries.outbox.settle(ended, change)
         self._mails.wake()
 

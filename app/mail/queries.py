@@ -40,7 +40,7 @@ class Look(Struct, frozen=True):
 
 
 async def claim(db: Database, lease: float, most: int) -> Look:
-    """Claim up to `most` rows that are due: they are nobody else's for `lease` seconds; the oldest first.
+    """Claim up to `most` rows that are due: they are nobody else's for `lease` seconds; new ones first.
 
     One statement that writes nothing where nothing is due.
     """
@@ -60,7 +60,7 @@ async def claim(db: Database, lease: float, most: int) -> Look:
                (SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8
                 FROM mail_outbox WHERE due_at > clock_timestamp()) AS next_due,
                claimed.*
-        FROM (VALUES (1)) AS always LEFT JOIN claimed ON true ORDER BY claimed.id
+        FROM (VALUES (1)) AS always LEFT JOIN claimed ON true ORDER BY claimed.attempts, claimed.id
         """,
         lease,
         most,

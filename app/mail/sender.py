@@ -21,7 +21,7 @@ from app.mail.console import Console
 from app.mail.letters import BadAddress, Letters
 from app.mail.outbox import Link
 from app.mail.queries import Claimed
-from app.mail.smtp import LETTER_SECONDS, Connection, Refused, ServerAway, Smtp
+from app.mail.smtp import LETTER_SECONDS, Broken, Connection, Refused, ServerAway, Smtp
 from app.metrics import Metrics
 from app.settings import Settings
 
@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 4.0  # between two looks at the outbox of others; who has written wakes the sender of his own process
 JITTER = 0.2  # of every pause, either way
 BATCH = 20  # rows a claim
+BREAKS = 5  # letters in a row that break their connections: then it is not for the letters, but for the server
 BATCH_SECONDS = 30.0  # after which nothing claimed is begun any more
 MARGIN = 30.0  # seconds for what is asked of PostgreSQL meanwhile: 5 s a statement
 LEASE = BATCH_SECONDS + LETTER_SECONDS + MARGIN  # seconds that a row is nobody else's: longer than all it may take
@@ -180,14 +181,25 @@ class Sender:
         return None
 
     async def _send(self, letters: list[tuple[Claimed, bytes]], until: float) -> None:
-        """One connection for all; where it cannot be had or breaks, the rest goes back and the sender pauses."""
+        """One connection for all; where none can be had, the rest goes back and the sender pauses.
+
+        A connection that breaks in the middle of a letter may do so because of that letter: the others go on by another
+        one, unless letter after letter breaks it.
+        """
         self._busy = True
+        broken = 0  # letters in a row
         try:
-            async with self._server.connection() as connection:
-                for claimed, message in letters:
-                    if self._stopping or time.monotonic() > until:
-                        break
-                    await self._send_one(connection, claimed, message)
+            while letters and not self._stopping and time.monotonic() <= until:
+                async with self._server.connection() as connection:
+                    while letters and not self._stopping and time.monotonic() <= until:
+                        try:
+                            await self._send_one(connection, *letters.pop(0))
+                        except Broken:
+                            broken += 1
+                            if broken >= BREAKS:
+                                raise
+                            break
+                        broken = 0
             self._failures = 0
         except ServerAway as away:
             self._failures += 1

@@ -42,6 +42,10 @@ class ServerAway(Exception):
         super().__init__(self.reason)
 
 
+class Broken(ServerAway):
+    """The connection broke, or was closed to us, when the server knew whom a letter is for: it may be that letter."""
+
+
 class Refused(Exception):
     """The server has refused a letter; `permanent` if it would again."""
 
@@ -64,7 +68,8 @@ class Connection:
 
         Raises:
             Refused: it has not.
-            ServerAway: that is not known, or nothing is accepted from us; the connection is not to be used again.
+            ServerAway: that is not known, or nothing is accepted from us; the connection is not to be used again. If it
+                may be for the letter, it is Broken.
         """
         options, encoding = [], "ascii"
         if not recipient.isascii():
@@ -85,11 +90,11 @@ class Connection:
                 self._dirty = False
         except (SMTPRecipientRefused, SMTPDataError) as refusal:
             if refusal.code in (CLOSING, *OPERATORS) or not 400 <= refusal.code < 600:  # noqa: PLR2004 - no refusal
-                raise ServerAway(step, refusal) from refusal
+                raise Broken(step, refusal) from refusal
             permanent = refusal.code >= 500  # noqa: PLR2004 - RFC 5321 §4.2.1
             raise Refused(f"{step}: {_reason(refusal)}", permanent=permanent) from refusal
         except FAILURES as error:
-            raise ServerAway(step, error) from error
+            raise (ServerAway if step == "MAIL FROM" else Broken)(step, error) from error
 
 
 class Smtp:

@@ -18,6 +18,13 @@ async def joined(client: AsyncClient, postbox: Postbox, **fields: Any) -> tuple[
     return person, token(await postbox.to(person.email), "verify-email")
 
 
+async def proved(client: AsyncClient, postbox: Postbox, **fields: Any) -> Person:
+    """Somebody who has shown that he reads his address."""
+    person, link = await joined(client, postbox, **fields)
+    assert (await use(client, "/email/verify", link)).status_code == 204
+    return person
+
+
 def token(mail: Mail, page: str) -> str:
     """Of the link to this page, the same in text and HTML."""
     links = {found[1]: found[2] for part in ("plain", "html") for found in LINK.finditer(mail.part(part))}

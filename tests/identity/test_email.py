@@ -7,7 +7,7 @@ from httpx import AsyncClient
 
 from app.identity import mails
 from app.main import Parts
-from tests.identity.mailkit import joined, token, use
+from tests.identity.mailkit import joined, proved, token, use
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 from tests.mail.kit import Postbox
 from tests.replica import Replica, Start
@@ -213,8 +213,20 @@ async def test_an_address_of_somebody_else_cannot_be_taken(client: AsyncClient, 
     problem(await session.ask("PATCH", "/me", json={"email": (ada.email or "").upper()}), 409, "email_taken")
     await asked(session, wanted)
     change = token(await postbox.to(wanted), "verify-email")
-    await register(client, email=wanted)  # faster
+    await register(client, email=wanted)  # faster, and has proved it
+    assert (await use(client, "/email/verify", token(await postbox.to(wanted, 2), "verify-email"))).status_code == 204
     problem(await use(client, "/email/verify", change), 409, "email_taken")
+
+
+async def test_a_proof_takes_an_address_from_who_has_none(client: AsyncClient, postbox: Postbox) -> None:
+    session, wanted = await log_in(client, await register(client)), new_email()
+    await asked(session, wanted)
+    change = token(await postbox.to(wanted), "verify-email")
+    squatter = await log_in(client, await register(client, email=wanted))
+
+    assert (await use(client, "/email/verify", change)).status_code == 204
+
+    assert ((await me(session))["email"], (await me(squatter))["email"]) == (wanted, None)
 
 
 async def test_the_newest_change_wins(client: AsyncClient, postbox: Postbox) -> None:
@@ -275,8 +287,10 @@ async def test_the_same_address_again_changes_and_sends_nothing(client: AsyncCli
 
 
 async def test_an_address_can_be_taken_away_and_its_owner_is_told(client: AsyncClient, postbox: Postbox) -> None:
-    ada, link = await joined(client, postbox)
-    session = await log_in(client, ada)
+    ada = await proved(client, postbox)
+    session, new = await log_in(client, ada), new_email()
+    await asked(session, new)
+    link = token(await postbox.to(new), "verify-email")
 
     await asked(session, None)
 

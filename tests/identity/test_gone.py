@@ -133,6 +133,7 @@ async def test_an_errand_for_nobody_leads_to_nothing(parts: Parts) -> None:
 async def test_an_intruder_is_shut_out_also_where_no_mail_can_be_sent_any_more(start: Start) -> None:
     with_mail = await start(smtp_url="smtp://127.0.0.1:9", mail_from="no-reply@example.test")
     ada = await register(with_mail.client, email=f"{new_name()}@example.org")
+    await with_mail.parts.db.execute("UPDATE users SET email_verified = true")
     intruder = await log_in(with_mail.client, ada)
     change = {"current_password": ada.password, "new_password": new_password()}
     assert (await intruder.ask("POST", "/me/password", json=change)).status_code == 204

@@ -7,7 +7,7 @@ from httpx import AsyncClient
 
 from app.devices import device_name
 from app.settings import Settings
-from tests.identity.mailkit import joined, token
+from tests.identity.mailkit import proved, token
 from tests.kit import Person, SignedIn, from_ip
 from tests.mail.kit import Postbox
 from tests.replica import serving
@@ -55,7 +55,7 @@ async def test_sessions_are_listed_by_device_unless_the_login_named_them(client:
 async def test_the_first_device_and_a_known_one_are_no_news_and_a_new_one_is(
     client: AsyncClient, postbox: Postbox
 ) -> None:
-    ada, _ = await joined(client, postbox)
+    ada = await proved(client, postbox)
     for agent in (FIREFOX, NEWER_FIREFOX, FIREFOX):
         await signed_in(client, ada, agent)
 
@@ -69,7 +69,7 @@ async def test_the_first_device_and_a_known_one_are_no_news_and_a_new_one_is(
 
 
 async def test_the_notice_can_be_switched_off(settings: Settings, client: AsyncClient, postbox: Postbox) -> None:
-    ada, _ = await joined(client, postbox)
+    ada = await proved(client, postbox)
     async with serving(replace(settings, new_device_mail=False)) as replica:
         for agent in (FIREFOX, PHONE):
             await signed_in(replica.client, ada, agent)

@@ -5,7 +5,7 @@ import asyncio
 from httpx import AsyncClient
 
 from app.main import Parts
-from tests.identity.mailkit import joined, token, use
+from tests.identity.mailkit import joined, proved, token, use
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 from tests.mail.kit import Postbox
 
@@ -22,7 +22,7 @@ async def password_changed(client: AsyncClient, postbox: Postbox, ada: Person) -
 async def test_it_ends_everything_and_mails_a_way_back(
     client: AsyncClient, replicas: list[AsyncClient], postbox: Postbox
 ) -> None:
-    ada, _ = await joined(client, postbox)
+    ada = await proved(client, postbox)
     intruder, link = await password_changed(client, postbox, ada)
 
     assert (await use(client, "/password/not-me", link)).status_code == 204
@@ -44,8 +44,7 @@ async def test_it_ends_everything_and_mails_a_way_back(
 
 
 async def test_it_brings_the_address_back(client: AsyncClient, postbox: Postbox) -> None:
-    ada, verification = await joined(client, postbox)
-    await use(client, "/email/verify", verification)
+    ada = await proved(client, postbox)
     intruder, his = await log_in(client, ada), f"{new_name('intruder')}@example.org"
     assert (await intruder.ask("PATCH", "/me", json={"email": his})).status_code == 200
     assert (await use(client, "/email/verify", token(await postbox.to(his), "verify-email"))).status_code == 204
@@ -65,7 +64,7 @@ async def test_it_brings_the_address_back(client: AsyncClient, postbox: Postbox)
 async def test_it_works_once_even_for_fifty_on_two_replicas(
     client: AsyncClient, replicas: list[AsyncClient], postbox: Postbox
 ) -> None:
-    ada, _ = await joined(client, postbox)
+    ada = await proved(client, postbox)
     _, link = await password_changed(client, postbox, ada)
 
     answers = await asyncio.gather(*(use(replicas[n % 2], "/password/not-me", link) for n in range(50)))
@@ -74,7 +73,7 @@ async def test_it_works_once_even_for_fifty_on_two_replicas(
 
 
 async def test_it_expires(client: AsyncClient, postbox: Postbox, parts: Parts) -> None:
-    ada, _ = await joined(client, postbox)
+    ada = await proved(client, postbox)
     _, link = await password_changed(client, postbox, ada)
     life = "SELECT extract(epoch FROM expires_at - created_at)::int AS seconds FROM one_time_tokens WHERE user_id = $1"
     assert 7 * 86_400 in [row["seconds"] for row in await parts.db.fetch(life, ada.id)]
@@ -86,7 +85,7 @@ async def test_it_expires(client: AsyncClient, postbox: Postbox, parts: Parts) -
 async def test_it_is_good_for_nothing_else_and_for_nobody_who_is_not_active(
     client: AsyncClient, postbox: Postbox, admin: SignedIn
 ) -> None:
-    ada, _ = await joined(client, postbox)
+    ada = await proved(client, postbox)
     _, link = await password_changed(client, postbox, ada)
 
     problem(await use(client, "/password/reset", link, new_password=new_password()), 401, "invalid_token")
@@ -98,8 +97,7 @@ async def test_it_is_good_for_nothing_else_and_for_nobody_who_is_not_active(
 
 async def test_an_intruder_cannot_use_up_the_owners_link(client: AsyncClient, postbox: Postbox) -> None:
     """He moves the account to his address, so that the next notice, with its link, comes to him."""
-    ada, verification = await joined(client, postbox)
-    await use(client, "/email/verify", verification)
+    ada = await proved(client, postbox)
     intruder, his = await log_in(client, ada), f"{new_name('intruder')}@example.org"
     assert (await intruder.ask("PATCH", "/me", json={"email": his})).status_code == 200
     assert (await use(client, "/email/verify", token(await postbox.to(his), "verify-email"))).status_code == 204
@@ -121,7 +119,7 @@ async def test_an_intruder_cannot_use_up_the_owners_link(client: AsyncClient, po
 async def test_what_an_administrator_has_moved_away_does_not_come_back(
     client: AsyncClient, postbox: Postbox, admin: SignedIn
 ) -> None:
-    ada, _ = await joined(client, postbox)
+    ada = await proved(client, postbox)
     _, link = await password_changed(client, postbox, ada)
     moved = {"email": f"{new_name()}@example.org"}
 
@@ -133,22 +131,63 @@ async def test_what_an_administrator_has_moved_away_does_not_come_back(
     problem(await use(client, "/password/not-me", link), 401, "invalid_token")
 
 
-async def test_an_address_that_somebody_else_has_by_now_stays_his(client: AsyncClient, postbox: Postbox) -> None:
+async def lost_to(client: AsyncClient, postbox: Postbox, ada: Person) -> tuple[SignedIn, str]:
+    """An intruder takes the address away; his session, and the link that tells of it."""
+    intruder = await log_in(client, ada)
+    assert (await intruder.ask("PATCH", "/me", json={"email": None})).status_code == 200
+    return intruder, token(await postbox.to(ada.email or "", 2), "not-me")
+
+
+async def test_who_squats_on_the_address_without_a_proof_gives_way(client: AsyncClient, postbox: Postbox) -> None:
+    ada = await proved(client, postbox)
+    intruder, link = await lost_to(client, postbox, ada)
+    squatter = await log_in(client, await register(client, email=ada.email))
+
+    assert (await use(client, "/password/not-me", link)).status_code == 204
+
+    problem(await intruder.ask("GET", "/me"), 401, "session_revoked")
+    assert (await squatter.ask("GET", "/me")).json()["email"] is None
+    new = new_password()
+    mails = postbox.of(ada.email or "")
+    way_back = next(mail for mail in reversed(mails) if "reset-password" in mail.part("plain"))
+    assert (
+        await use(client, "/password/reset", token(way_back, "reset-password"), new_password=new)
+    ).status_code == 204
+    assert (await log_in(client, Person(ada.id, ada.username, new))).body["user"]["email"] == ada.email
+
+
+async def test_where_somebody_else_has_proved_the_address_the_intruder_is_shut_out_all_the_same(
+    client: AsyncClient, postbox: Postbox
+) -> None:
+    ada = await proved(client, postbox)
+    intruder, link = await lost_to(client, postbox, ada)
+    heir = await register(client, email=ada.email)
+    mails = [await postbox.to(ada.email or "", number) for number in (1, 2, 3)]
+    assert (await use(client, "/email/verify", token(mails[2], "verify-email"))).status_code == 204
+
+    assert (await use(client, "/password/not-me", link)).status_code == 204
+
+    problem(await intruder.ask("GET", "/me"), 401, "session_revoked")
+    assert (await log_in(client, heir)).body["user"]["email"] == ada.email
+
+
+async def test_an_address_that_nobody_has_proved_is_told_nothing(
+    client: AsyncClient, postbox: Postbox, admin: SignedIn, parts: Parts
+) -> None:
     ada, _ = await joined(client, postbox)
     session = await log_in(client, ada)
+    change = {"current_password": ada.password, "new_password": new_password()}
+    assert (await session.ask("POST", "/me/password", json=change)).status_code == 204
     assert (await session.ask("PATCH", "/me", json={"email": None})).status_code == 200
-    link = token(await postbox.to(ada.email or "", 2), "not-me")
-    await register(client, email=ada.email)
 
-    problem(await use(client, "/password/not-me", link), 409, "email_taken")
-
-    assert (await session.ask("GET", "/me")).status_code == 200
+    assert not await parts.db.fetch("SELECT FROM one_time_tokens WHERE user_id = $1 AND purpose = 'not_me'", ada.id)
+    assert len(postbox.of(ada.email or "")) == 1
 
 
 async def test_every_notice_of_an_administrators_act_carries_it_and_says_nothing_of_his_place(
     client: AsyncClient, postbox: Postbox, admin: SignedIn
 ) -> None:
-    ada, _ = await joined(client, postbox)
+    ada = await proved(client, postbox)
     place = {"X-Forwarded-For": "198.51.100.77", "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}
     for change in ({"password": new_password()}, {"is_admin": True}):
         assert (await admin.ask("PATCH", f"/users/{ada.id}", json=change, headers=place)).status_code == 200
@@ -167,7 +206,7 @@ async def test_every_notice_of_an_administrators_act_carries_it_and_says_nothing
 async def test_who_is_deactivated_is_told_without_a_link(
     client: AsyncClient, postbox: Postbox, admin: SignedIn
 ) -> None:
-    ada, _ = await joined(client, postbox)
+    ada = await proved(client, postbox)
 
     await admin.ask("PATCH", f"/users/{ada.id}", json={"is_active": False})
 

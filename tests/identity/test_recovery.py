@@ -222,6 +222,18 @@ async def test_nobody_is_sent_a_link_that_would_be_refused(client: AsyncClient, 
         assert not await parts.db.fetch("SELECT FROM one_time_tokens WHERE user_id = $1", made.json()["id"])
 
 
+async def test_an_invitation_follows_the_address(client: AsyncClient, postbox: Postbox, admin: SignedIn) -> None:
+    name = new_name()
+    made = await admin.ask("POST", "/users", json={"username": name, "email": f"{name}@example.org"})
+    typo = token(await postbox.to(f"{name}@example.org"), "reset-password")
+
+    right = {"email": f"{new_name()}@example.org"}
+    assert (await admin.ask("PATCH", f"/users/{made.json()['id']}", json=right)).status_code == 200
+
+    invitation = token(await postbox.to(right["email"]), "reset-password")
+    assert [await reset(client, each) for each in (typo, invitation)] == [401, 204]
+
+
 async def test_an_invitation_can_be_sent_again(client: AsyncClient, postbox: Postbox, admin: SignedIn) -> None:
     name = new_name()
     made = await admin.ask("POST", "/users", json={"username": name, "email": f"{name}@example.org"})

@@ -469,3 +469,27 @@ async def test_an_outbox_that_is_not_there_yet_is_no_end(own_database: str, offi
 
     assert at_work._keeper is not None
     assert not at_work._keeper.done()
+
+
+async def test_letters_that_break_their_connections_hold_up_nobody(office: Office, postbox: Postbox) -> None:
+    """As where a server closes the connection for some recipients; they come first, being the oldest."""
+    poison = sender.BREAKS - 1
+    postbox.data.extend([breaks] * poison)
+    await office.write(*(letter(recipient=f"poison-{number}@example.org") for number in range(poison)))
+    await office.write(*(letter(recipient=f"good-{number}@example.org") for number in range(3)))
+
+    await office.sender(office.db)._round()
+
+    assert sorted(recipients(postbox)) == [f"good-{number}@example.org" for number in range(3)]
+    assert len(await office.rows()) == poison
+
+
+async def test_a_server_that_breaks_letter_after_letter_is_away(office: Office, postbox: Postbox) -> None:
+    postbox.data.extend([breaks] * sender.BREAKS)
+    await office.write(*(letter() for _ in range(sender.BREAKS + 1)))
+    at_work = office.sender(office.db)
+
+    await at_work._round()
+
+    assert at_work._failures == 1
+    assert postbox.mails == []
