@@ -156,7 +156,7 @@ class Administration:
             await proofs.void_elsewhere(tx, after.id, Purpose.NOT_ME, after.email)
             if before.email is not None:
                 await self._mails.tell(tx, "email.moved", before, to=before.email)
-            if await queries.lacks_password(tx, after.id) and after.is_active:
+            if after.is_active and after.provider == "local" and await queries.lacks_password(tx, after.id):
                 await self._mails.reset(tx, after, "invitation")  # the first one went to a wrong address
             else:
                 await self._mails.welcome(tx, after)

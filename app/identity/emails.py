@@ -5,7 +5,7 @@ import asyncpg
 from app.audit.events import Event, record
 from app.cache.entries import Entries
 from app.client import Client
-from app.database import Database
+from app.database import Database, Transaction
 from app.errors import EmailTaken, InvalidOneTimeToken, NotFound
 from app.identity import names, queries
 from app.identity.mails import Mails
@@ -112,7 +112,7 @@ class Emails:
                 raise InvalidOneTimeToken
             person = queries.entry(row)
             moved = person.email != proof.email
-            displaced = await queries.displace(tx, proof.email, person.id)
+            displaced = await displace(tx, self._mails, proof.email, person.id)
             try:
                 await queries.set_email(tx, person.id, proof.email, verified=True)
             except asyncpg.UniqueViolationError:
@@ -126,8 +126,7 @@ class Emails:
                 details = {"changed": ["email"]}
                 await record(tx, Event.USER_UPDATED, client, user_id=person.id, actor_id=person.id, details=details)
             await record(tx, Event.EMAIL_VERIFIED, client, user_id=person.id, actor_id=person.id)
-            changed = [f"{USER_KIND}:{user_id}" for user_id in (person.id, *displaced)]
-            change = await self._entries.outbox.announce(tx, changed)
+            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}", *displaced])
         await self._entries.outbox.settle(change)
         self._mails.wake()
 
@@ -136,3 +135,15 @@ class Emails:
         if row is None:
             raise NotFound
         return row
+
+
+async def displace(tx: Transaction, mails: Mails, email: str, user_id: int) -> list[str]:
+    """Take an address from whoever has it without a proof, for one who has; the keys of the entries that this changes.
+
+    The links that were mailed there for his account are void.
+    """
+    displaced = await queries.displace(tx, email, user_id)
+    for each in displaced:
+        await mails.void(tx, each, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
+        await record(tx, Event.USER_UPDATED, user_id=each, details={"changed": ["email"]})
+    return [f"{USER_KIND}:{each}" for each in displaced]

@@ -1,7 +1,5 @@
 """Signing in and refreshing: whatever answers a token response."""
 
-from functools import partial
-
 import asyncpg
 
 from app.audit.events import Event, record
@@ -106,18 +104,23 @@ class Login:
         if self._passwords.needs_rehash(verified_hash):  # imported, or made by older settings
             new_hash = await self._passwords.hash(credentials.password)
         gate = queries.password_gate(account.id, verified_hash, new_hash)
-        greet = partial(self._greet, client) if account.has_email and self._settings.new_device_mail else None
-        opened = await self._sessions.open(gate, client, device_name=credentials.device_name, amr=["pwd"], greet=greet)
+        greeted = False
+
+        async def greet(tx: Transaction, row: asyncpg.Record) -> None:
+            nonlocal greeted
+            await self._mails.notice(tx, "login.new_device", queries.entry(row), client)
+            greeted = True
+
+        told = greet if account.has_email and self._settings.new_device_mail else None
+        opened = await self._sessions.open(gate, client, device_name=credentials.device_name, amr=["pwd"], greet=told)
         if opened is None:
             return None
         session, row = opened
-        self._mails.wake()
+        if greeted:
+            self._mails.wake()
         await self._entries.forget(f"{USER_KIND}:{account.id}")  # last_login is shown, but gives and takes no right
         user = await self._people.show(queries.entry(row))
         return TokenResponse.of(self._sessions.tokens(session, user.roles), user)
-
-    async def _greet(self, client: Client, tx: Transaction, row: asyncpg.Record) -> None:
-        await self._mails.notice(tx, "login.new_device", queries.entry(row), client)
 
     async def _record_failure(self, user_id: int | None, reason: str, client: Client) -> None:
         async with self._db.transaction() as tx:

@@ -46,25 +46,18 @@ class Mails:
     """Writes letters; where no mail can be sent it writes none.
 
     Args:
-        wake: called once a letter is committed.
+        wake: called after the commit of what may have written a letter.
         available: whether mail can be sent at all.
     """
 
     def __init__(self, wake: Callable[[], None], *, available: bool) -> None:
-        self._wake = wake
+        self.wake = wake
         self._available = available
-        self._written = False
 
     def require(self) -> None:
         """Raises Unavailable where mail cannot be sent, so that nobody waits for one."""
         if not self._available:
             raise Unavailable("This installation sends no mail.")
-
-    def wake(self) -> None:
-        """After the commit of a use case that may have written a letter."""
-        if self._written:
-            self._written = False
-            self._wake()
 
     # ---- links ------------------------------------------------------------------------------------------------------
 
@@ -145,7 +138,7 @@ class Mails:
     async def leave_errand(self, tx: Transaction, kind: str, email: str, client: Client) -> None:
         """Something to be done for whoever asked, by a sender: see app/mail/sender.py."""
         pause = SystemRandom().uniform(*ERRAND_PAUSE)
-        await self._post(tx, Letter(kind=kind, recipient=email, context=msgspec.structs.asdict(client), pause=pause))
+        await outbox.write(tx, Letter(kind=kind, recipient=email, context=msgspec.structs.asdict(client), pause=pause))
 
     async def farewell(self, tx: Transaction, person: UserEntry) -> None:
         """The account is gone, and what was still to be sent to its user."""
@@ -171,11 +164,7 @@ class Mails:
             expires_at=next((issued.expires_at for _, issued in tokens.values()), None),
             pause=pause,
         )
-        await self._post(tx, letter)
-
-    async def _post(self, tx: Transaction, letter: Letter) -> None:
         await outbox.write(tx, letter)
-        self._written = True
 
 
 def now() -> str:

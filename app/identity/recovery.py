@@ -9,8 +9,9 @@ from app.audit.events import Event, record
 from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import Conflict, InvalidOneTimeToken
+from app.errors import Conflict, InvalidOneTimeToken, Unavailable
 from app.identity import names, queries
+from app.identity.emails import displace
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.structs import UserEntry
@@ -21,9 +22,8 @@ from app.proofs.tokens import OneTimeTokens, Purpose
 from app.sessions.service import Sessions
 from app.sessions.structs import USER_KIND
 
-FORGOT = (
-    "password.forgot"  # an errand: who asks is told the same, in the same time, whether there is such a user or not
-)
+# An errand: who asks is told the same, in the same time, whether there is such a user or not.
+FORGOT = "password.forgot"
 
 
 class Recovery:
@@ -130,6 +130,7 @@ class Recovery:
 
         Raises:
             InvalidOneTimeToken: it is good for nothing (any more).
+            Unavailable: somebody else takes the address at this moment; the token stays good.
         """
         token_id = self._tokens.read(Purpose.NOT_ME, token)
         proof = await proofs.look(self._db, Purpose.NOT_ME, token_id)
@@ -137,16 +138,18 @@ class Recovery:
             raise InvalidOneTimeToken
         async with self._db.transaction() as tx:
             person = await self._use(tx, Purpose.NOT_ME, token_id, proof.user_id)
-            displaced = await queries.displace(tx, proof.email, person.id)
+            displaced = await displace(tx, self._mails, proof.email, person.id)
             taken = await queries.id_by_email(tx, proof.email) not in (None, person.id)
             email = None if taken else proof.email  # proved by somebody else by now: the intruder's goes all the same
-            await queries.set_email(tx, person.id, email, verified=email is not None)
+            try:
+                await queries.set_email(tx, person.id, email, verified=email is not None)
+            except asyncpg.UniqueViolationError:  # taken this very moment: the next try finds that out
+                raise Unavailable from None
             await queries.set_password(tx, person.id, None)
             await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
             await proofs.void_not_me(tx, person.id, token_id, proof.email)
             ended, _ = await self._sessions.revoke_in(tx, person.id, "not_me", person.id, client)
-            changed = [f"{USER_KIND}:{user_id}" for user_id in (person.id, *displaced)]
-            change = await self._entries.outbox.announce(tx, changed)
+            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}", *displaced])
             for event, details in (
                 (Event.USER_UPDATED, {"changed": ["email"]} if person.email != email else None),
                 (Event.EMAIL_VERIFIED, None if taken or (person.email_verified and person.email == email) else {}),

@@ -223,10 +223,14 @@ async def test_a_proof_takes_an_address_from_who_has_none(client: AsyncClient, p
     await asked(session, wanted)
     change = token(await postbox.to(wanted), "verify-email")
     squatter = await log_in(client, await register(client, email=wanted))
+    his = token(await postbox.to(wanted, 2), "verify-email")
 
     assert (await use(client, "/email/verify", change)).status_code == 204
 
     assert ((await me(session))["email"], (await me(squatter))["email"]) == (wanted, None)
+    problem(await use(client, "/email/verify", his), 401, "invalid_token")
+    events = (await squatter.ask("GET", "/me/activity")).json()["items"]
+    assert (events[0]["event"], events[0]["details"]) == ("user.updated", {"changed": ["email"]})
 
 
 async def test_the_newest_change_wins(client: AsyncClient, postbox: Postbox) -> None:

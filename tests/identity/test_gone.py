@@ -7,8 +7,9 @@ import pytest
 from httpx import AsyncClient
 
 from app.client import Client
-from app.database import Database
+from app.database import Database, Transaction
 from app.errors import InvalidCredentials, InvalidOneTimeToken, NotFound
+from app.identity import queries
 from app.identity.accounts import Accounts
 from app.identity.structs import AccountDeletion, Credentials, Forgotten, MailedToken, PasswordReset, ProfileChange
 from app.limits.mailing import MailLimit
@@ -17,7 +18,7 @@ from app.main import Parts
 from app.proofs import queries as proofs
 from app.proofs.queries import Proof
 from app.proofs.tokens import OneTimeTokens, Purpose
-from tests.identity.mailkit import joined, use
+from tests.identity.mailkit import joined, proved, token, use
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 from tests.mail.kit import Postbox
 from tests.replica import Start
@@ -102,6 +103,31 @@ async def test_a_token_that_somebody_else_uses_meanwhile_is_refused(
     monkeypatch.setattr(proofs, "look", late)
 
     problem(await use(client, "/email/verify", link), 401, "invalid_token")
+
+
+async def test_an_address_that_somebody_takes_this_very_moment_leaves_the_panic_link_good(
+    client: AsyncClient, parts: Parts, postbox: Postbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await proved(client, postbox)
+    session = await log_in(client, ada)
+    assert (await session.ask("PATCH", "/me", json={"email": None})).status_code == 200
+    link = token(await postbox.to(ada.email or "", 2), "not-me")
+    with monkeypatch.context() as patch:
+        displaced = queries.displace
+
+        async def late(tx: Transaction, email: str, user_id: int) -> list[int]:
+            found = await displaced(tx, email, user_id)
+            await parts.db.execute("INSERT INTO users (username, email) VALUES ($1, $2)", new_name(), email)
+            return found
+
+        async def nobody(*_: object) -> None:
+            """As it was a moment before."""
+
+        patch.setattr(queries, "displace", late)
+        patch.setattr(queries, "id_by_email", nobody)
+        problem(await use(client, "/password/not-me", link), 503, "unavailable")
+
+    assert (await use(client, "/password/not-me", link)).status_code == 204
 
 
 async def test_a_link_for_an_address_that_changes_meanwhile_is_not_sent(

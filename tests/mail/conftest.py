@@ -35,6 +35,10 @@ def link(link: Link) -> str:
     return f"https://auth.example.test/{link.purpose}?token={TOKEN}-{link.token_id}"
 
 
+def recipients(postbox: Postbox) -> list[str]:
+    return [mail.recipients[0] for mail in postbox.mails]
+
+
 @dataclass
 class Office:
     """What a service has of mail: its database, and as many senders as there are processes."""

@@ -188,6 +188,16 @@ async def breaks(server: SMTP) -> str:
     return "451 nobody hears this"
 
 
+def hanging(over: asyncio.Event) -> Behaviour:
+    """The answer does not come before this."""
+
+    async def hang(_: SMTP) -> str:
+        await over.wait()
+        return "451 nobody hears this"
+
+    return hang
+
+
 # ---- certificates -------------------------------------------------------------------------------------------------
 
 

@@ -59,7 +59,7 @@ async def test_mail_goes_by_tls_from_the_start(office: Office, context: ssl.SSLC
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtp+starttls", "smtps"])
 async def test_encryption_asks_for_no_password(office: Office, context: ssl.SSLContext, scheme: str) -> None:
-    options: dict[str, Any] = {"implicit_tls": context} if scheme == "smtps" else {"tls_context": context}
+    options: dict[str, Any] = {"implicit_tls" if scheme == "smtps" else "tls_context": context}
     async with serving(Postbox(), **options) as postbox:
         await office.write(letter())
 
