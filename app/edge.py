@@ -1,5 +1,6 @@
 """The outermost ring: a request gets its id on the way in, and on the way out its headers and its line in the log."""
 
+import logging
 import random
 import re
 import time
@@ -16,6 +17,7 @@ from app.body import Body
 from app.client import printable
 from app.errors import AppError, HeadersTooLarge, InternalError, MalformedRequest, NotFound, UnsupportedMediaType
 from app.express import Express
+from app.watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +27,7 @@ OK = 200
 SINGLE = frozenset((b"authorization", b"content-type"))
 WATCHED = SINGLE | {b"x-request-id", b"content-encoding", b"transfer-encoding", b"content-length"}
 MAX_HEADER_BYTES = 64 * 1024
+WATCH_SECONDS = 1.0  # by so much a body may stall longer than it may
 MAX_LOGGED_PATH = 512  # characters; the longest path of ours has half as many
 # A request that went well is a line at level info; these, which come all the time, at debug: they only look, or are
 # in the audit trail, with the request's id.
@@ -55,6 +58,7 @@ class Edge:
         self.app = app
         self._without_body = without_body
         self._with_body = with_body
+        self._watch = Watch(WATCH_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -65,7 +69,7 @@ class Edge:
         body = None
         ways = self._without_body
         if has_body:
-            body = Body(receive)
+            body = Body(receive, self._watch)
             ways = self._with_body
         express = ways.get((scope["method"], scope["path"]))
         if express is not None and problem is None:
@@ -205,6 +209,7 @@ def _refused(error: Exception, request_id: str) -> tuple[int, list[tuple[bytes, 
 
 def _write_line(scope: HTTPScope, status: int, seconds: float) -> None:
     quiet = status < 400 and scope["path"].endswith(QUIET)  # noqa: PLR2004 - the first status of an error
-    write = log.debug if quiet else log.info
-    path = printable(scope["path"])[:MAX_LOGGED_PATH]
-    write("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1))
+    level = logging.DEBUG if quiet else logging.INFO
+    if log.is_enabled_for(level):
+        path = printable(scope["path"])[:MAX_LOGGED_PATH]
+        log.log(level, "request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1))

@@ -20,6 +20,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4"  # of the format; the charset follows
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
+REFRESHED = ("rotated", "grace", "reused", "invalid", "error")
+
 Together = Literal["livesum", "livemax"]
 
 
@@ -63,6 +65,7 @@ class Metrics:
             registry=self.registry,
             buckets=BUCKETS,
         )
+        self._refreshed = {result: self._refresh.labels(result) for result in REFRESHED}
         self._login_duration, self._refresh_duration = duration.labels("login"), duration.labels("refresh")
         self._sources = {source: self._session_check.labels(source) for source in ("valkey", "postgres")}
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
@@ -87,7 +90,7 @@ class Metrics:
 
     def refresh(self) -> Operation:
         """Ends as `rotated`, `grace`, `reused` or `invalid`."""
-        return Operation(self._refresh_duration, lambda result: self._refresh.labels(result).inc())
+        return Operation(self._refresh_duration, lambda result: self._refreshed[result].inc())
 
     def rate_limited(self, limit: str) -> None:
         self._rate_limited.labels(limit).inc()

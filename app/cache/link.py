@@ -18,10 +18,12 @@ from valkey.exceptions import ResponseError, ValkeyError
 from app.background import end
 from app.database import Database
 from app.errors import Unavailable
+from app.watch import Watch
 
 log = structlog.get_logger(__name__)
 
 DEADLINE = 0.25  # seconds for whatever Valkey is asked: a round trip takes 0.0002, and PostgreSQL can answer instead
+LATE = 0.05  # seconds that it may be exceeded
 CONNECTIONS = 32  # a process; lookups use one, the others are for limits, fills and deletions of a moment
 IDLE = 1.0  # seconds; a connection that rested longer may have been closed by a server that ends idle ones
 RECONNECT_FIRST, RECONNECT_MOST = 0.1, 1.0  # seconds between two tries to reach Valkey: the breaker's rest
@@ -77,6 +79,7 @@ class Links:
         self.learned_at = 0.0  # when, on the monotonic clock
         self._database = database
         self._identity = ""  # whom that epoch was granted to
+        self._watch = Watch(LATE)
         self._wanted = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -106,7 +109,7 @@ class Links:
             raise ValkeyAway
         link.users += 1
         try:
-            async with asyncio.timeout(DEADLINE):
+            with self._watch.limit(DEADLINE):
                 yield link
         except ResponseError:
             raise

@@ -60,12 +60,13 @@ class AccessTokens:
         key = self._ring.signing()
         now = int(time.time())
         lifetime = max(1, min(self.lifetime, int(session.seconds_left)))
+        session_id = str(session.session_id)
         claims = {
             "iss": self.issuer,
             "aud": self.audience,
             "sub": str(session.user_id),
-            "sid": str(session.session_id),
-            "jti": f"{session.session_id}.{session.generation}",
+            "sid": session_id,
+            "jti": f"{session_id}.{session.generation}",
             "iat": now,
             "nbf": now,
             "exp": now + lifetime,
