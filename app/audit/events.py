@@ -39,15 +39,19 @@ async def record(
     actor_id: int | None = None,
     session_ids: Sequence[UUID | None] = (None,),
     details: Mapping[str, object] | None = None,
+    forget_deleted: bool = False,
 ) -> None:
     """Write a row for each session named (one without a session if none is); `details` hold no secret.
 
     `user_id` is whom it happened to, `actor_id` who did it; without a client it was the command line or a schedule.
+    With `forget_deleted` (for what changes nothing of the user, and so may come after his deletion) the row waits for a
+    deletion under way, and names nobody if he is gone.
     """
     await tx.execute(
         """
         INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id, details)
-        SELECT $1, $2, $3, unnest($4::uuid[]), $5, $6, $7, $8
+        SELECT $1, CASE WHEN $9 THEN (SELECT id FROM users WHERE id = $2 FOR KEY SHARE) ELSE $2 END,
+               $3, unnest($4::uuid[]), $5, $6, $7, $8
         """,
         event,
         user_id,
@@ -57,6 +61,7 @@ async def record(
         client.user_agent if client else None,
         client.request_id if client else None,
         msgspec.json.encode(details or {}).decode(),
+        forget_deleted,
     )
 
 

@@ -124,7 +124,8 @@ class Login:
 
     async def _record_failure(self, user_id: int | None, reason: str, client: Client) -> None:
         async with self._db.transaction() as tx:
-            await record(tx, Event.LOGIN_FAILED, client, user_id=user_id, details={"reason": reason})
+            details = {"reason": reason}
+            await record(tx, Event.LOGIN_FAILED, client, user_id=user_id, details=details, forget_deleted=True)
 
     async def refresh(self, refresh_token: str, client: Client) -> TokenResponse:
         """The successor of a refresh token, with the user as he is now.

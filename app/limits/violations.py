@@ -38,7 +38,8 @@ class Violations:
             return
         try:
             async with self._db.transaction() as tx:
-                await record(tx, Event.RATE_LIMITED, client, user_id=user_id, details={"limit": limited.limit})
+                details = {"limit": limited.limit}
+                await record(tx, Event.RATE_LIMITED, client, user_id=user_id, details=details, forget_deleted=True)
         except Unavailable:
             return  # the refusal is the answer, with or without its row
 

@@ -1,5 +1,6 @@
 """What somebody else has changed between a request's beginning and its end counts."""
 
+import asyncio
 from uuid import UUID
 
 import msgspec
@@ -19,7 +20,7 @@ from app.proofs import queries as proofs
 from app.proofs.queries import Proof
 from app.proofs.tokens import OneTimeTokens, Purpose
 from tests.identity.mailkit import joined, proved, token, use
-from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
+from tests.kit import Person, SignedIn, blocked_on_a_lock, from_ip, log_in, new_name, new_password, problem, register
 from tests.mail.kit import Postbox
 from tests.replica import Start
 
@@ -43,6 +44,43 @@ async def test_who_is_gone_finds_nothing_of_his(
     ):
         with pytest.raises(NotFound):
             await late
+
+
+async def test_a_failure_that_comes_after_the_deletion_names_nobody(
+    client: AsyncClient, parts: Parts, admin: SignedIn, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify = parts.passwords.verify
+
+    async def late(hashed: str | None, password: str) -> bool:
+        assert (await admin.ask("DELETE", f"/users/{ada.id}")).status_code == 204
+        return await verify(hashed, password)
+
+    monkeypatch.setattr(parts.passwords, "verify", late)
+    wrong = {"username": ada.username, "password": new_password()}
+
+    refused = await client.post("/login", json=wrong, headers=from_ip())
+
+    problem(refused, 401, "invalid_credentials")
+    rows = await parts.db.fetch(
+        "SELECT event, user_id FROM audit_events WHERE request_id = $1", refused.headers["x-request-id"]
+    )
+    assert [tuple(row) for row in rows] == [("login.failed", None)]
+
+
+async def test_a_failure_waits_for_a_deletion_under_way(client: AsyncClient, parts: Parts, ada: Person) -> None:
+    wrong = {"username": ada.username, "password": new_password()}
+    async with parts.db.transaction() as tx:
+        await tx.execute("DELETE FROM users WHERE id = $1", ada.id)
+        failing = asyncio.create_task(client.post("/login", json=wrong, headers=from_ip()))
+        await blocked_on_a_lock(parts)
+
+    refused = await failing
+
+    problem(refused, 401, "invalid_credentials")
+    rows = await parts.db.fetch(
+        "SELECT event, user_id FROM audit_events WHERE request_id = $1", refused.headers["x-request-id"]
+    )
+    assert [tuple(row) for row in rows] == [("login.failed", None)]
 
 
 async def test_a_password_that_changes_while_it_is_verified_deletes_nothing(
