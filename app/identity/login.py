@@ -134,11 +134,18 @@ class Login:
             InvalidRefreshToken: not one of ours, or its session or its user is no more.
             RefreshTokenReused: an old one came back; the session has been ended.
         """
+
+        async def warn(tx: Transaction, user_id: int) -> None:
+            row = await queries.by_id(tx, user_id)
+            if row is not None:
+                await self._mails.notice(tx, "session.reused", queries.entry(row), client)
+
         with self._metrics.refresh() as outcome:
             try:
-                session, result = await self._sessions.rotate(refresh_token, client)
+                session, result = await self._sessions.rotate(refresh_token, client, warn)
             except RefreshTokenReused:
                 outcome.ended("reused")
+                self._mails.wake()
                 raise
             except InvalidRefreshToken:
                 outcome.ended("invalid")

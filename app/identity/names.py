@@ -40,6 +40,8 @@ def comparable_email(text: str) -> str | None:
         checked = validate_email(text, check_deliverability=False, globally_deliverable=False, test_environment=True)
     except EmailNotValidError:
         return None
+    if checked.ascii_domain.rpartition(".")[2].isdecimal():  # an IPv4 address, or nothing (RFC 3696 §2)
+        return None
     normal = f"{checked.local_part.lower()}@{checked.ascii_domain.lower()}"
     return normal if normal.isprintable() else None
 

@@ -32,6 +32,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {  # of letters, with the links that each
     "password.forced": ("reset",),
     "password.reset": ("reset",),
     "roles.changed": ("not_me",),
+    "session.reused": ("not_me",),
 }
 ABSENT: Mapping[str, object] = {  # what a letter need not say
     "ip": None,

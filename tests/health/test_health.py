@@ -235,7 +235,7 @@ async def test_a_schema_that_this_release_is_too_old_for_is_not_ready(
     for path in ("/health/ready", "/health/ready?degraded=ok", "/health/startup"):
         problem(await client.get(path), 503, "unavailable")
     found = await details(client, admin)
-    assert found == {"status": "down", "database": "ok", "valkey": "ok", "migrations": "down"}
+    assert (found["status"], found["database"], found["migrations"]) == ("down", "ok", "down")
 
 
 async def test_the_newest_migration_decides_which_releases_may_run(start: Start, database: Database) -> None:

@@ -43,6 +43,23 @@ async def test_it_ends_everything_and_mails_a_way_back(
     assert requested[0]["details"] == {"reason": "not_me"}
 
 
+async def test_it_comes_once_when_old_refresh_tokens_come_back(
+    client: AsyncClient, replicas: list[AsyncClient], postbox: Postbox, parts: Parts
+) -> None:
+    ada = await proved(client, postbox)
+    session = await log_in(client, ada)
+    await (await session.refreshed()).refreshed()
+    stolen = {"refresh_token": session.refresh_token}
+
+    await asyncio.gather(*(replicas[n % 2].post("/refresh", json=stolen, headers=from_ip()) for n in range(50)))
+
+    told = await postbox.to(ada.email or "", 2)
+    assert told.message["Subject"] == "A session of your account was ended"
+    links = await parts.db.fetch("SELECT FROM one_time_tokens WHERE user_id = $1 AND purpose = 'not_me'", ada.id)
+    assert len(links) == 1
+    assert (await use(client, "/password/not-me", token(told, "not-me"))).status_code == 204
+
+
 async def test_it_brings_the_address_back(client: AsyncClient, postbox: Postbox) -> None:
     ada = await proved(client, postbox)
     intruder, his = await log_in(client, ada), f"{new_name('intruder')}@example.org"

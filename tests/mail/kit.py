@@ -1,23 +1,19 @@
 """A real SMTP server in the loop of the test: what it accepts, what it refuses, and how it breaks."""
 
 import asyncio
-import ipaddress
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, cast
 
+import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from app.cli import children
 
@@ -203,38 +199,9 @@ def hanging(over: asyncio.Event) -> Behaviour:
 
 def certificates(directory: Path) -> tuple[Path, ssl.SSLContext]:
     """An authority's certificate, and what a server at 127.0.0.1 has of it."""
-    now = datetime.now(UTC)
-
-    def certificate(subject: str, issuer: str, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)]))
-            .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]))
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(hours=1))
-        )
-
-    ours, theirs = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = (
-        certificate("authority", "authority", ours.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(ours, hashes.SHA256())
-    )
-    leaf = (
-        certificate("mail", "authority", theirs.public_key())
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(ours, hashes.SHA256())
-    )
-    trusted, chain = directory / "authority.pem", directory / "server.pem"
-    trusted.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-    chain.write_bytes(
-        leaf.public_bytes(serialization.Encoding.PEM)
-        + theirs.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
+    authority = trustme.CA()
+    trusted = directory / "authority.pem"
+    authority.cert_pem.write_to_path(trusted)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
     return trusted, context

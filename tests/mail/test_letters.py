@@ -96,7 +96,7 @@ def test_a_link_says_until_when_it_works(kind: str) -> None:
         assert "works once, until 2026-11-22 07:01 UTC" in part
 
 
-@pytest.mark.parametrize("kind", ["password.changed", "email.changed", "login.new_device"])
+@pytest.mark.parametrize("kind", ["password.changed", "email.changed", "login.new_device", "session.reused"])
 def test_what_is_not_known_of_who_did_it_is_not_spoken_of(kind: str) -> None:
     letter = claimed(kind, context={"ip": None})
     del letter.context["device"]

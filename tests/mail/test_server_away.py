@@ -192,15 +192,14 @@ async def test_a_letter_that_breaks_every_connection_does_not_hold_up_the_others
 
 
 async def test_letters_that_break_their_connections_hold_up_nobody(office: Office, postbox: Postbox) -> None:
-    """As where a server closes the connection for some recipients; they come first, being the oldest."""
-    poison = sender.BREAKS - 1
+    """As where a server closes the connection for some recipients."""
+    poison, good = sender.BREAKS - 1, 3
     postbox.data.extend([breaks] * poison)
-    await office.write(*(letter(recipient=f"poison-{number}@example.org") for number in range(poison)))
-    await office.write(*(letter(recipient=f"good-{number}@example.org") for number in range(3)))
+    await office.write(*(letter(recipient=f"user-{number}@example.org") for number in range(poison + good)))
 
     await office.sender(office.db)._round()
 
-    assert sorted(recipients(postbox)) == [f"good-{number}@example.org" for number in range(3)]
+    assert len(postbox.mails) == good
     assert len(await office.rows()) == poison
 
 
