@@ -77,7 +77,7 @@ class Database:
     def __init__(self, url: str, size: int) -> None:
         self.url = url
         self.size = size
-        self.away = False  # two polls of the outbox in a row have failed: nobody waits for what does not come
+        self.away = False  # by what the polls of the outbox say: nobody waits for what does not come
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def start(self) -> None:

@@ -97,10 +97,8 @@ class Entries:
         Raises:
             Unavailable: an entry is in neither store, or (STRICT_REVOCATION) PostgreSQL cannot confirm what is cached.
         """
-        if time.monotonic() >= self.outbox.trusted_until and not self.outbox.lost:
-            await self.outbox.poll()
-        if self.outbox.lost and self._strict and time.monotonic() >= self.outbox.trusted_until:
-            raise Unavailable
+        if time.monotonic() >= self.outbox.trusted_until and not await self._trusted():
+            return await self._read(keys, {}, keys)
         try:
             found = await self._lookups.get(keys)
         except (ValkeyAway, ResponseError):
@@ -112,6 +110,21 @@ class Entries:
         if not missing:
             return found
         return await self._read(keys, found, missing)
+
+    async def _trusted(self) -> bool:
+        """Whether Valkey may be believed, now that the lease has run out.
+
+        The first poll may have begun before this process stood still, and be as old as that (C4); the second begins
+        now. While PostgreSQL is away, what is cached stays good unless STRICT_REVOCATION.
+        """
+        for _ in range(2):
+            if not self.outbox.lost:
+                await self.outbox.poll()
+            if time.monotonic() < self.outbox.trusted_until:
+                return True
+        if self.outbox.lost and self._strict:
+            raise Unavailable
+        return self.outbox.lost
 
     async def _read(self, keys: Sequence[str], found: Mapping[str, bytes | None], missing: Sequence[str]) -> Found:
         truths = await self._fills.get(missing)

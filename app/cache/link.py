@@ -82,6 +82,7 @@ class Links:
         self._watch = Watch(LATE)
         self._wanted = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._links: set[Link] = set()  # that are not closed yet: the current one, and dropped ones that are in use
         self._closing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -93,7 +94,9 @@ class Links:
 
     async def stop(self) -> None:
         await end(self._keeper)
-        self.drop(self.current)
+        self.current = None
+        for link in list(self._links):  # whoever still uses one is told that Valkey is away
+            self._close(link)
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     @asynccontextmanager
@@ -129,10 +132,14 @@ class Links:
         self._close_unused(link)
 
     def _close_unused(self, link: Link) -> None:
-        if self.current is not link and not link.users:
-            task = asyncio.get_running_loop().create_task(_close(link.client))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+        if self.current is not link and not link.users and link in self._links:
+            self._close(link)
+
+    def _close(self, link: Link) -> None:
+        self._links.remove(link)
+        task = asyncio.get_running_loop().create_task(_close(link.client))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def heard(self, epoch: int, identity: str) -> None:
         """PostgreSQL says whose memory is trusted; a link of another epoch is dropped."""
@@ -179,6 +186,7 @@ class Links:
                 raise
             epoch = self.epoch  # the same server as ever: what is cached goes on serving without PostgreSQL
         self.current = Link(epoch, identity, self._client(identity))
+        self._links.add(self.current)
 
     async def _granted(self, identity: str) -> int:
         async with self._database.connection() as connection:

@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 POLL_INTERVAL = 0.25  # seconds
 POLL_TIMEOUT = 0.5  # seconds; with the interval it stays within TRUST
+MISSES = 2  # polls in a row that fail before PostgreSQL counts as away: one alone may be this process's own stall
 TRUST = 1.0  # seconds that Valkey is trusted from the start of the last successful poll (T)
 WAIT = 1.1 * TRUST  # seconds after which nobody can still trust what he read before a commit (W > T, clocks drift)
 RELAY_BATCH = 1000  # rows a round trip
@@ -39,10 +40,11 @@ class Outbox:
     def __init__(self, database: Database, links: Links) -> None:
         self.pending: frozenset[str] = frozenset()  # keys that are asked of PostgreSQL and not filled
         self.trusted_until = 0.0  # on the monotonic clock
-        self.lost = False  # the last poll failed: PostgreSQL is away
+        self.lost = False  # PostgreSQL is away
         self._database = database
         self._links = links
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._misses = 0
         self._polling: asyncio.Task[None] | None = None
         self._seen: dict[int, str] = {}  # rows of the last poll
         self._left_behind: dict[int, str] = {}  # rows that two polls have shown
@@ -77,11 +79,13 @@ class Outbox:
                 )
             rows = await self._connection.fetch(PENDING, timeout=POLL_TIMEOUT)
         except UNREACHABLE as error:
-            if not self.lost:
-                log.warning("outbox.poll_failed", reason=repr(error)[:200])
-            self._database.away = self.lost and not isinstance(error, asyncpg.UndefinedTableError)
-            self.lost = True
             await self._hang_up()
+            self._misses += 1
+            if self._misses >= MISSES:
+                if not self.lost:
+                    log.warning("outbox.poll_failed", reason=repr(error)[:200])
+                self.lost = True
+                self._database.away = not isinstance(error, asyncpg.UndefinedTableError)
             return
         pending = {row["id"]: row["key"] for row in rows if row["id"] is not None}
         self._links.heard(rows[0]["epoch"], rows[0]["identity"])
@@ -89,6 +93,7 @@ class Outbox:
         self._left_behind = {row: key for row, key in pending.items() if row in self._seen}
         self._seen = pending
         self.trusted_until = started + TRUST
+        self._misses = 0
         self.lost = False
         self._database.away = False
 

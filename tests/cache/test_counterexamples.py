@@ -3,9 +3,12 @@
 C1 and C10 are in test_batch.py, C6 also in test_link.py, C3 and C9 in tests/sessions/test_refresh.py.
 """
 
+import asyncio
 import os
 import signal
 
+import asyncpg
+import pytest
 from valkey.asyncio import Valkey as Client
 
 from app.background import end
@@ -56,6 +59,50 @@ async def test_c4_a_process_that_has_not_polled_stops_trusting_before_the_answer
     await writer.change("a", "2")
 
     assert await reader.get("a") == ["2"]
+
+
+class Stalling:
+    """A connection of the outbox whose process stands still while an answer of PostgreSQL is on its way to it."""
+
+    def __init__(self, real: "asyncpg.Connection[asyncpg.Record]", failure: BaseException | None) -> None:
+        self._real = real
+        self._failure = failure
+        self.asked, self.woken = asyncio.Event(), asyncio.Event()
+
+    async def fetch(self, query: str, *, timeout: float) -> list[asyncpg.Record]:  # noqa: ASYNC109 - asyncpg's word
+        rows: list[asyncpg.Record] = await self._real.fetch(query, timeout=timeout)
+        self.asked.set()
+        await self.woken.wait()
+        if self._failure is not None:
+            raise self._failure
+        return rows
+
+    def terminate(self) -> None:
+        self._real.terminate()
+
+
+@pytest.mark.parametrize("failure", [None, TimeoutError()], ids=["answered", "timed out"])
+async def test_c4_a_poll_from_before_the_stall_vouches_for_nothing(start: Start, failure: BaseException | None) -> None:
+    reader, writer = await start(), await start()
+    await writer.change("a", "1")
+    await reader.catch_up()
+    assert await reader.get("a") == ["1"]
+    await deaf(reader)
+    assert reader.entries.outbox._connection is not None
+    connection = Stalling(reader.entries.outbox._connection, failure)
+    reader.entries.outbox._connection = connection  # type: ignore[assignment] # it has what a poll uses
+    polling = asyncio.create_task(reader.entries.outbox.poll())
+    await connection.asked.wait()
+    writer.entries.links.drop(writer.entries.links.current)
+    writer.entries.links.url = "valkey://127.0.0.1:1/0"
+    await writer.change("a", "2")  # it cannot delete the entry, and answers once nobody can still trust it
+
+    looking = asyncio.create_task(reader.get("a"))
+    await asyncio.sleep(0)  # it has begun, and joins the poll
+    connection.woken.set()
+
+    assert await looking == ["2"]
+    await polling
 
 
 async def test_c5_who_is_still_with_the_old_primary_serves_nothing_old(start: Start, second_valkey: Valkey) -> None:

@@ -1,12 +1,13 @@
 """Mail as people read it: who got what, and the token of its link."""
 
+import asyncio
 import re
 from typing import Any
 
 from httpx import AsyncClient, Response
 
 from tests.kit import Person, from_ip, new_name, register
-from tests.mail.kit import Mail, Postbox
+from tests.mail.kit import PATIENCE, Mail, Postbox
 
 LINK = re.compile(r"https://auth\.example\.test/([a-z-]+)\?token=([\w-]+)")
 
@@ -32,6 +33,17 @@ def token(mail: Mail, page: str) -> str:
     assert mail.part("plain").count(links[page]) == 1
     assert links[page] in mail.part("html")
     return links[page]
+
+
+async def link_in(postbox: Postbox, address: str, page: str) -> str:
+    """The token of the newest link to this page that was mailed to this address, once there is one."""
+
+    def with_link() -> list[Mail]:
+        return [mail for mail in postbox.of(address) if f"/{page}?" in mail.part("plain")]
+
+    async with asyncio.timeout(PATIENCE), postbox.arrived:
+        await postbox.arrived.wait_for(with_link)
+    return token(with_link()[-1], page)
 
 
 async def use(client: AsyncClient, path: str, token: str, **fields: Any) -> Response:
