@@ -7,8 +7,8 @@ from typing import Any
 
 from litestar.types import Receive
 
+from app.deadlines import Deadlines
 from app.errors import AppError
-from app.watch import Watch
 
 MAX_DRAINED_BYTES = 8 * 1024 * 1024  # what a client that does not know the limit may have begun to send
 MAX_DRAIN_SECONDS = 5.0
@@ -34,9 +34,9 @@ class Body:
     of it is read and dropped, up to bounds, before the answer ends.
     """
 
-    def __init__(self, receive: Receive, watch: Watch) -> None:
+    def __init__(self, receive: Receive, deadlines: Deadlines) -> None:
         self._receive = receive
-        self._watch = watch
+        self._deadlines = deadlines
         self._more = True
         self._until = time.monotonic() + MAX_BODY_SECONDS
 
@@ -44,7 +44,7 @@ class Body:
         if not self._more:
             return await self._receive()  # the end of the connection, for who waits for that
         try:
-            with self._watch.limit(min(MAX_STALL_SECONDS, self._until - time.monotonic())):
+            with self._deadlines.within(min(MAX_STALL_SECONDS, self._until - time.monotonic())):
                 message = await self._receive()
         except TimeoutError:
             self._more = False

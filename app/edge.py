@@ -15,9 +15,9 @@ from litestar.types import HTTPScope, Message, Receive, Scope, Send
 from app import logs, problems
 from app.body import Body
 from app.client import printable
+from app.deadlines import Deadlines
 from app.errors import AppError, HeadersTooLarge, InternalError, MalformedRequest, NotFound, UnsupportedMediaType
 from app.express import Express
-from app.watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ OK = 200
 SINGLE = frozenset((b"authorization", b"content-type"))
 WATCHED = SINGLE | {b"x-request-id", b"content-encoding", b"transfer-encoding", b"content-length"}
 MAX_HEADER_BYTES = 64 * 1024
-WATCH_SECONDS = 1.0  # by so much a body may stall longer than it may
+LATE_SECONDS = 1.0  # by so much a body may stall longer than it may
 MAX_LOGGED_PATH = 512  # characters; the longest path of ours has half as many
 # A request that went well is a line at level info; these, which come all the time, at debug: they only look, or are
 # in the audit trail, with the request's id.
@@ -58,7 +58,7 @@ class Edge:
         self.app = app
         self._without_body = without_body
         self._with_body = with_body
-        self._watch = Watch(WATCH_SECONDS)
+        self._deadlines = Deadlines(LATE_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -69,7 +69,7 @@ class Edge:
         body = None
         ways = self._without_body
         if has_body:
-            body = Body(receive, self._watch)
+            body = Body(receive, self._deadlines)
             ways = self._with_body
         express = ways.get((scope["method"], scope["path"]))
         if express is not None and problem is None:

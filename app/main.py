@@ -40,7 +40,7 @@ from app.identity.structs import UserEntry
 from app.keys.controllers import WellKnownController
 from app.keys.ring import Ring
 from app.limits.attempts import Attempts
-from app.limits.mailing import MailLimit
+from app.limits.quota import Quota
 from app.limits.violations import Violations
 from app.limits.windows import Windows
 from app.listing import Cursors, Lists
@@ -151,13 +151,14 @@ def assemble(settings: Settings) -> Parts:
     errands: dict[str, Handler] = {}
     sender = Sender(db, settings, partial(mailed_link, settings, one_time_tokens), errands, metrics)
     mails = Mails(sender.wake, available=sender.available)
-    mail_limit = MailLimit(windows, violations, settings.rate_limit_forgot)
+    mailings = Quota("forgot", windows, violations, settings.rate_limit_forgot)
+    registrations = Quota("register", windows, violations, settings.rate_limit_register)
     login = Login(db, entries, sessions, people, passwords, attempts, violations, metrics, mails, settings)
-    emails = Emails(db, entries, mails, mail_limit, one_time_tokens)
+    emails = Emails(db, entries, mails, mailings, one_time_tokens)
     accounts = Accounts(
-        db, entries, people, sessions, passwords, login, attempts, windows, violations, mails, emails, settings
+        db, entries, people, sessions, passwords, login, attempts, registrations, violations, mails, emails, settings
     )
-    recovery = Recovery(db, entries, sessions, passwords, mails, mail_limit, one_time_tokens)
+    recovery = Recovery(db, entries, sessions, passwords, mails, mailings, one_time_tokens)
     errands[FORGOT] = recovery.remind
     administration = Administration(db, entries, people, sessions, passwords, mails, recovery)
     preferences = Preferences(db)

@@ -17,12 +17,13 @@ from valkey.exceptions import ResponseError, ValkeyError
 
 from app.background import end
 from app.database import Database
+from app.deadlines import Deadlines
 from app.errors import Unavailable
-from app.watch import Watch
 
 log = structlog.get_logger(__name__)
 
 DEADLINE = 0.25  # seconds for whatever Valkey is asked: a round trip takes 0.0002, and PostgreSQL can answer instead
+CONNECT_DEADLINE = 1.0  # seconds to connect and learn who answers: a TLS handshake and two questions
 LATE = 0.05  # seconds that it may be exceeded
 CONNECTIONS = 32  # a process; lookups use one, the others are for limits, fills and deletions of a moment
 IDLE = 1.0  # seconds; a connection that rested longer may have been closed by a server that ends idle ones
@@ -79,7 +80,7 @@ class Links:
         self.learned_at = 0.0  # when, on the monotonic clock
         self._database = database
         self._identity = ""  # whom that epoch was granted to
-        self._watch = Watch(LATE)
+        self._deadlines = Deadlines(LATE)
         self._wanted = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._links: set[Link] = set()  # that are not closed yet: the current one, and dropped ones that are in use
@@ -112,7 +113,7 @@ class Links:
             raise ValkeyAway
         link.users += 1
         try:
-            with self._watch.limit(DEADLINE):
+            with self._deadlines.within(DEADLINE):
                 yield link
         except ResponseError:
             raise
@@ -173,7 +174,7 @@ class Links:
         """
         probe = self._client(None)
         try:
-            async with asyncio.timeout(4 * DEADLINE):
+            async with asyncio.timeout(CONNECT_DEADLINE):
                 identity = await _identify(probe)
         except (ValkeyError, OSError, TimeoutError) as error:
             raise ValkeyAway(repr(error)) from error
@@ -215,7 +216,7 @@ class Links:
             max_connections=CONNECTIONS,
             timeout=DEADLINE,
             socket_timeout=None,  # whoever asks has a deadline, and this one would cost a task a command
-            socket_connect_timeout=4 * DEADLINE,
+            socket_connect_timeout=CONNECT_DEADLINE,
             valkey_connect_func=check,
             retry=Retry(NoBackoff(), 0),
         )

@@ -15,13 +15,13 @@ from app.identity.login import TRIES, Login
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.structs import PasswordChange, ProfileChange, Registration, User
-from app.limits.attempts import Attempts, Counter
+from app.limits.attempts import Attempts
+from app.limits.quota import Quota
 from app.limits.violations import Violations
-from app.limits.windows import Windows
 from app.proofs.tokens import Purpose
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
-from app.sessions.structs import ADMIN, USER_KIND
+from app.sessions.structs import ADMIN, user_key
 from app.settings import Settings
 
 
@@ -37,7 +37,7 @@ class Accounts:
         passwords: Passwords,
         login: Login,
         attempts: Attempts,
-        windows: Windows,
+        registrations: Quota,
         violations: Violations,
         mails: Mails,
         emails: Emails,
@@ -50,7 +50,7 @@ class Accounts:
         self._passwords = passwords
         self._login = login
         self._attempts = attempts
-        self._windows = windows
+        self._registrations = registrations
         self._violations = violations
         self._mails = mails
         self._emails = emails
@@ -71,7 +71,7 @@ class Accounts:
         email = names.email(new.email) if new.email is not None else None
         full_name = names.label(new.full_name, "full_name")
         await self._passwords.check_strength(new.password, username=username, email=email, full_name=full_name)
-        await self._limit_registrations(client)
+        await self._registrations.hit(client.network, client, None)
         password_hash = await self._passwords.hash(
             new.password
         )  # before the transaction: no connection is held meanwhile
@@ -83,17 +83,9 @@ class Accounts:
                 raise await taken(tx, username, email)
             await record(tx, Event.USER_REGISTERED, client, user_id=user_id, actor_id=user_id)
             if email is not None:
-                await self._mails.welcome(tx, await queries.person(tx, user_id))
+                await self._mails.ask_to_verify(tx, await queries.person(tx, user_id))
         self._mails.wake()
         return await self._shown(user_id)
-
-    async def _limit_registrations(self, client: Client) -> None:
-        counter = Counter("register", client.network, self._settings.rate_limit_register)
-        try:
-            await self._windows.hit(counter.name, counter.key, counter.rate)
-        except RateLimited as limited:
-            await self._violations.note(limited, (counter,), client, None)
-            raise
 
     async def change(self, caller: Identified[Subject], asked: ProfileChange, client: Client) -> User:
         """Change what is named of the caller's profile; a new address once it is proved (see `Emails.change`)."""
@@ -108,7 +100,7 @@ class Accounts:
         async with self._db.transaction() as tx:
             if not await queries.set_full_name(tx, caller.user_id, full_name):
                 raise NotFound
-            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{caller.user_id}"])
+            change = await self._entries.outbox.announce(tx, [user_key(caller.user_id)])
             await record(
                 tx,
                 Event.USER_UPDATED,
@@ -155,7 +147,7 @@ class Accounts:
             ended, _ = await self._sessions.revoke_in(
                 tx, caller.user_id, "password_changed", caller.user_id, client, except_id=caller.session_id
             )
-            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{caller.user_id}"])
+            change = await self._entries.outbox.announce(tx, [user_key(caller.user_id)])
             await record(
                 tx,
                 Event.PASSWORD_CHANGED,
@@ -287,7 +279,7 @@ async def set_password(
         person = await queries.hold(tx, found["id"])
         await queries.set_password(tx, person.id, password_hash)
         ended, _ = await sessions.revoke_in(tx, person.id, "password_changed", None, None)
-        change = await entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
+        change = await entries.outbox.announce(tx, [user_key(person.id)])
         await record(tx, Event.PASSWORD_CHANGED, user_id=person.id, details={"by": "command line"})
         await mails.void(tx, person.id, Purpose.RESET_PASSWORD)
         await mails.cancel_move(tx, person)

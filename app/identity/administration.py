@@ -14,8 +14,9 @@ from app.database import Database, Transaction
 from app.errors import EmailTaken, Forbidden, NotFound, ValidationFailed
 from app.identity import names, queries
 from app.identity.accounts import taken
+from app.identity.administrators import is_active_admin, keep_an_admin
 from app.identity.entry import People
-from app.identity.erasure import erase, is_active_admin, keep_an_admin
+from app.identity.erasure import erase
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.recovery import Recovery
@@ -24,7 +25,7 @@ from app.proofs import queries as proofs
 from app.proofs.tokens import Purpose
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
-from app.sessions.structs import ADMIN, USER_KIND
+from app.sessions.structs import ADMIN, user_key
 
 PROFILE = ("email", "full_name", "is_active", "must_change_password")
 
@@ -108,7 +109,7 @@ class Administration:
             if invited:
                 await self._mails.reset(tx, person, "invitation")
             elif email is not None:
-                await self._mails.welcome(tx, person)
+                await self._mails.ask_to_verify(tx, person)
         self._mails.wake()
         return await self._people.show(person)
 
@@ -146,25 +147,28 @@ class Administration:
         return await self._people.show(person)
 
     async def _tell(self, tx: Transaction, before: UserEntry, after: UserEntry, *, with_password: bool) -> None:
-        """Void the links that the change leaves behind, and tell the user of it."""
+        """Void the links that the change leaves behind, and tell the user of it.
+
+        Where the address has changed, the one before is told of all there is to tell: the new one is not proved.
+        """
         moved, deactivated = before.email != after.email, before.is_active and not after.is_active
+        added, removed = sorted(set(after.roles) - set(before.roles)), sorted(set(before.roles) - set(after.roles))
         if deactivated:
             await self._mails.void(tx, after.id, *Purpose)
-            await self._mails.tell(tx, "account.deactivated", after)
+            await self._mails.tell(tx, "account.deactivated", before)
         if moved:
             await self._mails.void(tx, after.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
             await proofs.void_elsewhere(tx, after.id, Purpose.NOT_ME, after.email)
-            if before.email is not None:
-                await self._mails.tell(tx, "email.moved", before, to=before.email)
+            also = [*(["password"] if with_password else []), *(["roles"] if added or removed else [])]
+            await self._mails.tell(tx, "email.moved", before, also=also)
             if after.is_active and after.provider == "local" and await queries.lacks_password(tx, after.id):
                 await self._mails.reset(tx, after, "invitation")  # the first one went to a wrong address
             else:
-                await self._mails.welcome(tx, after)
+                await self._mails.ask_to_verify(tx, after)
         if with_password:
             await self._mails.void(tx, after.id, Purpose.RESET_PASSWORD)
             await self._mails.cancel_move(tx, after)
             await self._mails.notice(tx, "password.changed", after, None, by_administrator=True)
-        added, removed = sorted(set(after.roles) - set(before.roles)), sorted(set(before.roles) - set(after.roles))
         if added or removed:
             await self._mails.notice(tx, "roles.changed", after, None, added=added, removed=removed)
 
@@ -197,7 +201,7 @@ class Administration:
         with_password: bool,
     ) -> list[Change]:
         """Announce the change, and end the sessions that it leaves no room for."""
-        changes = [await self._entries.outbox.announce(tx, [f"{USER_KIND}:{after.id}"])]
+        changes = [await self._entries.outbox.announce(tx, [user_key(after.id)])]
         deactivated = before.is_active and not after.is_active
         if deactivated or with_password:
             reason = "deactivated" if deactivated else "password_changed"
@@ -234,7 +238,7 @@ class Administration:
         """
         if user_id == caller.user_id:
             caller.require_fresh()
-        outbox, key = self._entries.outbox, f"{USER_KIND}:{user_id}"
+        outbox, key = self._entries.outbox, user_key(user_id)
         try:
             async with self._db.transaction() as tx:
                 await queries.hold_admins(tx)

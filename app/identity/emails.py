@@ -4,26 +4,27 @@ import asyncpg
 
 from app.audit.events import Event, record
 from app.cache.entries import Entries
+from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
 from app.errors import EmailTaken, InvalidOneTimeToken, NotFound
 from app.identity import names, queries
 from app.identity.mails import Mails
-from app.limits.mailing import MailLimit
+from app.limits.quota import Quota
 from app.proofs import queries as proofs
 from app.proofs.tokens import OneTimeTokens, Purpose
 from app.sessions.authenticator import Identified, Subject
-from app.sessions.structs import USER_KIND
+from app.sessions.structs import user_key
 
 
 class Emails:
     """What people do with their addresses."""
 
-    def __init__(self, db: Database, entries: Entries, mails: Mails, limit: MailLimit, tokens: OneTimeTokens) -> None:
+    def __init__(self, db: Database, entries: Entries, mails: Mails, mailings: Quota, tokens: OneTimeTokens) -> None:
         self._db = db
         self._entries = entries
         self._mails = mails
-        self._limit = limit
+        self._mailings = mailings
         self._tokens = tokens
 
     async def change(self, caller: Identified[Subject], email: str | None, client: Client) -> None:
@@ -43,8 +44,10 @@ class Emails:
         self._mails.require()
         person = queries.entry(await self._row(caller.user_id))
         if email != person.email:
-            await self._limit.hit(f"user {caller.user_id}", client, caller.user_id)  # or any address could be tried out
-            await self._limit.hit(email, client, caller.user_id)
+            await self._mailings.hit(
+                f"user {caller.user_id}", client, caller.user_id
+            )  # or any address could be tried out
+            await self._mailings.hit(email, client, caller.user_id)
             if await queries.email_taken(self._db, email):
                 raise EmailTaken
         async with self._db.transaction() as tx:
@@ -59,8 +62,9 @@ class Emails:
         async with self._db.transaction() as tx:
             person = await queries.hold(tx, caller.user_id)
             await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
-            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
+            change = Change({})
             if person.email is not None:
+                change = await self._entries.outbox.announce(tx, [user_key(person.id)])
                 await queries.set_email(tx, person.id, None, verified=False)
                 await self._mails.notice(tx, "email.changed", person, client, to=person.email, new_email=None)
                 details = {"changed": ["email"]}
@@ -88,7 +92,7 @@ class Emails:
         email = await proofs.newest_email(self._db, person.id) or (None if person.email_verified else person.email)
         if email is None:
             return
-        await self._limit.hit(email, client, caller.user_id)
+        await self._mailings.hit(email, client, caller.user_id)
         async with self._db.transaction() as tx:
             person = await queries.hold(tx, caller.user_id)
             if email in (await proofs.newest_email(tx, person.id), person.email):  # still
@@ -126,7 +130,7 @@ class Emails:
                 details = {"changed": ["email"]}
                 await record(tx, Event.USER_UPDATED, client, user_id=person.id, actor_id=person.id, details=details)
             await record(tx, Event.EMAIL_VERIFIED, client, user_id=person.id, actor_id=person.id)
-            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}", *displaced])
+            change = await self._entries.outbox.announce(tx, [user_key(person.id), *displaced])
         await self._entries.outbox.settle(change)
         self._mails.wake()
 
@@ -146,4 +150,4 @@ async def displace(tx: Transaction, mails: Mails, email: str, user_id: int) -> l
     for each in displaced:
         await mails.void(tx, each, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
         await record(tx, Event.USER_UPDATED, user_id=each, details={"changed": ["email"]})
-    return [f"{USER_KIND}:{each}" for each in displaced]
+    return [user_key(each) for each in displaced]

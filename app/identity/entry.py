@@ -5,7 +5,7 @@ import msgspec
 from app.cache.entries import Entries
 from app.identity.rights import RoleTable
 from app.identity.structs import User, UserEntry
-from app.sessions.structs import RIGHTS_KEY, USER_KIND
+from app.sessions.structs import RIGHTS_KEY, user_key
 
 decode = msgspec.msgpack.Decoder(UserEntry).decode
 
@@ -23,7 +23,7 @@ class People:
         Raises:
             Unavailable: neither store can tell.
         """
-        key = f"{USER_KIND}:{user_id}"
+        key = user_key(user_id)
         found = await self._entries.get((key, RIGHTS_KEY))
         await self._catch_up(found[RIGHTS_KEY] or b"")
         raw = found[key] or b""

@@ -17,7 +17,7 @@ from app.limits.attempts import Attempts, Counter
 from app.limits.violations import Violations
 from app.metrics import Metrics
 from app.sessions.service import Sessions
-from app.sessions.structs import USER_KIND
+from app.sessions.structs import user_key
 from app.settings import Settings
 
 TRIES = 3  # of a password that is right while others upgrade or replace its hash; each of them does so once
@@ -118,7 +118,7 @@ class Login:
         session, row = opened
         if greeted:
             self._mails.wake()
-        await self._entries.forget(f"{USER_KIND}:{account.id}")  # last_login is shown, but gives and takes no right
+        await self._entries.forget(user_key(account.id))  # last_login is shown, but gives and takes no right
         user = await self._people.show(queries.entry(row))
         return TokenResponse.of(self._sessions.tokens(session, user.roles), user)
 

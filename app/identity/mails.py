@@ -18,7 +18,7 @@ from app.proofs.queries import Issued
 from app.proofs.tokens import INVITATION, LIFETIMES, OneTimeTokens, Purpose
 from app.settings import Settings
 
-WELCOME_PAUSE = 3.0  # seconds before the first letter to a new user: what overtakes it makes it one letter fewer
+WELCOME_PAUSE = 3.0  # seconds before the first letter to an address: what overtakes it makes it one letter fewer
 
 ERRAND_PAUSE = (0.5, 2.0)  # seconds: who asks cannot tell by the next requests whether there was anything to do
 
@@ -71,8 +71,8 @@ class Mails:
         await proofs.void_elsewhere(tx, person.id, Purpose.VERIFY_EMAIL, person.email)
         await outbox.withdraw(tx, person.id, ["email.change"])
 
-    async def welcome(self, tx: Transaction, person: UserEntry) -> None:
-        """Ask a new user to prove the address, if he has one."""
+    async def ask_to_verify(self, tx: Transaction, person: UserEntry) -> None:
+        """Ask who was given an address, if one was, to prove it; after a pause."""
         if person.email is not None and person.is_active:
             await self._verify(tx, person, person.email, WELCOME_PAUSE)
 
@@ -129,11 +129,10 @@ class Mails:
             said |= {"ip": client.ip, "device": device_name(client.user_agent)}
         await self._write(tx, kind, person, email, {"not_me": (Purpose.NOT_ME, issued)}, {"at": now(), **said})
 
-    async def tell(self, tx: Transaction, kind: str, person: UserEntry, to: str | None = None) -> None:
+    async def tell(self, tx: Transaction, kind: str, person: UserEntry, **said: object) -> None:
         """The same without a link: by it a former address, or nobody, would get into the account."""
-        email = to or person.email
-        if self._available and email is not None:
-            await self._write(tx, kind, person, email, {}, {"at": now()})
+        if self._available and person.email is not None and person.email_verified:
+            await self._write(tx, kind, person, person.email, {}, {"at": now(), **said})
 
     async def leave_errand(self, tx: Transaction, kind: str, email: str, client: Client) -> None:
         """Something to be done for whoever asked, by a sender: see app/mail/sender.py."""

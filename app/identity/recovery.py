@@ -15,12 +15,12 @@ from app.identity.emails import displace
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.structs import UserEntry
-from app.limits.mailing import MailLimit
+from app.limits.quota import Quota
 from app.mail.sender import Errand
 from app.proofs import queries as proofs
 from app.proofs.tokens import OneTimeTokens, Purpose
 from app.sessions.service import Sessions
-from app.sessions.structs import USER_KIND
+from app.sessions.structs import user_key
 
 # An errand: who asks is told the same, in the same time, whether there is such a user or not.
 FORGOT = "password.forgot"
@@ -36,7 +36,7 @@ class Recovery:
         sessions: Sessions,
         passwords: Passwords,
         mails: Mails,
-        limit: MailLimit,
+        mailings: Quota,
         tokens: OneTimeTokens,
     ) -> None:
         self._db = db
@@ -44,7 +44,7 @@ class Recovery:
         self._sessions = sessions
         self._passwords = passwords
         self._mails = mails
-        self._limit = limit
+        self._mailings = mailings
         self._tokens = tokens
 
     # ---- asking for a link ------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ class Recovery:
         """
         email = names.email(email)
         self._mails.require()
-        await self._limit.hit(email, client, None)
+        await self._mailings.hit(email, client, None)
         async with self._db.transaction() as tx:
             await self._mails.leave_errand(tx, FORGOT, email, client)
         self._mails.wake()
@@ -115,7 +115,7 @@ class Recovery:
                 await queries.set_email(tx, person.id, person.email, verified=True)
                 await record(tx, Event.EMAIL_VERIFIED, client, user_id=person.id, actor_id=person.id)
             ended, _ = await self._sessions.revoke_in(tx, person.id, "password_reset", person.id, client)
-            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}"])
+            change = await self._entries.outbox.announce(tx, [user_key(person.id)])
             await record(tx, Event.PASSWORD_RESET, client, user_id=person.id, actor_id=person.id)
             if row["password_hash"]:  # else it is the first, or follows "this wasn't me"
                 await self._mails.notice(tx, "password.changed", proved, client)
@@ -149,7 +149,7 @@ class Recovery:
             await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
             await proofs.void_not_me(tx, person.id, token_id, proof.email)
             ended, _ = await self._sessions.revoke_in(tx, person.id, "not_me", person.id, client)
-            change = await self._entries.outbox.announce(tx, [f"{USER_KIND}:{person.id}", *displaced])
+            change = await self._entries.outbox.announce(tx, [user_key(person.id), *displaced])
             for event, details in (
                 (Event.USER_UPDATED, {"changed": ["email"]} if person.email != email else None),
                 (Event.EMAIL_VERIFIED, None if taken or (person.email_verified and person.email == email) else {}),

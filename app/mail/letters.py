@@ -41,6 +41,7 @@ ABSENT: Mapping[str, object] = {  # what a letter need not say
     "by_administrator": False,
     "added": [],
     "removed": [],
+    "also": [],
 }
 SAMPLE: Mapping[str, object] = {  # every value that a template may ask for
     "username": "ada",
@@ -52,6 +53,7 @@ SAMPLE: Mapping[str, object] = {  # every value that a template may ask for
     "by_administrator": False,
     "added": ["editor"],
     "removed": [],
+    "also": ["password"],
 }
 
 

@@ -11,7 +11,7 @@ import msgspec
 from app.cache.entries import Entries
 from app.errors import ReauthenticationRequired, SessionRevoked
 from app.sessions.lastseen import LastSeen
-from app.sessions.structs import ADMIN, RIGHTS_KEY, SESSION_KIND, USER_KIND, SessionEntry
+from app.sessions.structs import ADMIN, RIGHTS_KEY, SessionEntry, session_key, user_key
 from app.sessions.tokens import AccessTokens, Claims
 
 FRESH_SECONDS = 600  # that a login counts as having just shown who one is
@@ -96,7 +96,7 @@ class Known(Generic[S]):
         self.claims = claims
         self.expires_at = claims.exp
         self.sid = str(claims.sid)
-        self.keys = (f"{SESSION_KIND}:{claims.sid}", f"{USER_KIND}:{claims.sub}", RIGHTS_KEY)
+        self.keys = (session_key(claims.sid), user_key(claims.sub), RIGHTS_KEY)
         self.seen: tuple[bytes | None, bytes | None, bytes | None] = (None, None, None)
         self.caller: Identified[S] | None = None
 

@@ -18,7 +18,7 @@ from app.database import Database, Transaction
 from app.devices import device_name as device_of
 from app.errors import InvalidRefreshToken, NotFound, RefreshTokenReused, Unavailable
 from app.sessions import queries
-from app.sessions.structs import SESSION_KIND, Session, SessionState, Tokens
+from app.sessions.structs import Session, SessionState, Tokens, session_key
 from app.sessions.tokens import AccessTokens, RefreshTokens
 from app.settings import Settings
 from app.uuid7 import uuid7
@@ -138,7 +138,7 @@ class Sessions:
         return rotated, standings
 
     async def _vouch_for_the_end(self, session_id: UUID) -> None:
-        await self._entries.outbox.settle(await self._entries.outbox.unsettled(self._db, [_key(session_id)]))
+        await self._entries.outbox.settle(await self._entries.outbox.unsettled(self._db, [session_key(session_id)]))
 
     async def _end_family(self, session: SessionState, generation: int, client: Client, warn: Warn) -> None:
         async with self._db.transaction() as tx:
@@ -236,13 +236,13 @@ class Sessions:
     ) -> tuple[Change, list[UUID]]:
         """End sessions, and take on what others have just ended of the same: the answer vouches for both."""
         ended = await queries.revoke(tx, reason, user_id=user_id, only=only, except_id=except_id)
-        own = await self._entries.outbox.announce(tx, [_key(session_id) for session_id in ended])
+        own = await self._entries.outbox.announce(tx, [session_key(session_id) for session_id in ended])
         if only is not None:
-            others = await self._entries.outbox.unsettled(tx, [_key(session_id) for session_id in only])
+            others = await self._entries.outbox.unsettled(tx, [session_key(session_id) for session_id in only])
             return Change(own.rows | others.rows), ended
         others = await self._entries.outbox.unsettled(tx)
         strange = {row: key for row, key in others.rows.items() if row not in own.rows}
-        theirs = {_key(each) for each in await queries.of_user(tx, user_id)} if strange else set()
+        theirs = {session_key(each) for each in await queries.of_user(tx, user_id)} if strange else set()
         return Change(own.rows | {row: key for row, key in strange.items() if key in theirs}), ended
 
     # ---- looking --------------------------------------------------------------------------------------------------
@@ -255,7 +255,3 @@ class Sessions:
         """The ended ones too, as long as they are kept."""
         rows = await queries.sessions_of(self._db, user_id, only_live=False, most=KEPT)
         return [Session(**row, current=False) for row in rows]
-
-
-def _key(session_id: UUID) -> str:
-    return f"{SESSION_KIND}:{session_id}"

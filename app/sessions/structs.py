@@ -11,6 +11,15 @@ Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
 # Of entries in the cache: `s:<session id>`, `u:<user id>` (kept by whoever owns users), and the role table's number.
 SESSION_KIND, USER_KIND, RIGHTS_KEY = "s", "u", "r:table"
 
+
+def session_key(session_id: object) -> str:
+    return f"{SESSION_KIND}:{session_id}"
+
+
+def user_key(user_id: object) -> str:
+    return f"{USER_KIND}:{user_id}"
+
+
 ADMIN = "admin"  # the role that may do whatever there is to do
 
 

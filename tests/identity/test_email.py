@@ -8,8 +8,8 @@ from httpx import AsyncClient
 from app.identity import mails
 from app.main import Parts
 from tests.identity.mailkit import joined, proved, token, use
-from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
-from tests.mail.kit import Postbox
+from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register, until
+from tests.mail.kit import Mail, Postbox
 from tests.replica import Replica, Start
 
 
@@ -99,6 +99,31 @@ async def test_who_was_deactivated_proves_nothing(client: AsyncClient, postbox: 
     assert (await admin.ask("PATCH", f"/users/{ada.id}", json={"is_active": False})).status_code == 200
 
     problem(await use(client, "/email/verify", link), 401, "invalid_token")
+
+
+@pytest.mark.parametrize(
+    ("change", "subject", "says"),
+    [
+        ({"password": new_password()}, "Your e-mail address was changed", "Its password changed as well."),
+        ({"roles": ["admin"]}, "Your e-mail address was changed", "Its roles changed as well."),
+        ({"is_active": False}, "Your account was deactivated", "deactivated"),
+    ],
+    ids=["password", "roles", "deactivated"],
+)
+async def test_what_an_administrator_changes_together_with_the_address_the_old_one_is_told(
+    client: AsyncClient, admin: SignedIn, postbox: Postbox, change: dict[str, object], subject: str, says: str
+) -> None:
+    ada, other = await proved(client, postbox), new_email()
+
+    answer = await admin.ask("PATCH", f"/users/{ada.id}", json={"email": other, **change})
+
+    assert answer.status_code == 200
+
+    def told() -> list[Mail]:
+        return [mail for mail in postbox.of(ada.email or "") if mail.message["Subject"] == subject]
+
+    await until(told)
+    assert says in told()[0].part("plain").replace("\n", " ")
 
 
 async def test_a_link_to_an_address_that_is_no_more_is_void(

@@ -13,7 +13,7 @@ from app.errors import InvalidCredentials, InvalidOneTimeToken, NotFound
 from app.identity import queries
 from app.identity.accounts import Accounts
 from app.identity.structs import AccountDeletion, Credentials, Forgotten, MailedToken, PasswordReset, ProfileChange
-from app.limits.mailing import MailLimit
+from app.limits.quota import Quota
 from app.mail.sender import Errand
 from app.main import Parts
 from app.proofs import queries as proofs
@@ -178,7 +178,7 @@ async def test_a_link_for_an_address_that_changes_meanwhile_is_not_sent(
         await parts.db.execute("UPDATE users SET email = NULL WHERE id = $1", ada.id)
         await parts.db.execute("DELETE FROM one_time_tokens WHERE user_id = $1", ada.id)
 
-    monkeypatch.setattr(MailLimit, "hit", late)
+    monkeypatch.setattr(Quota, "hit", late)
 
     await parts.emails.resend(caller, CLIENT)
 

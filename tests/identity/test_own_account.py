@@ -8,7 +8,7 @@ from httpx import AsyncClient
 
 from app.main import Parts
 from tests.conftest import ADMIN, Twins
-from tests.identity.mailkit import joined
+from tests.identity.mailkit import joined, proved
 from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem, register
 from tests.mail.kit import Postbox
 
@@ -92,7 +92,7 @@ async def test_the_export_holds_everything_and_no_secret(client: AsyncClient, po
 async def test_who_leaves_takes_everything_along(
     client: AsyncClient, replicas: list[AsyncClient], postbox: Postbox, parts: Parts
 ) -> None:
-    ada, _ = await joined(client, postbox)
+    ada = await proved(client, postbox)
     first, session = await log_in(client, ada), await log_in(client, ada)
     await session.ask("PUT", "/preferences/theme", json="dark")
 
@@ -110,6 +110,17 @@ async def test_who_leaves_takes_everything_along(
     assert {(row["ip_address"], row["user_agent"], row["details"]) for row in events} == {(None, None, "{}")}
     assert (await postbox.to(ada.email or "", 2)).message["Subject"] == "Your account was deleted"
     assert (await register(client, username=ada.username)).id > ada.id
+
+
+async def test_an_address_that_was_never_proved_is_not_told(
+    client: AsyncClient, postbox: Postbox, parts: Parts
+) -> None:
+    ada, _ = await joined(client, postbox)
+
+    await (await log_in(client, ada)).ask("DELETE", "/me", json={"password": ada.password})
+
+    assert not await parts.db.fetch("SELECT FROM mail_outbox WHERE recipient = $1", ada.email)
+    assert len(postbox.of(ada.email or "")) == 1
 
 
 async def test_a_wrong_password_deletes_nothing_and_counts(client: AsyncClient, session: SignedIn) -> None:

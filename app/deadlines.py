@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 
-class Watch:
+class Deadlines:
     """Looks after many deadlines.
 
     Args:
@@ -15,37 +15,37 @@ class Watch:
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
-        self._limits: set[Limit] = set()
+        self._running: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def limit(self, seconds: float) -> "Limit":
+    def within(self, seconds: float) -> "Deadline":
         """Around what may take so long (`with`); TimeoutError if it takes longer."""
-        return Limit(self, time.monotonic() + seconds)
+        return Deadline(self, time.monotonic() + seconds)
 
-    def add(self, limit: "Limit") -> None:
-        self._limits.add(limit)
+    def add(self, deadline: "Deadline") -> None:
+        self._running.add(deadline)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._interval, self._look)
 
-    def remove(self, limit: "Limit") -> None:
-        self._limits.discard(limit)
+    def remove(self, deadline: "Deadline") -> None:
+        self._running.discard(deadline)
 
     def _look(self) -> None:
         now = time.monotonic()
-        for limit in [each for each in self._limits if each.until <= now]:
-            self._limits.remove(limit)
-            limit.exceeded()
-        self._timer = asyncio.get_running_loop().call_later(self._interval, self._look) if self._limits else None
+        for deadline in [each for each in self._running if each.until <= now]:
+            self._running.remove(deadline)
+            deadline.exceeded()
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._look) if self._running else None
 
 
-class Limit:
+class Deadline:
     """One deadline of the current task; a cancellation by somebody else stays one, as with `asyncio.timeout`."""
 
-    __slots__ = ("_cancelled_before", "_late", "_task", "_watch", "until")
+    __slots__ = ("_cancelled_before", "_deadlines", "_late", "_task", "until")
 
-    def __init__(self, watch: Watch, until: float) -> None:
+    def __init__(self, deadlines: Deadlines, until: float) -> None:
         self.until = until  # on the monotonic clock
-        self._watch = watch
+        self._deadlines = deadlines
         self._late = False
 
     def __enter__(self) -> Self:
@@ -54,7 +54,7 @@ class Limit:
             raise RuntimeError("a deadline needs a task")
         self._task = task
         self._cancelled_before = task.cancelling()
-        self._watch.add(self)
+        self._deadlines.add(self)
         return self
 
     def exceeded(self) -> None:
@@ -64,6 +64,6 @@ class Limit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._watch.remove(self)
+        self._deadlines.remove(self)
         if self._late and self._task.uncancel() <= self._cancelled_before and kind is asyncio.CancelledError:
             raise TimeoutError from error
