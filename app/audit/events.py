@@ -44,13 +44,13 @@ async def record(
     """Write a row for each session named (one without a session if none is); `details` hold no secret.
 
     `user_id` is whom it happened to, `actor_id` who did it; without a client it was the command line or a schedule.
-    With `forget_deleted` (for what changes nothing of the user, and so may come after his deletion) the row waits for a
-    deletion under way, and names nobody if he is gone.
+    With `forget_deleted` (for what changes nothing of the user, and so may come after his deletion) the row names
+    nobody if he is gone, or is being deleted: it waits for nobody.
     """
     await tx.execute(
         """
         INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id, details)
-        SELECT $1, CASE WHEN $9 THEN (SELECT id FROM users WHERE id = $2 FOR KEY SHARE) ELSE $2 END,
+        SELECT $1, CASE WHEN $9 THEN (SELECT id FROM users WHERE id = $2 FOR KEY SHARE SKIP LOCKED) ELSE $2 END,
                $3, unnest($4::uuid[]), $5, $6, $7, $8
         """,
         event,
@@ -62,21 +62,4 @@ async def record(
         client.request_id if client else None,
         msgspec.json.encode(details or {}).decode(),
         forget_deleted,
-    )
-
-
-async def pseudonymise(tx: Transaction, user_id: int) -> None:
-    """Blank what tells who a deleted person was: his address and program, and what was noted of him.
-
-    The events and the bare id stay, and so does what he did to others, which is theirs to know.
-    """
-    await tx.execute(
-        """
-        UPDATE audit_events
-        SET ip_address = CASE WHEN coalesce(actor_id, user_id) = $1 THEN NULL ELSE ip_address END,
-            user_agent = CASE WHEN coalesce(actor_id, user_id) = $1 THEN NULL ELSE user_agent END,
-            details = CASE WHEN user_id = $1 THEN '{}' ELSE details END
-        WHERE user_id = $1 OR actor_id = $1
-        """,
-        user_id,
     )

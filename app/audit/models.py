@@ -11,6 +11,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.models import Model, Time
 
 
+class Erasure(Model):
+    """A deleted person whose traces in the audit are still to be blanked."""
+
+    __tablename__ = "erasures"
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(Time, server_default=func.clock_timestamp())
+
+
 class AuditEvent(Model):
     """What happened; no foreign keys, for an event outlives whom it names.
 

@@ -8,9 +8,10 @@ from app.client import Client
 from app.database import Database, Transaction
 from app.errors import EmailTaken, Forbidden, InvalidCredentials, NotFound, RateLimited, UsernameTaken, WeakPassword
 from app.identity import names, queries
+from app.identity.administrators import hold_to_delete
 from app.identity.emails import Emails
 from app.identity.entry import People
-from app.identity.erasure import erase
+from app.identity.erasure import blank, erase
 from app.identity.login import TRIES, Login
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
@@ -177,8 +178,7 @@ class Accounts:
                 raise NotFound
             was = await self._verified(row["password_hash"], caller, password, client)
             async with self._db.transaction() as tx:
-                await queries.hold_admins(tx)
-                person = await queries.hold(tx, caller.user_id)
+                person = await hold_to_delete(tx, caller.user_id)
                 if not await queries.has_password(tx, person.id, was):  # changed, or its hash upgraded, meanwhile
                     continue
                 change = await erase(tx, self._entries.outbox, self._mails, person)
@@ -191,6 +191,7 @@ class Accounts:
                 )
             await self._entries.outbox.settle(change)
             self._mails.wake()
+            await blank(self._db, caller.user_id)
             return
         raise InvalidCredentials
 

@@ -14,9 +14,9 @@ from app.database import Database, Transaction
 from app.errors import EmailTaken, Forbidden, NotFound, ValidationFailed
 from app.identity import names, queries
 from app.identity.accounts import taken
-from app.identity.administrators import is_active_admin, keep_an_admin
+from app.identity.administrators import hold_to_delete, is_active_admin, keep_an_admin
 from app.identity.entry import People
-from app.identity.erasure import erase
+from app.identity.erasure import blank, erase
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.recovery import Recovery
@@ -241,8 +241,8 @@ class Administration:
         outbox, key = self._entries.outbox, user_key(user_id)
         try:
             async with self._db.transaction() as tx:
-                await queries.hold_admins(tx)
-                person = await _held(tx, caller, user_id)
+                person = await hold_to_delete(tx, user_id)
+                await _require(tx, caller, person.roles)
                 change = await erase(tx, outbox, self._mails, person)
                 await _note(tx, Event.USER_DELETED, caller, user_id, None if caller.user_id == user_id else client, {})
         except NotFound:  # somebody else has just deleted him, perhaps: the answer vouches for that
@@ -250,6 +250,7 @@ class Administration:
             raise
         await outbox.settle(change)
         self._mails.wake()
+        await blank(self._db, user_id)
 
 
 # ---- what is asked ----------------------------------------------------------------------------------------------

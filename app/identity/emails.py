@@ -111,7 +111,7 @@ class Emails:
         if proof is None:
             raise InvalidOneTimeToken
         async with self._db.transaction() as tx:
-            row = await queries.lock(tx, proof.user_id)
+            row = await queries.lock(tx, proof.user_id, email=proof.email)
             if row is None or not row["is_active"] or not await proofs.use(tx, Purpose.VERIFY_EMAIL, token_id):
                 raise InvalidOneTimeToken
             person = queries.entry(row)

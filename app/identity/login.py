@@ -1,5 +1,7 @@
 """Signing in and refreshing: whatever answers a token response."""
 
+from collections.abc import Awaitable, Callable
+
 import asyncpg
 
 from app.audit.events import Event, record
@@ -135,14 +137,14 @@ class Login:
             RefreshTokenReused: an old one came back; the session has been ended.
         """
 
-        async def warn(tx: Transaction, user_id: int) -> None:
-            row = await queries.by_id(tx, user_id)
-            if row is not None:
+        async def reused(tx: Transaction, user_id: int, end: Callable[[], Awaitable[bool]]) -> None:
+            row = await queries.lock(tx, user_id)
+            if await end() and row is not None:
                 await self._mails.notice(tx, "session.reused", queries.entry(row), client)
 
         with self._metrics.refresh() as outcome:
             try:
-                session, result = await self._sessions.rotate(refresh_token, client, warn)
+                session, result = await self._sessions.rotate(refresh_token, client, reused)
             except RefreshTokenReused:
                 outcome.ended("reused")
                 self._mails.wake()

@@ -6,6 +6,8 @@ from email_validator import EmailNotValidError, validate_email
 
 from app.errors import ValidationFailed
 
+NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")  # ends an IPv4 address, or nothing (WHATWG URL, "ends in a number")
+MAX_LOCAL_PART = 64  # octets (RFC 5321 §4.5.3.1.1)
 LOCAL_USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -40,7 +42,7 @@ def comparable_email(text: str) -> str | None:
         checked = validate_email(text, check_deliverability=False, globally_deliverable=False, test_environment=True)
     except EmailNotValidError:
         return None
-    if checked.ascii_domain.rpartition(".")[2].isdecimal():  # an IPv4 address, or nothing (RFC 3696 §2)
+    if NUMBER.fullmatch(checked.ascii_domain.rpartition(".")[2]) or len(checked.local_part.encode()) > MAX_LOCAL_PART:
         return None
     normal = f"{checked.local_part.lower()}@{checked.ascii_domain.lower()}"
     return normal if normal.isprintable() else None

@@ -222,9 +222,9 @@ async def has_password(tx: Transaction, user_id: int, password_hash: str) -> boo
     return found
 
 
-async def lock(tx: Transaction, user_id: int) -> asyncpg.Record | None:
-    """The user, held until the transaction ends."""
-    await tx.execute("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id)
+async def lock(tx: Transaction, user_id: int, *, email: str | None = None) -> asyncpg.Record | None:
+    """The user, held until the transaction ends, and with him whoever has this address: everybody by ascending ids."""
+    await tx.execute("SELECT FROM users WHERE id = $1 OR email = $2 ORDER BY id FOR NO KEY UPDATE", user_id, email)
     return await by_id(tx, user_id)
 
 

@@ -137,7 +137,7 @@ class Recovery:
         if proof is None:
             raise InvalidOneTimeToken
         async with self._db.transaction() as tx:
-            person = await self._use(tx, Purpose.NOT_ME, token_id, proof.user_id)
+            person = await self._use(tx, Purpose.NOT_ME, token_id, proof.user_id, proof.email)
             displaced = await displace(tx, self._mails, proof.email, person.id)
             taken = await queries.id_by_email(tx, proof.email) not in (None, person.id)
             email = None if taken else proof.email  # proved by somebody else by now: the intruder's goes all the same
@@ -161,9 +161,11 @@ class Recovery:
         await self._entries.outbox.settle(ended, change)
         self._mails.wake()
 
-    async def _use(self, tx: Transaction, purpose: Purpose, token_id: UUID, user_id: int) -> UserEntry:
-        """The user, held, for whom the token was good until now."""
-        row = await queries.lock(tx, user_id)
+    async def _use(
+        self, tx: Transaction, purpose: Purpose, token_id: UUID, user_id: int, email: str | None = None
+    ) -> UserEntry:
+        """The user, held with whoever has this address, for whom the token was good until now."""
+        row = await queries.lock(tx, user_id, email=email)
         if row is None or not row["is_active"] or not await proofs.use(tx, purpose, token_id):
             raise InvalidOneTimeToken
         return queries.entry(row)

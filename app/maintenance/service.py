@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from app.audit import erasures
 from app.audit.events import Event, record
 from app.background import end
 from app.client import Client
@@ -29,6 +30,7 @@ log = structlog.get_logger(__name__)
 SKEW_SECONDS = 60.0  # that replicas' clocks may differ: a key outlives its last token by as much
 BATCH = 1000  # rows a transaction: some ten milliseconds
 TURN_SECONDS = 3.0  # that somebody who asks for a clean-up waits for another one's batch
+ERASURE_SECONDS = 60.0  # for the traces of one deleted person: some million events; the next run goes on
 TABLE_LOCK_SECONDS = 0.5  # that a partition waits for the audit's table, for as long logins wait behind it
 MONTHS_AHEAD = 2  # besides the present one
 FIRST_RUN = 60.0  # seconds after the start, when a rollout is over
@@ -94,6 +96,8 @@ class _Run:
         started = time.monotonic()
         keep_sessions, keep_events = self._settings.session_retention_days, self._settings.audit_retention_days
         await self._lay_out_months()
+        for user_id in await erasures.left_over(self._db):
+            await erasures.blank(self._db, user_id, ERASURE_SECONDS)
         deleted = Deleted(
             sessions=await self._in_batches(lambda tx: session_queries.delete_ended(tx, keep_sessions, BATCH)),
             audit_partitions=await self._drop_months(),

@@ -24,7 +24,7 @@ from app.settings import Settings
 from app.uuid7 import uuid7
 
 Greet: TypeAlias = Callable[[Transaction, asyncpg.Record], Awaitable[None]]
-Warn: TypeAlias = Callable[[Transaction, int], Awaitable[None]]
+Reused: TypeAlias = Callable[[Transaction, int, Callable[[], Awaitable[bool]]], Awaitable[None]]
 Rotated: TypeAlias = tuple[Mapping[queries.Rotation, SessionState], Mapping[UUID, queries.Standing]]
 
 LISTED = 1000  # sessions: more devices than anybody looks through
@@ -99,10 +99,11 @@ class Sessions:
 
     # ---- refreshing -----------------------------------------------------------------------------------------------
 
-    async def rotate(self, refresh_token: str, client: Client, warn: Warn) -> tuple[SessionState, str]:
+    async def rotate(self, refresh_token: str, client: Client, reused: Reused) -> tuple[SessionState, str]:
         """The session at the successor of this token, which was made now (`rotated`) or given again (`grace`).
 
-        `warn` is called with the user's id, in the transaction that ends the session because of an old token.
+        `reused` is called because of an old token, in a transaction, with the user's id and what ends the session and
+        tells whether it was live; it holds the user first, as everybody does who changes his sessions and more.
 
         Raises:
             InvalidRefreshToken: not one of ours, or its session has ended.
@@ -127,7 +128,7 @@ class Sessions:
             await asyncio.sleep(PAUSE)  # somebody else is changing the session; no connection is held meanwhile
         if found.in_grace and token.generation == found.session.generation - 1:
             return found.session, "grace"
-        await self._end_family(found.session, token.generation, client, warn)
+        await self._end_family(found.session, token.generation, client, reused)
         raise RefreshTokenReused
 
     async def _rotate(self, rotations: Sequence[queries.Rotation]) -> Rotated:
@@ -140,8 +141,11 @@ class Sessions:
     async def _vouch_for_the_end(self, session_id: UUID) -> None:
         await self._entries.outbox.settle(await self._entries.outbox.unsettled(self._db, [session_key(session_id)]))
 
-    async def _end_family(self, session: SessionState, generation: int, client: Client, warn: Warn) -> None:
-        async with self._db.transaction() as tx:
+    async def _end_family(self, session: SessionState, generation: int, client: Client, reused: Reused) -> None:
+        change = Change({})
+
+        async def end() -> bool:
+            nonlocal change
             change, ended = await self._end(tx, session.user_id, "refresh_token_reused", only=[session.session_id])
             if ended:
                 await record(
@@ -152,7 +156,10 @@ class Sessions:
                     session_ids=ended,
                     details={"presented_generation": generation, "current_generation": session.generation},
                 )
-                await warn(tx, session.user_id)
+            return bool(ended)
+
+        async with self._db.transaction() as tx:
+            await reused(tx, session.user_id, end)
         await self._entries.outbox.settle(change)
 
     # ---- ending ---------------------------------------------------------------------------------------------------
