@@ -50,7 +50,9 @@ def main() -> int:
     say(f"seed {asked.seed}")
     with tempfile.TemporaryDirectory(prefix="gatehouse-faults-") as directory:
         Path(directory).chmod(0o755)  # PostgreSQL runs as nobody where we are root
-        source = None if asked.mutant is None else mutants.named(asked.mutant)[0].copy(Path(directory) / "source")
+        source = None
+        if asked.mutant is not None:
+            source = mutants.without(Path(directory) / "source", mutants.named(asked.mutant)[0])
         if asked.figures:
             return 0 if asyncio.run(figures.run(Path(directory) / "cluster", asked.seed, source)) else 1
         report = torment(asked, Path(directory), source)

@@ -36,16 +36,22 @@ class Mutant:
     schedule: Schedule
     finds: str  # the rule of the checker that has to see it
 
-    def copy(self, directory: Path) -> Path:
-        """The source with this rule switched off."""
-        for package in ("app", "db"):
-            shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
-        file = directory / self.file
+    def switch_off(self, source: Path) -> None:
+        """Switch this rule off in a copy of the source."""
+        file = source / self.file
         text = file.read_text()
         if text.count(self.old) != 1:
             raise DoesNotFit(f"{self.rule}: {text.count(self.old)} times in {self.file}")
         file.write_text(text.replace(self.old, self.new))
-        return directory
+
+
+def without(directory: Path, *mutants: Mutant) -> Path:
+    """A copy of the source with these rules switched off."""
+    for package in ("app", "db"):
+        shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for mutant in mutants:
+        mutant.switch_off(directory)
+    return directory
 
 
 ENTRIES, OUTBOX, LINK, BATCH = (f"app/cache/{name}.py" for name in ("entries", "outbox", "link", "batch"))
@@ -84,7 +90,7 @@ MUTANTS = (
     Mutant(
         "3: the lease is never looked at",
         ENTRIES,
-        "if time.monotonic() >= self.outbox.trusted_until and not self.outbox.lost:",
+        "if time.monotonic() >= self.outbox.trusted_until and not await self._trusted():",
         "if False:",
         scenes.slept_through,
         "ended_credentials",
@@ -119,6 +125,14 @@ MUTANTS = (
         "if identity is not None and await _identity_of(connection) != identity:",
         "if False:",
         scenes.older_dump_unnoticed,
+        "ended_credentials",
+    ),
+    Mutant(
+        "4: an identity without `master_replid`",
+        LINK,
+        "return f\"{said['run_id']}:{said['master_replid']}\"",
+        'return said["run_id"]',
+        scenes.back_again,
         "ended_credentials",
     ),
     Mutant(
@@ -240,7 +254,7 @@ async def hunt(directory: Path, mutants: tuple[Mutant, ...]) -> list[str]:
             wrong.append(f"as it is: {played.told()}")
         for number, mutant in enumerate(mutants):
             with tempfile.TemporaryDirectory(prefix="gatehouse-mutant-") as copy:
-                source = mutant.copy(Path(copy))
+                source = without(Path(copy), mutant)
                 played = await play(cluster, f"mutant_{number}", (mutant.schedule,), source)
             found = sorted({each.rule for each in played.violations})
             print(f"{mutant.rule}: {', '.join(found) or 'LIVES'}", flush=True)  # noqa: T201 - a long run says how far it is

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.cache.link import IDLE
+from app.cli.embedded import Valkey
 from tests.faults.cluster import Cluster, Replica
 from tests.faults.history import History, Operation
 from tests.faults.proxy import Mode
@@ -97,10 +98,10 @@ class Scene:
         async with self.cluster.client(self.cluster.primary) as client:
             await client.flushall()
 
-    async def kept(self, held: Held) -> bool:
-        """Whether Valkey has a snapshot of this session, in the present epoch."""
+    async def kept(self, held: Held, valkey: Valkey | None = None) -> bool:
+        """Whether Valkey (the primary) has a snapshot of this session, in the present epoch."""
         epoch = await self.cluster.sql("SELECT epoch FROM cache_epoch")
-        async with self.cluster.client(self.cluster.primary) as client:
+        async with self.cluster.client(valkey or self.cluster.primary) as client:
             value = await client.get(f"gatehouse:{epoch}:s:{held.session}")
         return value is not None and value.startswith(b"=")
 
@@ -119,18 +120,23 @@ class Scene:
     async def failed_over(self, first: Replica, other: Replica) -> None:
         """The other Valkey is promoted and one replica uses it; the other one has just polled, and has not heard."""
         cluster = self.cluster
-        await cluster.replicate()
-        await self.somebody()  # a first replica of Valkey changes the identity of its primary: have that over with
-        await cluster.recovered()
-        await cluster.let_epoch_age()
+        await self.replicated()
         stranger = await self.somebody()
         await cluster.promote()
         polled = other.postgres.requests
         await other.postgres.sees(lambda: other.postgres.requests > polled)
         cluster.send(first)
-        await until(lambda: self._used(first, stranger))
+        await until(lambda: self.used(first, stranger))
 
-    async def _used(self, replica: Replica, held: Held) -> bool:
+    async def replicated(self) -> None:
+        """The spare Valkey follows the primary, whose identity changes by a first replica: that is over with, too."""
+        await self.cluster.replicate()
+        await self.somebody()
+        await self.cluster.recovered()
+        await self.cluster.let_epoch_age()
+
+    async def used(self, replica: Replica, held: Held) -> bool:
+        """Whether this replica, asked about a session, leaves what it reads in the present primary."""
         await self.me(held, replica.number)
         return await self.kept(held)
 
@@ -218,13 +224,8 @@ async def older_dump(scene: Scene) -> None:
         await scene.log_out(held)
         await scene.log_out(other)
         third = await scene.somebody()
-    await until(lambda: _seen(scene, third))
+    await until(lambda: scene.used(scene.f, third))
     await scene.look_again(held)
-
-
-async def _seen(scene: Scene, held: Held) -> bool:
-    await scene.me(held)
-    return await scene.kept(held)
 
 
 async def older_dump_unnoticed(scene: Scene) -> None:
@@ -250,6 +251,24 @@ async def new_primary_of_the_writer(scene: Scene) -> None:
     held = await scene.somebody()
     await scene.failed_over(scene.r, scene.f)
     await scene.log_out(held)
+    await scene.look_again(held)
+
+
+async def back_again(scene: Scene) -> None:
+    """C7: the spare is promoted without the last deletion; then the old primary again, by now a copy of it."""
+    cluster = scene.cluster
+    await scene.replicated()
+    held = await scene.somebody()
+    await until(lambda: scene.kept(held, cluster.spare))
+    cluster.replication.set(Mode.HANG)
+    await scene.log_out(held)
+    await cluster.promote()
+    await cluster.replicate()
+    await cluster.promote()
+    for replica in cluster.replicas:
+        replica.valkey.reset()
+    third = await scene.somebody()
+    await until(lambda: scene.used(scene.f, third))
     await scene.look_again(held)
 
 
