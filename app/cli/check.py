@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from app.cli.terminal import answer
 from app.errors import Unavailable
 from app.mail.letters import Letters
 from app.mail.smtp import ServerAway, Smtp
+from app.proofs.tokens import DAY, LONGEST
 from app.settings import LOOPBACK, Settings, load
 from db import revisions
 
@@ -62,7 +64,8 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     elif not settings.metrics_token:
         yield Finding("warning", "metrics", "/metrics answers 404: set METRICS_TOKEN to a token, or to off to open it")
     if settings.secret_key_previous:
-        hint = "unset it REFRESH_TOKEN_EXPIRE_DAYS after every replica has the new SECRET_KEY"
+        days = max(settings.refresh_token_expire_days, math.ceil(LONGEST / DAY))
+        hint = f"unset it {days} days after every replica has the new SECRET_KEY: until then what it has made is good"
         yield Finding("warning", "settings", f"SECRET_KEY_PREVIOUS is still set; {hint}")
 
 

@@ -17,6 +17,7 @@ class Purpose(StrEnum):
 
 LIFETIMES = {Purpose.VERIFY_EMAIL: DAY, Purpose.RESET_PASSWORD: HOUR, Purpose.NOT_ME: 7 * DAY}  # seconds
 INVITATION = 7 * DAY  # seconds: a reset link for somebody who may be on holiday
+LONGEST = max(INVITATION, *LIFETIMES.values())  # seconds that any link is good for
 
 
 class OneTimeTokens:

@@ -119,6 +119,18 @@ def test_what_does_not_belong_into_production_is_a_warning(
     assert [message.split()[0].partition("=")[0] for message in messages] == ["ENVIRONMENT", "SECRET_KEY_PREVIOUS"]
 
 
+@pytest.mark.parametrize(("sessions", "said"), [("1", "7 days"), ("30", "30 days")])
+def test_the_key_before_is_kept_as_long_as_anything_that_it_made(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str], sessions: str, said: str
+) -> None:
+    """Links of seven days outlive sessions of one."""
+    more = {"SECRET_KEY_PREVIOUS": environment["SECRET_KEY"][::-1], "REFRESH_TOKEN_EXPIRE_DAYS": sessions}
+    assert run("check", "--json", **environment, **more) == 0
+
+    (message,) = (each["message"] for each in findings(capsys)["settings"] if each["status"] == "warning")
+    assert f"unset it {said} after" in message
+
+
 # ---- mail ---------------------------------------------------------------------------------------------------------
 
 
