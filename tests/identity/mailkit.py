@@ -6,7 +6,8 @@ from typing import Any
 
 from httpx import AsyncClient, Response
 
-from tests.kit import Person, from_ip, new_name, register
+from app.main import Parts
+from tests.kit import Person, from_ip, new_name, new_password, register
 from tests.mail.kit import PATIENCE, Mail, Postbox
 
 LINK = re.compile(r"https://auth\.example\.test/([a-z-]+)\?token=([\w-]+)")
@@ -48,3 +49,18 @@ async def link_in(postbox: Postbox, address: str, page: str) -> str:
 
 async def use(client: AsyncClient, path: str, token: str, **fields: Any) -> Response:
     return await client.post(path, json={"token": token, **fields}, headers=from_ip())
+
+
+async def forgot(client: AsyncClient, email: str | None) -> None:
+    answer = await client.post("/password/forgot", json={"email": email}, headers=from_ip())
+    assert (answer.status_code, answer.content) == (202, b""), answer.text
+
+
+async def reset(client: AsyncClient, link: str, password: str | None = None) -> int:
+    return (await use(client, "/password/reset", link, new_password=password or new_password())).status_code
+
+
+async def errands_done(parts: Parts) -> None:
+    async with asyncio.timeout(20):
+        while await parts.db.fetch("SELECT FROM mail_outbox WHERE kind = 'password.forgot'"):
+            await asyncio.sleep(0.01)

@@ -1,0 +1,161 @@
+"""What nobody finds out: who has an account, and the tokens that are mailed."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from httpx import AsyncClient
+from valkey.asyncio import Valkey
+
+from app import base64url
+from app.database import Database
+from app.identity import mails
+from app.keys.opaque import MAC
+from app.mail import sender
+from app.main import Parts
+from tests.identity.mailkit import errands_done, forgot, joined, link_in, proved, reset
+from tests.kit import SignedIn, from_ip, log_in, new_name, new_password
+from tests.mail.kit import Postbox
+from tests.mail.kit import serving as mail_server
+from tests.replica import Start
+
+# What is in an errand's row but whom it is for and when; of its context, which fields it has.
+ERRANDS = """
+    SELECT kind, user_id, language, links::text, expires_at, attempts,
+           (SELECT string_agg(field, ' ') FROM json_object_keys(context) AS field) AS fields
+    FROM mail_outbox WHERE recipient = $1 AND kind = 'password.forgot'
+"""
+_done: ContextVar[list[str] | None] = ContextVar("_done", default=None)
+
+
+@asynccontextmanager
+async def statements(db: Database) -> AsyncGenerator[list[str]]:
+    """The statements of what is called in the body, each by its first three words; not those of other tasks."""
+    done: list[str] = []
+    connect = db.connection
+
+    @asynccontextmanager
+    async def heard() -> AsyncGenerator[Any]:
+        async with connect() as connection:
+            if _done.get() is not done:
+                yield connection
+                return
+            with connection.query_logger(lambda query: done.append(" ".join(query.query.strip(" \n;").split()[:3]))):
+                yield connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(db, "connection", heard)
+        told = _done.set(done)
+        try:
+            yield done
+        finally:
+            _done.reset(told)
+        await asyncio.sleep(0)  # asyncpg tells in the loop's next turn
+
+
+async def test_known_and_unknown_are_answered_alike_and_leave_the_same_work(
+    client: AsyncClient, postbox: Postbox, parts: Parts, admin: SignedIn
+) -> None:
+    ada, _ = await joined(client, postbox)
+    gone, _ = await joined(client, postbox)
+    nobody = f"{new_name()}@example.org"
+    assert (await admin.ask("PATCH", f"/users/{gone.id}", json={"is_active": False})).status_code == 200
+    answers, work, rows = [], [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mails, "ERRAND_PAUSE", (3600.0, 3600.0))  # the sender leaves the rows alone
+        for email in (ada.email, gone.email, nobody):
+            async with statements(parts.db) as done:
+                answers.append(await client.post("/password/forgot", json={"email": email}, headers=from_ip()))
+            work.append(done)
+            rows += await parts.db.fetch(ERRANDS, email)
+
+    assert len({(answer.status_code, answer.content, tuple(sorted(answer.headers))) for answer in answers}) == 1
+    assert work == [["BEGIN", "INSERT INTO mail_outbox", "COMMIT"]] * 3
+    assert len(rows) == 3
+    assert len(set(rows)) == 1
+    await parts.db.execute("UPDATE mail_outbox SET due_at = clock_timestamp() WHERE kind = 'password.forgot'")
+    parts.mails.wake()
+    await postbox.to(ada.email or "", 2)
+    await errands_done(parts)
+    assert not await parts.db.fetch(
+        "SELECT FROM one_time_tokens WHERE user_id = $1 AND purpose = 'password.reset'", gone.id
+    )
+
+
+@pytest.fixture
+def hasty_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries again soon."""
+    for name in ("FIRST_RETRY", "NEXT_RETRY", "LONGEST_PAUSE", "POLL_SECONDS"):
+        monkeypatch.setattr(sender, name, 0.05)
+
+
+async def everything(parts: Parts) -> list[bytes]:
+    """All that stands in both stores: every row as text, every key, and every value as its own type is read."""
+    query = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    tables = [row["relname"] for row in await parts.db.fetch(query)]
+    found = [
+        row["row"].encode()
+        for table in tables
+        for row in await parts.db.fetch(f'SELECT t::text AS row FROM "{table}" t')
+    ]
+    async with Valkey.from_url(parts.settings.valkey_url) as valkey:
+        reads: dict[bytes, Callable[[bytes], Awaitable[Any]]] = {
+            b"string": valkey.get,
+            b"hash": valkey.hgetall,
+            b"set": valkey.smembers,
+            b"list": lambda key: valkey.lrange(key, 0, -1),
+            b"zset": lambda key: valkey.zrange(key, 0, -1),
+        }
+        for key in await valkey.keys("*"):
+            found += [key, *pieces(await reads[await valkey.type(key)](key))]
+    return found
+
+
+def pieces(value: Any) -> list[bytes]:
+    """The bytes of what Valkey answers: of a value, or of all members of one."""
+    if value is None or isinstance(value, bytes):  # None: its life has ended meanwhile
+        return [value or b""]
+    members = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+    return list(members)
+
+
+def traces(token: str) -> list[bytes]:
+    """What a token could be known by: a part of its text, its MAC, its hash."""
+    mac = base64url.decode(token.partition("_")[2])[-MAC:]
+    digest = hashlib.sha256(token.encode())
+    return [token[5:25].encode(), token[-40:].encode(), mac, mac.hex().encode(), digest.hexdigest().encode()]
+
+
+async def test_a_dump_of_both_stores_holds_no_token(start: Start, hasty_sender: None) -> None:
+    """Taken while a letter of each purpose waits, for the mail's server is down."""
+    postbox = Postbox()
+    async with AsyncExitStack() as before:
+        await before.enter_async_context(mail_server(postbox))
+        service = await start(smtp_url=postbox.url, mail_from="no-reply@example.test")
+        ada = await proved(service.client, postbox)
+        session, port = await log_in(service.client, ada), postbox.port
+    new, elsewhere = new_password(), f"{new_name()}@example.org"
+    change = {"current_password": ada.password, "new_password": new}
+    assert (await session.ask("POST", "/me/password", json=change)).status_code == 204
+    assert (await session.ask("PATCH", "/me", json={"email": elsewhere})).status_code == 200
+    await forgot(service.client, ada.email)
+    await errands_done(service.parts)
+    waiting = {row["kind"] for row in await service.parts.db.fetch("SELECT kind FROM mail_outbox")}
+    assert waiting == {"password.changed", "email.change", "password.reset"}
+
+    found = await everything(service.parts)
+
+    async with mail_server(postbox, port=port):
+        reset_link = await link_in(postbox, ada.email or "", "reset-password")
+        tokens = [
+            reset_link,
+            await link_in(postbox, ada.email or "", "not-me"),
+            await link_in(postbox, elsewhere, "verify-email"),
+        ]
+    for token in tokens:
+        assert [trace for trace in traces(token) if any(trace in each for each in found)] == []
+    assert await reset(service.client, reset_link) == 204
