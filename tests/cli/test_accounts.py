@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 from anyio import to_thread
+from httpx import AsyncClient
 
 from tests.cli.conftest import Run, environment_for
 from tests.cli.kit import gatehouse
+from tests.identity.mailkit import proved, token, use
 from tests.kit import Person, SignedIn, log_in, new_name, new_password, problem
+from tests.mail.kit import Postbox
 
 
 @pytest.fixture
@@ -90,3 +93,22 @@ async def test_a_new_password_opens_the_account_and_ends_its_sessions(
 
     problem(await session.ask("GET", "/me"), 401, "session_revoked")
     await log_in(session.client, new)
+
+
+async def test_a_new_password_is_told_by_mail_with_a_link_that_shuts_everybody_out(
+    here: Path, postgres_url: str, valkey_url: str, client: AsyncClient, postbox: Postbox
+) -> None:
+    """The command leaves the letter; a server sends it."""
+    ada = await proved(client, postbox)
+    mail = {"SMTP_URL": postbox.url, "MAIL_FROM": "Gatehouse <no-reply@example.test>"}
+    environment = environment_for(postgres_url, valkey_url) | mail
+    with gatehouse("users", "set-password", ada.username, "--json", cwd=here, environment=environment) as command:
+        assert await to_thread.run_sync(command.ends) == 0, command.output
+    session = await log_in(client, Person(ada.id, ada.username, json.loads(command.output)["password"]))
+
+    told = await postbox.to(ada.email or "", 2)
+
+    assert told.message["Subject"] == "Your password was changed"
+    assert "An administrator has given your account a new password." in told.part("plain")
+    assert (await use(client, "/password/not-me", token(told, "not-me"))).status_code == 204
+    problem(await session.ask("GET", "/me"), 401, "session_revoked")
