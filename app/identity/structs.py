@@ -22,7 +22,14 @@ Email = Annotated[
     Meta(min_length=3, max_length=254, description="Compared in lower case; an IDNA domain may be written either way."),
 ]
 FullName = Annotated[str, Meta(max_length=200)]
-Password = Annotated[str, Meta(min_length=1, max_length=1024, description="8 to 1024 characters, strength-checked.")]
+Password = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=1024,
+        description="PASSWORD_MIN_LENGTH (8 unless set) to 1024 characters, strength-checked.",
+    ),
+]
 RoleName = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z][a-z0-9_.-]*$")]
 UserId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="Below 2^53.")]
 

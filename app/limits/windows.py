@@ -1,4 +1,4 @@
-"""Plain limits: so many events in any window of time, over all replicas (registrations)."""
+"""Plain limits: so many events in any window of time, over all replicas (registrations, mails)."""
 
 import asyncio
 import math

@@ -52,7 +52,7 @@ class Session(Struct, frozen=True, kw_only=True):
     expires_at: Time
     ip_address: Annotated[str | None, Meta(description="Of the login or the last refresh.")]
     user_agent: str | None
-    device_name: Annotated[str | None, Meta(description="As the login named it.")]
+    device_name: Annotated[str | None, Meta(description="As the login named it, or else what its user agent says.")]
     amr: Annotated[list[str], Meta(description="How the user showed who he is (RFC 8176).")]
     current: Annotated[bool, Meta(description="Whether it is the session that asks.")]
     revoked_at: Time | None
