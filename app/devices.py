@@ -5,6 +5,7 @@ from functools import lru_cache
 import ua_parser
 
 MAX_READ = 256  # characters of a user agent: nonsense of that length takes 5 ms, what browsers send takes 1
+MAX_NAME = 100  # characters; as many as a client that names itself may send (`Credentials.device_name`)
 
 
 def load() -> None:
@@ -23,4 +24,4 @@ def device_name(user_agent: str) -> str | None:
         place = found.device.family
     program = found.user_agent.family.removesuffix(" Mobile")
     name = f"{program} on {place}" if place else program
-    return name[:100] if name.isprintable() else None
+    return name[:MAX_NAME] if name.isprintable() else None

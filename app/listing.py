@@ -36,6 +36,7 @@ from app.keys.secrets import derive
 
 MOST_ROWS = 10_000  # that page numbers reach, and that are counted exactly
 MOST_PER_PAGE = 200  # rows
+ORDER_COLUMNS = 2  # of every row, behind the statement's own: what the order compares, and the id
 CONNECTIONS = 2  # a process, beside its pool: a slow list holds up another list, never a login
 MAC_BYTES = 16  # of HMAC-SHA256: half of it is what RFC 2104 §5 asks
 
@@ -60,7 +61,7 @@ class Asked(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Rows of a statement's columns, followed by two that the order needs."""
+    """Rows of a statement's columns, followed by ORDER_COLUMNS more."""
 
     rows: Sequence[Sequence[Any]]
     total: int  # over all pages

@@ -73,9 +73,8 @@ class Accounts:
         full_name = names.label(new.full_name, "full_name")
         await self._passwords.check_strength(new.password, username=username, email=email, full_name=full_name)
         await self._registrations.hit(client.network, client, None)
-        password_hash = await self._passwords.hash(
-            new.password
-        )  # before the transaction: no connection is held meanwhile
+        # before the transaction: no connection is held meanwhile
+        password_hash = await self._passwords.hash(new.password)
         async with self._db.transaction() as tx:
             user_id = await queries.add(
                 tx, username=username, email=email, full_name=full_name, password_hash=password_hash

@@ -15,7 +15,7 @@ from app.identity.entry import People
 from app.identity.models import User as UserRow
 from app.identity.models import UserRole
 from app.identity.structs import RoleName, UserEntry, UserPage
-from app.listing import Asked, Lists, Order
+from app.listing import ORDER_COLUMNS, Asked, Lists, Order
 from app.sessions.structs import ADMIN
 
 UserSort = Literal[
@@ -68,7 +68,7 @@ class UserList:
         about = msgspec.json.encode(("users", sort, wanted))
         async with self._lists.reading() as connection:
             page = await self._lists.page(connection, _statement(wanted), _order(sort), asked, about)
-        found = [UserEntry(*row[:-2]) for row in page.rows]
+        found = [UserEntry(*row[:-ORDER_COLUMNS]) for row in page.rows]
         return UserPage(
             items=await asyncio.gather(*(self._people.show(person) for person in found)),  # they share a round trip
             total=page.total,

@@ -58,9 +58,8 @@ class Identified(Generic[S_co]):
         self.amr = entry.amr
         self.subject = subject
         self.permissions = permissions  # of the role table now, not of the token
-        self.memo: bytes | None = (
-            None  # the body of `/me`, made at the first request and the same until an entry changes
-        )
+        # the body of `/me`, made at the first request and the same until an entry changes
+        self.memo: bytes | None = None
         self._headers: list[tuple[bytes, bytes]] | None = None
 
     def may(self, permission: str) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.client import address
 from app.errors import NotFound, ValidationFailed
-from app.listing import Asked, Lists, Order
+from app.listing import ORDER_COLUMNS, Asked, Lists, Order
 from app.sessions.models import Session as SessionRow
 from app.sessions.service import Sessions
 from app.sessions.structs import Session, SessionList
@@ -98,7 +98,8 @@ class SessionDirectory:
             analytics = await _analytics(connection)
         return SessionPage(
             items=[
-                Session(**dict(zip(FIELDS, row[:-2], strict=True)), current=row[-1] == current) for row in page.rows
+                Session(**dict(zip(FIELDS, row[:-ORDER_COLUMNS], strict=True)), current=row[-1] == current)
+                for row in page.rows
             ],
             total=page.total,
             total_exact=page.total_exact,
