@@ -12,6 +12,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from app.settings import Settings
 
+_processors: list[structlog.typing.Processor] = []  # one list: loggers that were used hold on to it
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
@@ -24,14 +25,15 @@ def configure(settings: Settings) -> None:
             pad_event_to=28,
             exception_formatter=structlog.dev.plain_traceback,  # the default one shows local variables: passwords
         )
+    _processors[:] = [
+        _with_request_id,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        renderer,
+    ]
     structlog.configure(
-        processors=[
-            _with_request_id,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=_processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
