@@ -12,7 +12,15 @@ from app.database import Database, Transaction
 from app.errors import InvalidCredentials, InvalidOneTimeToken, NotFound
 from app.identity import erasure, queries
 from app.identity.accounts import Accounts
-from app.identity.structs import AccountDeletion, Credentials, Forgotten, MailedToken, PasswordReset, ProfileChange
+from app.identity.structs import (
+    AccountDeletion,
+    Credentials,
+    Forgotten,
+    MailedToken,
+    PasswordReset,
+    ProfileChange,
+    UserEntry,
+)
 from app.limits.quota import Quota
 from app.mail.sender import Errand
 from app.main import Parts
@@ -94,6 +102,22 @@ async def test_deletions_wait_for_no_change_of_administrators(
         own = await session.ask("DELETE", "/me", json={"password": grace.password})
 
     assert (theirs.status_code, own.status_code) == (204, 204)
+
+
+async def test_who_becomes_an_administrator_while_he_is_deleted_is_tried_again(
+    parts: Parts, admin: SignedIn, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = queries.hold
+
+    async def late(tx: Transaction, user_id: int) -> UserEntry:
+        monkeypatch.undo()
+        await parts.db.execute("INSERT INTO user_roles (user_id, role) VALUES ($1, 'admin')", user_id)
+        return await hold(tx, user_id)
+
+    monkeypatch.setattr(queries, "hold", late)
+
+    problem(await admin.ask("DELETE", f"/users/{ada.id}"), 503, "unavailable")
+    assert (await admin.ask("DELETE", f"/users/{ada.id}")).status_code == 204
 
 
 async def test_a_deletion_is_quick_however_much_there_is_to_blank(
