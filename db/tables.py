@@ -2,6 +2,7 @@
 
 import app.audit.models
 import app.cache.models
+import app.factors.models
 import app.identity.models
 import app.keys.models
 import app.mail.models

@@ -1,0 +1,1 @@
+"""Second factors and passkeys: what is kept of them, and how they are checked."""
