@@ -4,7 +4,7 @@
 contract gives each code; `app.problems` turns an error into an answer (RFC 9457).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -40,6 +40,25 @@ class InvalidCredentials(AppError):
     status = 401
     code = "invalid_credentials"
     title = "Username or password is wrong."
+
+
+class MfaRequired(AppError):
+    """The password was right. `mfa_token` stands for that at `/login/mfa`, with one of these `methods`."""
+
+    status = 401
+    code = "mfa_required"
+    title = "A second factor is due."
+
+    def __init__(self, mfa_token: str = "", methods: Sequence[str] = ("totp",)) -> None:
+        super().__init__(members={"mfa_token": mfa_token, "methods": list(methods)})
+
+
+class InvalidMfa(AppError):
+    """A wrong or used code, and a sign-in that has had its tries or its time: none can be told from the answer."""
+
+    status = 401
+    code = "invalid_mfa"
+    title = "The code is wrong or was used, or this sign-in has taken too long: try another code, or sign in anew."
 
 
 class Unauthenticated(AppError):

@@ -18,6 +18,8 @@ from app.cache.entries import Entries
 from app.database import Database
 from app.documentation.controllers import documentation_handlers
 from app.edge import Edge
+from app.factors.relying_party import RelyingParty
+from app.factors.totp import Totp
 from app.health.controllers import HealthController, metrics_handler
 from app.health.service import Health
 from app.identity import queries as identity_queries
@@ -25,17 +27,28 @@ from app.identity import rights as identity_rights
 from app.identity.accounts import Accounts
 from app.identity.admin_controllers import UsersController
 from app.identity.administration import Administration
+from app.identity.confirmation import Confirmation
 from app.identity.controllers import AccountController, LoginController, login_answer, me_answer, refresh_answer
 from app.identity.emails import Emails
 from app.identity.entry import People, decode
+from app.identity.factor_controllers import (
+    MfaController,
+    PasskeyLoginController,
+    PasskeysController,
+    ReauthenticationController,
+)
 from app.identity.holdings import Holdings
 from app.identity.listing import UserList
 from app.identity.login import Login
 from app.identity.mails import Mails, mailed_link
 from app.identity.own_controllers import OwnAccountController, RecoveryController
+from app.identity.passkey_login import PasskeyLogin
+from app.identity.passkeys import Passkeys
 from app.identity.passwords import Passwords
+from app.identity.reauthentication import Reauthenticator
 from app.identity.recovery import FORGOT, Recovery
 from app.identity.rights import RoleTable
+from app.identity.second_factors import SecondFactors
 from app.identity.structs import UserEntry
 from app.keys.controllers import WellKnownController
 from app.keys.ring import Ring
@@ -90,7 +103,11 @@ class Parts:
     sessions: Sessions
     sender: Sender
     mails: Mails
+    second_factors: SecondFactors
     login: Login
+    passkeys: Passkeys
+    passkey_login: PasskeyLogin
+    reauthenticator: Reauthenticator
     accounts: Accounts
     emails: Emails
     recovery: Recovery
@@ -153,16 +170,33 @@ def assemble(settings: Settings) -> Parts:
     mails = Mails(sender.wake, available=sender.available)
     mailings = Quota("forgot", windows, violations, settings.rate_limit_forgot)
     registrations = Quota("register", windows, violations, settings.rate_limit_register)
-    login = Login(db, entries, sessions, people, passwords, attempts, violations, metrics, mails, settings)
-    emails = Emails(db, entries, mails, mailings, one_time_tokens)
-    accounts = Accounts(
-        db, entries, people, sessions, passwords, login, attempts, registrations, violations, mails, emails, settings
+    confirmation = Confirmation(db, passwords, attempts, violations, settings)
+    second_factors = SecondFactors(
+        db, entries, Totp(settings), confirmation, attempts, violations, mails, settings.rate_limit_mfa
     )
+    login = Login(
+        db, entries, sessions, people, passwords, second_factors, attempts, violations, metrics, mails, settings
+    )
+    party = RelyingParty(settings)
+    passkeys = Passkeys(db, party, mails)
+    passkey_login = PasskeyLogin(db, party, login, attempts, violations, metrics, settings)
+    emails = Emails(db, entries, mails, mailings, one_time_tokens)
+    accounts = Accounts(db, entries, people, sessions, passwords, confirmation, registrations, mails, emails, settings)
     recovery = Recovery(db, entries, sessions, passwords, mails, mailings, one_time_tokens)
     errands[FORGOT] = recovery.remind
+    reauthenticator = Reauthenticator(db, entries, sessions, people, confirmation, second_factors, passkey_login)
     administration = Administration(db, entries, people, sessions, passwords, mails, recovery)
     preferences = Preferences(db)
-    holdings = Holdings(db, people, {"sessions": sessions.kept_of, "preferences": preferences.all_of})
+    holdings = Holdings(
+        db,
+        people,
+        {
+            "second_factor": second_factors.held_of,
+            "passkeys": passkeys.all_of,
+            "sessions": sessions.kept_of,
+            "preferences": preferences.all_of,
+        },
+    )
     lists = Lists(settings.database_url, Cursors(settings.secret_key, settings.secret_key_previous))
     maintenance = Maintenance(db, settings)
     health = Health(db, entries, settings)
@@ -180,7 +214,11 @@ def assemble(settings: Settings) -> Parts:
         sessions,
         sender,
         mails,
+        second_factors,
         login,
+        passkeys,
+        passkey_login,
+        reauthenticator,
         accounts,
         emails,
         recovery,
@@ -264,6 +302,10 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             AccountController,
             RecoveryController,
             OwnAccountController,
+            MfaController,
+            PasskeysController,
+            PasskeyLoginController,
+            ReauthenticationController,
             LogoutController,
             MySessionsController,
             PreferencesController,
@@ -295,7 +337,11 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "maintenance": constant(parts.maintenance),
             "optional_caller": Provide(provide_optional_caller(authenticate)),
             "preferences": constant(parts.preferences),
+            "reauthenticator": constant(parts.reauthenticator),
+            "passkey_login": constant(parts.passkey_login),
+            "passkeys": constant(parts.passkeys),
             "recovery": constant(parts.recovery),
+            "second_factors": constant(parts.second_factors),
             "ring": constant(parts.ring),
             "session_directory": constant(parts.session_directory),
             "sessions": constant(parts.sessions),

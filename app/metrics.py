@@ -79,13 +79,13 @@ class Metrics:
         self._gauges.append((gauge, read))
 
     def login(self) -> Operation:
-        """Ends as `success`, or with the reason of the refusal."""
+        """Ends as `success`, with the reason of the refusal, or as `mfa_required`: then the next step tells."""
         return Operation(self._login_duration, self._count_login)
 
     def _count_login(self, result: str) -> None:
         if result == "success":
             self._login_success.inc()
-        else:
+        elif result != "mfa_required":
             self._login_failure.labels(result).inc()
 
     def refresh(self) -> Operation:

@@ -91,6 +91,7 @@ class Settings:
     argon2_parallelism: int = 1
 
     rate_limit_login: Rate | None = Rate(5, 900)
+    rate_limit_mfa: Rate | None = Rate(10, 900)  # wrong second factors of an account, over all its logins
     rate_limit_account: Rate | None = Rate(10, 900)
     rate_limit_register: Rate | None = Rate(3, 3600)
     rate_limit_forgot: Rate | None = Rate(3, 3600)  # mails that anybody can have sent to an address
@@ -410,6 +411,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "argon2_time_cost": _whole(1, 100, "passes"),
     "argon2_parallelism": _whole(1, 64, "lanes"),
     "rate_limit_login": _rate,
+    "rate_limit_mfa": _rate,
     "rate_limit_account": _rate,
     "rate_limit_register": _rate,
     "rate_limit_forgot": _rate,

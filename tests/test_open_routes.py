@@ -8,6 +8,9 @@ from tests.kit import BASE
 OPEN = {
     f"POST {BASE}/register",
     f"POST {BASE}/login",
+    f"POST {BASE}/login/mfa",
+    f"POST {BASE}/login/passkey/options",
+    f"POST {BASE}/login/passkey",
     f"POST {BASE}/refresh",
     f"POST {BASE}/logout",
     f"* {BASE}/verify",

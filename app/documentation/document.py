@@ -36,6 +36,7 @@ TAGS = {
     "authentication": "Registering, signing in and out, refreshing; and what reverse proxies ask.",
     "account": "One's own account and sessions.",
     "recovery": "By a link in a mail: addresses verified, passwords reset, intruders shut out.",
+    "second factors": "One's own authenticator and recovery codes.",
     "preferences": "What a client keeps for its user: keys and JSON values.",
     "users": "Administration of accounts.",
     "sessions": "Administration of sessions.",

@@ -12,7 +12,17 @@ from app.audit.activity import ActivityItem, ActivityPage
 from app.audit.events import Event
 from app.health.structs import Check, HealthReport, Status
 from app.identity.controllers import PasswordGrant
-from app.identity.holdings import Export
+from app.identity.holdings import Export, HeldFactor
+from app.identity.passkeys import (
+    AssertionResponse,
+    AttestationResponse,
+    Passkey,
+    PasskeyAssertion,
+    PasskeyList,
+    PasskeyLoginOptions,
+    PasskeyRegistration,
+    PasskeyRenaming,
+)
 from app.identity.structs import (
     AccountDeletion,
     Credentials,
@@ -20,10 +30,17 @@ from app.identity.structs import (
     MailedToken,
     NewUser,
     PasswordChange,
+    PasswordConfirmation,
     PasswordReset,
     ProfileChange,
+    Reauthentication,
+    RecoveryCodes,
     Registration,
+    SecondStep,
     TokenResponse,
+    TotpConfirmation,
+    TotpEnrolment,
+    TotpRemoval,
     User,
     UserChange,
     UserPage,
@@ -44,6 +61,19 @@ ACCESS = (
 )
 REFRESH = "gh1_H6MMdwGbjX3xwHxEnR5fKmuMDT4AAAAAGOC0wy1qTBjDXU6HM5EjgIlnPsE_KyFeq6xe70TCOGQ"
 ONE_TIME = "gho1_H6MMdwGbjX3xwHxEnR5fKmuMDT5xRJ8f8cHvZrBCU1yWc0yNPvOoPz9LxAhJY0m2r3vQ0Jc"
+PENDING = "ghm1_H6MMdwGbjX3xwHxEnR5fKmuMDT5xRJ8f8cHvZrBCU1yWc0yNPvOoPz9LxAhJY0m2r3vQ0Jc"
+PAPER = [f"7k2m-9x4t-qw3z-5n8{last}" for last in "0123456789"]
+CLIENT_DATA = "eyJ0eXBlIjoid2ViYXV0aG4uZ2V0IiwiY2hhbGxlbmdlIjoiIn0"
+CREDENTIAL = "bWFkZS1ieS1hbi1hdXRoZW50aWNhdG9y"
+CHALLENGE = "Z2hjMV9JY0dwaGdHaF9xemZtWFp3aTc3SUtkZjF4cWgtODJQVVczc3VXcDA5VVh3YWdpMWk1ZjF5X3lf"
+PASSKEY = Passkey(
+    id=UUID("019b8d7e-0c11-7a02-8f3b-6d1c2e4a9b57"),
+    name="Ada's telephone",
+    transports=["internal", "hybrid"],
+    backed_up=True,
+    created_at=MORNING,
+    last_used_at=None,
+)
 
 ADA = User(
     id=42,
@@ -107,7 +137,9 @@ CHECKS = {
 BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
     CleanupReport: {
         "report": CleanupReport(
-            deleted=Deleted(sessions=412, audit_events=0, audit_partitions=1, signing_keys=0, one_time_tokens=37),
+            deleted=Deleted(
+                sessions=412, audit_events=0, audit_partitions=1, signing_keys=0, one_time_tokens=37, factors=4
+            ),
             duration_ms=83,
         )
     },
@@ -118,6 +150,8 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
             exported_at=MORNING,
             user=ADA,
             pending_email=None,
+            second_factor=HeldFactor(totp_since=MORNING, recovery_codes=10),
+            passkeys=[PASSKEY],
             sessions=[SESSION],
             preferences={"theme": "dark"},
             activity=[EVENT],
@@ -130,6 +164,52 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
         "username": Credentials(username="ada", password=PHRASE, device_name="Ada's laptop"),
         "email": Credentials(username="ada@example.org", password=PHRASE),
     },
+    SecondStep: {
+        "code": SecondStep(mfa_token=PENDING, code="492039"),
+        "recovery_code": SecondStep(mfa_token=PENDING, recovery_code=PAPER[0]),
+    },
+    Reauthentication: {"password": Reauthentication(password=PHRASE), "code": Reauthentication(code="492039")},
+    TotpEnrolment: {
+        "secret": TotpEnrolment(
+            secret="JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",  # noqa: S106 - an example
+            otpauth_uri=(
+                "otpauth://totp/auth.example.org:ada?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=auth.example.org"
+            ),
+            qr_svg='<svg xmlns="http://www.w3.org/2000/svg" width="180" height="180">…</svg>',
+        )
+    },
+    TotpConfirmation: {"code": TotpConfirmation(code="492039")},
+    TotpRemoval: {"code": TotpRemoval(password=PHRASE, code="492039")},
+    PasswordConfirmation: {"password": PasswordConfirmation(password=PHRASE)},
+    RecoveryCodes: {"codes": RecoveryCodes(PAPER)},
+    PasskeyRegistration: {
+        "passkey": PasskeyRegistration(
+            id=CREDENTIAL,
+            raw_id=CREDENTIAL,
+            type="public-key",
+            response=AttestationResponse(
+                client_data_json=CLIENT_DATA, attestation_object="o2NmbXRkbm9uZQ", transports=["internal", "hybrid"]
+            ),
+            name=PASSKEY.name,
+        )
+    },
+    PasskeyAssertion: {
+        "passkey": PasskeyAssertion(
+            id=CREDENTIAL,
+            raw_id=CREDENTIAL,
+            type="public-key",
+            response=AssertionResponse(
+                client_data_json=CLIENT_DATA,
+                authenticator_data="SZYN5YgOjGh0NBcPZHZgW4_krrmihjLHmVzzuoMdl2MFAAAAAQ",
+                signature="MEUCIQDk7ItDnfkyCvJY4Hn6",
+                user_handle="AAAAAAAAACo",
+            ),
+        )
+    },
+    PasskeyLoginOptions: {"anybody": PasskeyLoginOptions(), "ada": PasskeyLoginOptions(username="ada")},
+    PasskeyRenaming: {"name": PasskeyRenaming(name="Ada's tablet")},
+    PasskeyList: {"list": PasskeyList([PASSKEY])},
+    Passkey: {"passkey": PASSKEY},
     LogoutRequest: {"token": LogoutRequest(REFRESH)},
     NewUser: {
         "user": NewUser(username="grace", password=PHRASE, email="grace@example.org", full_name="Grace Hopper"),
@@ -185,6 +265,7 @@ VALUE = {"text": "dark"}
 
 # What no Struct describes, by the operation's id.
 BODIES: Mapping[str, Mapping[str, Any]] = {
+    "reauthenticate": {"password": {"password": PHRASE}, "code": {"code": "492039"}},
     "merge_preferences": {"theme": {"theme": "dark"}, "own": {"editor.font_size": 14, "sidebar": {"open": True}}},
     "replace_preferences": {"all": PREFERENCES, "none": {}},
     "set_preference": VALUE,
@@ -225,6 +306,31 @@ ANSWERS: Mapping[tuple[str, int], Mapping[str, Any]] = {
             ]
         }
     },
+    ("passkey_options", 200): {
+        "options": {
+            "rp": {"id": "auth.example.org", "name": "auth.example.org"},
+            "user": {"id": "AAAAAAAAACo", "name": "ada", "displayName": "Ada Lovelace"},
+            "challenge": CHALLENGE,
+            "pubKeyCredParams": [{"type": "public-key", "alg": -7}],
+            "timeout": 300_000,
+            "excludeCredentials": [],
+            "authenticatorSelection": {
+                "residentKey": "required",
+                "requireResidentKey": True,
+                "userVerification": "required",
+            },
+            "attestation": "none",
+        }
+    },
+    ("passkey_login_options", 200): {
+        "options": {
+            "challenge": CHALLENGE,
+            "timeout": 300_000,
+            "rpId": "auth.example.org",
+            "allowCredentials": [],
+            "userVerification": "required",
+        }
+    },
     ("merge_preferences", 200): {"preferences": PREFERENCES},
     ("metrics", 200): {
         "metrics": "# HELP auth_login_success_total Logins that opened a session.\n"
@@ -246,6 +352,7 @@ PARAMETERS: Mapping[str, Any] = {
     "is_admin": False,
     "key": "theme",
     "page": 2,
+    "passkey_id": str(PASSKEY.id),
     "page_size": 100,
     "role": "admin",
     "search": "ada",

@@ -6,19 +6,17 @@ from app.audit.events import Event, record
 from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import EmailTaken, Forbidden, InvalidCredentials, NotFound, RateLimited, UsernameTaken, WeakPassword
+from app.errors import EmailTaken, Forbidden, InvalidCredentials, NotFound, UsernameTaken, WeakPassword
 from app.identity import names, queries
 from app.identity.administrators import hold_to_delete
+from app.identity.confirmation import TRIES, Confirmation
 from app.identity.emails import Emails
 from app.identity.entry import People
 from app.identity.erasure import blank, erase
-from app.identity.login import TRIES, Login
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.structs import PasswordChange, ProfileChange, Registration, User
-from app.limits.attempts import Attempts
 from app.limits.quota import Quota
-from app.limits.violations import Violations
 from app.proofs.tokens import Purpose
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
@@ -36,10 +34,8 @@ class Accounts:
         people: People,
         sessions: Sessions,
         passwords: Passwords,
-        login: Login,
-        attempts: Attempts,
+        confirmation: Confirmation,
         registrations: Quota,
-        violations: Violations,
         mails: Mails,
         emails: Emails,
         settings: Settings,
@@ -49,10 +45,8 @@ class Accounts:
         self._people = people
         self._sessions = sessions
         self._passwords = passwords
-        self._login = login
-        self._attempts = attempts
+        self._confirmation = confirmation
         self._registrations = registrations
-        self._violations = violations
         self._mails = mails
         self._emails = emails
         self._settings = settings
@@ -123,7 +117,9 @@ class Accounts:
             row = await queries.by_id(self._db, caller.user_id)
             if row is None:
                 raise NotFound
-            was = await self._verified(row["password_hash"], caller, asked.current_password, client)
+            was = await self._confirmation.verified(
+                caller.user_id, row["password_hash"], asked.current_password, client
+            )
             if asked.new_password == asked.current_password:
                 raise WeakPassword("The new password has to differ from the present one.", "new_password")
             await self._passwords.check_strength(
@@ -171,43 +167,18 @@ class Accounts:
             InvalidCredentials: the password is another one; it counts as a failed login.
             LastAdmin: there would be no active administrator any more.
         """
-        for _ in range(TRIES):
-            row = await queries.by_id(self._db, caller.user_id)
-            if row is None:
-                raise NotFound
-            was = await self._verified(row["password_hash"], caller, password, client)
-            async with self._db.transaction() as tx:
-                person = await hold_to_delete(tx, caller.user_id)
-                if not await queries.has_password(tx, person.id, was):  # changed, or its hash upgraded, meanwhile
-                    continue
-                change = await erase(tx, self._entries.outbox, self._mails, person)
-                await record(
-                    tx,
-                    Event.USER_DELETED,
-                    user_id=caller.user_id,
-                    actor_id=caller.user_id,
-                    session_ids=[caller.session_id],
-                )
-            await self._entries.outbox.settle(change)
-            self._mails.wake()
-            await blank(self._db, caller.user_id)
-            return
-        raise InvalidCredentials
-
-    async def _verified(
-        self, password_hash: str | None, caller: Identified[Subject], password: str, client: Client
-    ) -> str:
-        """The hash that this password fits."""
-        counters = self._login.counters(f"user {caller.user_id}", client)
-        try:
-            async with self._attempts.attempt(*counters) as attempt:
-                if await self._passwords.verify(password_hash, password) and password_hash is not None:
-                    return password_hash
-                attempt.failed()
-        except RateLimited as limited:
-            await self._violations.note(limited, counters, client, caller.user_id)
-            raise
-        raise InvalidCredentials("The present password is another one.")
+        async with self._confirmation.confirmed(caller, password, client, hold_to_delete) as (tx, person):
+            change = await erase(tx, self._entries.outbox, self._mails, person)
+            await record(
+                tx,
+                Event.USER_DELETED,
+                user_id=caller.user_id,
+                actor_id=caller.user_id,
+                session_ids=[caller.session_id],
+            )
+        await self._entries.outbox.settle(change)
+        self._mails.wake()
+        await blank(self._db, caller.user_id)
 
     async def _shown(self, user_id: int) -> User:
         user = await self._people.get(user_id)

@@ -124,6 +124,24 @@ class UsersController(Controller):
         await administration.send_reset(caller, user_id, client)
 
     @delete(
+        "/{user_id:int}/mfa",
+        guards=WRITE,
+        status_code=HTTP_204_NO_CONTENT,
+        operation_id="reset_user_factors",
+        summary="Take away a user's second factors",
+        errors=(NotFound, ReauthenticationRequired),
+    )
+    async def reset_factors(
+        self,
+        user_id: Id,
+        caller: Caller,
+        client: NamedDependency[Client],
+        administration: NamedDependency[Administration],
+    ) -> None:
+        """For somebody who has lost them; he is told by mail. Sessions go on. Needs a login of the last ten minutes."""
+        await administration.reset_factors(caller, user_id, client)
+
+    @delete(
         "/{user_id:int}",
         guards=WRITE,
         status_code=HTTP_204_NO_CONTENT,

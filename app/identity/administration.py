@@ -12,6 +12,7 @@ from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
 from app.errors import EmailTaken, Forbidden, NotFound, ValidationFailed
+from app.factors import queries as factors
 from app.identity import names, queries
 from app.identity.accounts import taken
 from app.identity.administrators import hold_to_delete, is_active_admin, keep_an_admin
@@ -188,6 +189,30 @@ class Administration:
             await _require(tx, caller, row["roles"])
             self._mails.require()
             await self._recovery.send(tx, row, caller.user_id, client)
+        self._mails.wake()
+
+    async def reset_factors(self, caller: Actor, user_id: int, client: Client) -> None:
+        """Take away a user's second factors and passkeys, for somebody who has lost them.
+
+        Raises:
+            NotFound: there is no such user.
+            Forbidden: the user may do more than the caller, or is the caller himself.
+            ReauthenticationRequired: the caller's login is too long ago.
+        """
+        caller.require_fresh()
+        if user_id == caller.user_id:
+            raise Forbidden("Take away your own at /me/mfa: it asks for a code.")
+        async with self._db.transaction() as tx:
+            person = await _held(tx, caller, user_id)
+            change = await self._entries.outbox.announce(tx, [user_key(user_id)])
+            if await factors.remove_totp(tx, user_id):
+                await queries.set_mfa(tx, user_id, enabled=False)
+                await _note(tx, Event.MFA_DISABLED, caller, user_id, client, {"method": "totp"})
+                await self._mails.notice(tx, "mfa.disabled", person, None, by_administrator=True)
+            if number := await factors.remove_passkeys(tx, user_id):
+                await _note(tx, Event.PASSKEY_REMOVED, caller, user_id, client, {"passkeys": number})
+                await self._mails.notice(tx, "passkey.removed", person, None, name=None)
+        await self._entries.outbox.settle(change)
         self._mails.wake()
 
     async def _end(

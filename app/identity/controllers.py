@@ -15,7 +15,9 @@ from app.errors import (
     EmailTaken,
     Forbidden,
     InvalidCredentials,
+    InvalidMfa,
     InvalidRefreshToken,
+    MfaRequired,
     NotAuthenticated,
     Overloaded,
     RateLimited,
@@ -35,6 +37,7 @@ from app.identity.structs import (
     PasswordChange,
     ProfileChange,
     Registration,
+    SecondStep,
     TokenResponse,
     User,
     UserEntry,
@@ -135,7 +138,7 @@ class LoginController(Controller):
         exclude_from_auth=True,
         summary="Log in",
         body={"application/json": Credentials, FORM: PasswordGrant},
-        errors=(InvalidCredentials, Forbidden, RateLimited, Overloaded, Unavailable),
+        errors=(InvalidCredentials, MfaRequired, Forbidden, RateLimited, Overloaded, Unavailable),
     )
     async def login(self, request: Request, login: NamedDependency[Login]) -> TokenResponse:
         """Opens a session. `username` may be the e-mail address.
@@ -146,6 +149,21 @@ class LoginController(Controller):
         password_grant = request.app.state.settings.password_grant
         credentials = await credentials_of(request.scope, request.receive, password_grant=password_grant)
         return await login.login(credentials, client_of(request))
+
+    @post(
+        "/login/mfa",
+        status_code=HTTP_200_OK,
+        exclude_from_auth=True,
+        summary="Log in: the second factor",
+        errors=(InvalidMfa, RateLimited, Unavailable),
+    )
+    async def second_step(
+        self, data: JSONBody[SecondStep], client: NamedDependency[Client], login: NamedDependency[Login]
+    ) -> TokenResponse:
+        """With the `mfa_token` of 401 `mfa_required`, for five minutes and five tries. A code works once."""
+        if (data.code is None) == (data.recovery_code is None):
+            raise ValidationFailed(("body", "takes either code or recovery_code"))
+        return await login.second_step(data, client)
 
     @post(
         "/refresh",

@@ -12,6 +12,7 @@ from app.database import Database
 from app.errors import NotFound
 from app.identity import queries
 from app.identity.entry import People
+from app.identity.passkeys import Passkey
 from app.identity.structs import User
 from app.proofs import queries as proofs
 from app.sessions.structs import Session, Time
@@ -21,12 +22,21 @@ EVENTS_A_QUERY = 1000  # of an export: some hundred kB at a time
 Section = Callable[[int], Awaitable[object]]
 
 
+class HeldFactor(Struct, frozen=True, kw_only=True):
+    """What is held of a second factor, but for its secret."""
+
+    totp_since: Annotated[Time | None, Meta(description="When the authenticator was confirmed.")]
+    recovery_codes: Annotated[int, Meta(description="How many are left; the codes themselves are not held.")]
+
+
 class Export(Struct, frozen=True, kw_only=True):
     """Everything that is held on a user."""
 
     exported_at: Time
     user: User
     pending_email: Annotated[str | None, Meta(description="The address that waits to be proved.")]
+    second_factor: HeldFactor
+    passkeys: list[Passkey]
     sessions: Annotated[list[Session], Meta(description="The ended ones too; at most the newest 10,000.")]
     preferences: dict[str, Any]
     activity: list[ActivityItem]

@@ -1,6 +1,7 @@
 """Signing in and refreshing: whatever answers a token response."""
 
 from collections.abc import Awaitable, Callable
+from uuid import UUID
 
 import asyncpg
 
@@ -8,21 +9,37 @@ from app.audit.events import Event, record
 from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import InvalidCredentials, InvalidRefreshToken, Overloaded, RateLimited, RefreshTokenReused
+from app.errors import (
+    InvalidCredentials,
+    InvalidMfa,
+    InvalidRefreshToken,
+    MfaRequired,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    RefreshTokenReused,
+)
+from app.factors import queries as factor_queries
 from app.identity import names, queries
+from app.identity.confirmation import TRIES, counters
 from app.identity.entry import People
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.queries import Account
-from app.identity.structs import Credentials, TokenResponse
-from app.limits.attempts import Attempts, Counter
+from app.identity.second_factors import SecondFactors
+from app.identity.structs import Credentials, SecondStep, TokenResponse
+from app.keys.opaque import OpaqueTokens
+from app.limits.attempts import Attempts
 from app.limits.violations import Violations
 from app.metrics import Metrics
-from app.sessions.service import Sessions
+from app.sessions.queries import Gate
+from app.sessions.service import First, Sessions
 from app.sessions.structs import user_key
 from app.settings import Settings
+from app.uuid7 import uuid7
 
-TRIES = 3  # of a password that is right while others upgrade or replace its hash; each of them does so once
+CODES_A_LOGIN = 5  # tries of a second factor, right or wrong; then the password is asked for again
+PASSWORD, CODE, BOTH = "pwd", "otp", "mfa"
 
 
 class Login:
@@ -35,6 +52,7 @@ class Login:
         sessions: Sessions,
         people: People,
         passwords: Passwords,
+        factors: SecondFactors,
         attempts: Attempts,
         violations: Violations,
         metrics: Metrics,
@@ -46,17 +64,20 @@ class Login:
         self._sessions = sessions
         self._people = people
         self._passwords = passwords
+        self._factors = factors
         self._attempts = attempts
         self._violations = violations
         self._metrics = metrics
         self._mails = mails
         self._settings = settings
+        self._pending = OpaqueTokens("ghm1_", "pending logins", 16, settings.secret_key, settings.secret_key_previous)
 
     async def login(self, credentials: Credentials, client: Client) -> TokenResponse:
         """Open a session for whoever knows the password.
 
         Raises:
             InvalidCredentials: unknown, inactive, password-less, or the wrong password; all alike, also in time.
+            MfaRequired: the password is right, and a second factor is due.
             RateLimited: too many failures from this network or on this account.
             Overloaded: more sign-ins than the cores can hash.
         """
@@ -65,9 +86,9 @@ class Login:
         with self._metrics.login() as outcome:
             found = await queries.by_name(self._db, credentials.username, email)
             account = f"user {found.id}" if found else f"name {(email or credentials.username).casefold()}"
-            counters = self.counters(account, client)
+            counted = counters(self._settings, account, client)
             try:
-                async with self._attempts.attempt(*counters) as attempt:
+                async with self._attempts.attempt(*counted) as attempt:
                     for _ in range(TRIES):
                         usable = found.usable_hash if found else None
                         verified = await self._passwords.verify(usable, credentials.password)
@@ -79,24 +100,20 @@ class Login:
                             return response
                         found = await queries.by_name(self._db, credentials.username, email)
                     attempt.failed()
+            except MfaRequired:
+                outcome.ended("mfa_required")
+                raise
             except Overloaded:
                 outcome.ended("overloaded")
                 raise
             except RateLimited as limited:
                 outcome.ended("rate_limited")
-                await self._violations.note(limited, counters, client, found.id if found else None)
+                await self._violations.note(limited, counted, client, found.id if found else None)
                 raise
             reason = _reason(found)
             outcome.ended(reason)
-            await self._record_failure(found.id if found else None, reason, client)
+            await self.record_failure(found.id if found else None, reason, client)
             raise InvalidCredentials
-
-    def counters(self, account: str, client: Client) -> tuple[Counter, Counter]:
-        """What a wrong password counts against: where it came from, and whose it should have been."""
-        return (
-            Counter("login", client.network, self._settings.rate_limit_login),
-            Counter("account", account, self._settings.rate_limit_account),
-        )
 
     async def _open(
         self, account: Account, verified_hash: str, credentials: Credentials, client: Client
@@ -105,7 +122,28 @@ class Login:
         new_hash = verified_hash
         if self._passwords.needs_rehash(verified_hash):  # imported, or made by older settings
             new_hash = await self._passwords.hash(credentials.password)
+        if account.mfa_enabled:
+            pending_id = uuid7()
+            begun = await queries.begin_second_step(
+                self._db, pending_id, account.id, verified_hash, new_hash, credentials.device_name
+            )
+            if not begun:
+                return None
+            raise MfaRequired(self._pending.issue(pending_id.bytes), await self._factors.methods(account.id))
         gate = queries.password_gate(account.id, verified_hash, new_hash)
+        return await self.enter(gate, client, credentials.device_name, [PASSWORD], with_notice=account.has_email)
+
+    async def enter(
+        self,
+        gate: Gate,
+        client: Client,
+        device_name: str | None,
+        amr: list[str],
+        *,
+        with_notice: bool = True,
+        first: First | None = None,
+    ) -> TokenResponse | None:
+        """The session of whom the gate lets in; he is told if the device is new."""
         greeted = False
 
         async def greet(tx: Transaction, row: asyncpg.Record) -> None:
@@ -113,18 +151,62 @@ class Login:
             await self._mails.notice(tx, "login.new_device", queries.entry(row), client)
             greeted = True
 
-        told = greet if account.has_email and self._settings.new_device_mail else None
-        opened = await self._sessions.open(gate, client, device_name=credentials.device_name, amr=["pwd"], greet=told)
+        told = greet if with_notice and self._settings.new_device_mail else None
+        opened = await self._sessions.open(gate, client, device_name=device_name, amr=amr, greet=told, first=first)
         if opened is None:
             return None
         session, row = opened
-        if greeted:
+        if greeted or first is not None:
             self._mails.wake()
-        await self._entries.forget(user_key(account.id))  # last_login is shown, but gives and takes no right
+        await self._entries.forget(user_key(session.user_id))  # last_login is shown, but gives and takes no right
         user = await self._people.show(queries.entry(row))
         return TokenResponse.of(self._sessions.tokens(session, user.roles), user)
 
-    async def _record_failure(self, user_id: int | None, reason: str, client: Client) -> None:
+    async def second_step(self, asked: SecondStep, client: Client) -> TokenResponse:
+        """Open the session that a right password has left to a second factor.
+
+        Each try counts before it is known how it ends, so that no more than CODES_A_LOGIN get in beside each other; the
+        code, the login that waits, and the session are one transaction.
+
+        Raises:
+            InvalidMfa: not this code, or not this login (any more).
+            RateLimited: too many wrong codes of this account.
+        """
+        said = self._pending.read(asked.mfa_token)
+        if said is None:
+            raise InvalidMfa
+        pending_id = UUID(bytes=said)
+        with self._metrics.login() as outcome:
+            pending = await factor_queries.begin_try(self._db, pending_id, CODES_A_LOGIN)
+            if pending is None:
+                outcome.ended("invalid_mfa")
+                raise InvalidMfa
+
+            async def first(tx: Transaction) -> None:
+                person = await queries.hold(tx, pending.user_id)
+                used = await self._factors.use(tx, person, client, asked.code, asked.recovery_code)
+                if not used or not await factor_queries.end_pending(tx, pending_id):
+                    raise InvalidMfa
+
+            try:
+                async with self._factors.attempt(pending.user_id, client) as attempt:
+                    gate, amr = queries.second_factor_gate(pending), [PASSWORD, CODE, BOTH]
+                    try:
+                        response = await self.enter(gate, client, pending.device_name, amr, first=first)
+                    except (InvalidMfa, NotFound):
+                        attempt.failed()
+                        response = None
+            except RateLimited:
+                outcome.ended("rate_limited")
+                raise
+            if response is None:
+                outcome.ended("invalid_mfa")
+                await self.record_failure(pending.user_id, "invalid_mfa", client)
+                raise InvalidMfa
+            outcome.ended("success")
+            return response
+
+    async def record_failure(self, user_id: int | None, reason: str, client: Client) -> None:
         async with self._db.transaction() as tx:
             details = {"reason": reason}
             await record(tx, Event.LOGIN_FAILED, client, user_id=user_id, details=details, forget_deleted=True)

@@ -1,6 +1,7 @@
 """Statements on accounts and rights."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -9,9 +10,12 @@ from msgspec import Struct
 from app.cache.entries import Truth
 from app.database import Database, Transaction
 from app.errors import NotFound
+from app.factors.queries import Pending
 from app.identity.structs import UserEntry
 from app.sessions.queries import Gate
 from db import locks
+
+PENDING_SECONDS = 300  # from the password to the code: to find the telephone
 
 COLUMNS = """
     u.id, u.username, u.email, u.email_verified, u.full_name, u.is_active,
@@ -37,7 +41,7 @@ async def truths(db: Database, user_ids: Sequence[str]) -> Mapping[str, Truth]:
     return {str(row["id"]): Truth(msgspec.msgpack.encode(entry(row))) for row in rows}
 
 
-ACCOUNT = "id, is_active, password_hash, email IS NOT NULL AS has_email"
+ACCOUNT = "id, is_active, password_hash, email IS NOT NULL AS has_email, mfa_enabled"
 
 
 class Account(Struct, frozen=True):
@@ -47,6 +51,7 @@ class Account(Struct, frozen=True):
     is_active: bool
     password_hash: str | None
     has_email: bool
+    mfa_enabled: bool
 
     @property
     def usable_hash(self) -> str | None:
@@ -150,15 +155,65 @@ async def add(
 
 
 def password_gate(user_id: int, password_hash: str, new_hash: str) -> Gate:
-    """Lets in a user who is still active and has still the password that was verified; notes the login."""
+    """Lets in who is still active, has still the password that was verified and no second factor; notes the login."""
     return Gate(
         f"""
         UPDATE users u SET last_login = clock_timestamp(), password_hash = $3
-        WHERE u.id = $1 AND u.password_hash = $2 AND u.is_active
+        WHERE u.id = $1 AND u.password_hash = $2 AND u.is_active AND NOT u.mfa_enabled
         RETURNING {COLUMNS}
         """,  # noqa: S608 - constants
         (user_id, password_hash, new_hash),
     )
+
+
+async def begin_second_step(
+    db: Database, pending_id: UUID, user_id: int, password_hash: str, new_hash: str, device_name: str | None
+) -> bool:
+    """A login that waits for the second factor of who is still active and has still the password that was verified."""
+    begun = await db.fetchrow(
+        """
+        WITH person AS (
+            UPDATE users SET password_hash = $4
+            WHERE id = $2 AND password_hash = $3 AND is_active AND mfa_enabled RETURNING id
+        )
+        INSERT INTO pending_logins (id, user_id, password_digest, device_name, expires_at)
+        SELECT $1, id, sha256(convert_to($4, 'UTF8')), $5, clock_timestamp() + make_interval(secs => $6) FROM person
+        RETURNING id
+        """,
+        pending_id,
+        user_id,
+        password_hash,
+        new_hash,
+        device_name,
+        PENDING_SECONDS,
+    )
+    return begun is not None
+
+
+def second_factor_gate(pending: Pending) -> Gate:
+    """Lets in who is still active and has still the password of the first step; notes the login."""
+    return Gate(
+        f"""
+        UPDATE users u SET last_login = clock_timestamp()
+        WHERE u.id = $1 AND u.is_active AND u.mfa_enabled AND sha256(convert_to(u.password_hash, 'UTF8')) = $2
+        RETURNING {COLUMNS}
+        """,  # noqa: S608 - constants
+        (pending.user_id, pending.password_digest),
+    )
+
+
+def passkey_gate(user_id: int) -> Gate:
+    """Lets in who is still active; notes the login."""
+    return Gate(
+        f"""
+        UPDATE users u SET last_login = clock_timestamp() WHERE u.id = $1 AND u.is_active RETURNING {COLUMNS}
+        """,  # noqa: S608 - constants
+        (user_id,),
+    )
+
+
+async def set_mfa(tx: Transaction, user_id: int, *, enabled: bool) -> None:
+    await tx.execute("UPDATE users SET mfa_enabled = $2, updated_at = now() WHERE id = $1", user_id, enabled)
 
 
 async def set_full_name(tx: Transaction, user_id: int, full_name: str | None) -> bool:

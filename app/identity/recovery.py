@@ -10,6 +10,7 @@ from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database, Transaction
 from app.errors import Conflict, InvalidOneTimeToken, Unavailable
+from app.factors import queries as factors
 from app.identity import names, queries
 from app.identity.emails import displace
 from app.identity.mails import Mails
@@ -126,7 +127,9 @@ class Recovery:
         """Somebody else did what this token's letter told of: shut him out.
 
         Every session ends, the password is void and so are links that the intruder may have, the address to which the
-        letter was sent is the user's again, and a link for a new password goes there.
+        letter was sent is the user's again, and a link for a new password goes there. A second factor that is younger
+        than the letter is taken away, for it may be the intruder's; an older one stays, for it keeps out who reads the
+        mail and no more.
 
         Raises:
             InvalidOneTimeToken: it is good for nothing (any more).
@@ -146,6 +149,11 @@ class Recovery:
             except asyncpg.UniqueViolationError:  # taken this very moment: the next try finds that out
                 raise Unavailable from None
             await queries.set_password(tx, person.id, None)
+            if await factors.remove_totp(tx, person.id, since=proof.made_at):  # the intruder's, perhaps
+                await queries.set_mfa(tx, person.id, enabled=False)
+                await record(tx, Event.MFA_DISABLED, client, user_id=person.id, details={"reason": "not_me"})
+            if await factors.remove_passkeys(tx, person.id, since=proof.made_at):
+                await record(tx, Event.PASSKEY_REMOVED, client, user_id=person.id, details={"reason": "not_me"})
             await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
             await proofs.void_not_me(tx, person.id, token_id, proof.email)
             ended, _ = await self._sessions.revoke_in(tx, person.id, "not_me", person.id, client)

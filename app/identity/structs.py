@@ -112,6 +112,74 @@ class Credentials(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return f"Credentials(username={self.username!r}, password=...)"
 
 
+Code = Annotated[str, Meta(min_length=1, max_length=16, description="Six digits of the authenticator.")]
+PaperCode = Annotated[str, Meta(min_length=1, max_length=64, description="One of the ten, however it is grouped.")]
+
+
+class SecondStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Either `code` or `recovery_code`."""
+
+    mfa_token: Annotated[str, Meta(min_length=1, max_length=1024)]
+    code: Code | None = None
+    recovery_code: PaperCode | None = None
+
+    def __repr__(self) -> str:
+        return "SecondStep(...)"
+
+
+class Reauthentication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Either `password` or `code`; a passkey's assertion is sent as it is."""
+
+    password: Password | None = None
+    code: Code | None = None
+
+    def __repr__(self) -> str:
+        return "Reauthentication(...)"
+
+
+class TotpEnrolment(Struct, frozen=True, kw_only=True):
+    """What an authenticator has to know; shown once."""
+
+    secret: Annotated[str, Meta(description="Base32, to be typed in.")]
+    otpauth_uri: str
+    qr_svg: Annotated[str, Meta(description="The same as a picture (SVG).")]
+
+    def __repr__(self) -> str:
+        return "TotpEnrolment(...)"
+
+
+class TotpConfirmation(Struct, frozen=True, forbid_unknown_fields=True):
+    code: Code
+
+    def __repr__(self) -> str:
+        return "TotpConfirmation(...)"
+
+
+class TotpRemoval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Either `code` or, where the authenticator is lost, `recovery_code`."""
+
+    password: Password
+    code: Code | None = None
+    recovery_code: PaperCode | None = None
+
+    def __repr__(self) -> str:
+        return "TotpRemoval(...)"
+
+
+class PasswordConfirmation(Struct, frozen=True, forbid_unknown_fields=True):
+    password: Password
+
+    def __repr__(self) -> str:
+        return "PasswordConfirmation(...)"
+
+
+class RecoveryCodes(Struct, frozen=True):
+    recovery_codes: Annotated[list[str], Meta(description="Ten, each good once; shown once.")]
+
+    def __repr__(self) -> str:
+        return "RecoveryCodes(...)"
+
+
 class TokenResponse(Struct, frozen=True, kw_only=True):
     """RFC 6749 §5.1, with the session and the user."""
 

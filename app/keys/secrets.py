@@ -54,5 +54,10 @@ class Box:
         except (InvalidTag, ValueError):  # a nonce that was cut off is a ValueError
             raise NotOurs from None
 
+    @property
+    def key_id(self) -> bytes:
+        """What a box sealed now begins with."""
+        return self._current
+
     def is_current(self, sealed: bytes) -> bool:
         return sealed[:4] == self._current

@@ -28,9 +28,15 @@ KINDS: Mapping[str, tuple[str, ...]] = {  # of letters, with the links that each
     "email.verify": ("verify",),
     "invitation": ("reset",),
     "login.new_device": ("not_me",),
+    "mfa.disabled": ("not_me",),
+    "mfa.enabled": ("not_me",),
+    "passkey.added": ("not_me",),
+    "passkey.removed": ("not_me",),
     "password.changed": ("not_me",),
     "password.forced": ("reset",),
     "password.reset": ("reset",),
+    "recovery_code.used": ("not_me",),
+    "recovery_codes.replaced": ("not_me",),
     "roles.changed": ("not_me",),
     "session.reused": ("not_me",),
 }
@@ -54,6 +60,8 @@ SAMPLE: Mapping[str, object] = {  # every value that a template may ask for
     "added": ["editor"],
     "removed": [],
     "also": ["password"],
+    "left": 9,
+    "name": "Ada's telephone",
 }
 
 

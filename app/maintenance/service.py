@@ -19,6 +19,8 @@ from app.background import end
 from app.client import Client
 from app.database import Database, Transaction
 from app.errors import Unavailable
+from app.factors import queries as factor_queries
+from app.factors.totp import Totp
 from app.keys import queries as key_queries
 from app.maintenance import queries
 from app.proofs import queries as proof_queries
@@ -44,6 +46,7 @@ class Deleted(Struct, frozen=True, kw_only=True):
     audit_partitions: int
     signing_keys: int
     one_time_tokens: int
+    factors: int  # logins that waited for one too long, challenges, and secrets that were never confirmed
 
 
 class CleanupReport(Struct, frozen=True, kw_only=True):
@@ -98,12 +101,14 @@ class _Run:
         await self._lay_out_months()
         for user_id in await erasures.left_over(self._db):
             await erasures.blank(self._db, user_id, ERASURE_SECONDS)
+        await self._reseal()
         deleted = Deleted(
             sessions=await self._in_batches(lambda tx: session_queries.delete_ended(tx, keep_sessions, BATCH)),
             audit_partitions=await self._drop_months(),
             audit_events=await self._in_batches(lambda tx: queries.delete_old_events(tx, keep_events, BATCH)),
             signing_keys=await self._delete_keys(),
             one_time_tokens=await self._in_batches(lambda tx: proof_queries.delete_expired(tx, BATCH)),
+            factors=await self._in_batches(lambda tx: factor_queries.delete_expired(tx, BATCH)),
         )
         return CleanupReport(deleted=deleted, duration_ms=round(1000 * (time.monotonic() - started)))
 
@@ -147,6 +152,20 @@ class _Run:
         except (Unavailable, asyncpg.PostgresError) as error:
             log.warning("cleanup.partition_skipped", partition=name, reason=repr(error.__cause__ or error)[:200])
             return False
+
+    async def _reseal(self) -> None:
+        """Secrets of authenticators go over to the present SECRET_KEY while the one before it is still at hand."""
+        totp, last = Totp(self._settings), 0
+        while True:
+            async with self._turn() as tx:
+                rows = await factor_queries.sealed_otherwise(tx, totp.key_id, last, BATCH)
+                for row in rows:
+                    sealed = totp.resealed(row["user_id"], row["sealed_secret"])
+                    if sealed is not None:
+                        await factor_queries.reseal(tx, row["user_id"], sealed)
+            if not rows:
+                return
+            last = rows[-1]["user_id"]
 
     async def _delete_keys(self) -> int:
         """Signing keys whose last token has expired, once their successor is of the algorithm that we sign with.

@@ -26,6 +26,7 @@ class Proof(Struct, frozen=True):
 
     user_id: int
     email: str
+    made_at: datetime
 
 
 async def issue(tx: Transaction, purpose: Purpose, user_id: int, email: str, seconds: int) -> Issued:
@@ -50,7 +51,7 @@ async def look(db: Database, purpose: Purpose, token_id: UUID) -> Proof | None:
     return _proof(
         await db.fetchrow(
             """
-            SELECT user_id, email FROM one_time_tokens
+            SELECT user_id, email, created_at FROM one_time_tokens
             WHERE id = $1 AND purpose = $2 AND expires_at > clock_timestamp()
             """,
             token_id,
@@ -65,7 +66,7 @@ async def use(tx: Transaction, purpose: Purpose, token_id: UUID) -> Proof | None
         await tx.fetchrow(
             """
             DELETE FROM one_time_tokens WHERE id = $1 AND purpose = $2 AND expires_at > clock_timestamp()
-            RETURNING user_id, email
+            RETURNING user_id, email, created_at
             """,
             token_id,
             purpose,
@@ -129,4 +130,4 @@ async def delete_expired(tx: Transaction, most: int) -> int:
 
 
 def _proof(row: asyncpg.Record | None) -> Proof | None:
-    return None if row is None else Proof(row["user_id"], row["email"])
+    return None if row is None else Proof(row["user_id"], row["email"], row["created_at"])

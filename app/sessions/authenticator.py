@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
-from uuid import UUID
 
 import msgspec
 
@@ -51,10 +50,11 @@ class Identified(Generic[S_co]):
 
     __slots__ = ("_headers", "amr", "auth_time", "memo", "permissions", "session_id", "subject", "user_id")
 
-    def __init__(self, session_id: UUID, entry: SessionEntry, subject: S_co, permissions: frozenset[str]) -> None:
+    def __init__(self, claims: Claims, entry: SessionEntry, subject: S_co, permissions: frozenset[str]) -> None:
         self.user_id = entry.user_id
-        self.session_id = session_id
-        self.auth_time = entry.auth_time  # seconds since 1970
+        self.session_id = claims.sid
+        # seconds since 1970; the token's own, for an older one of the same session may be somebody else's by now
+        self.auth_time = min(entry.auth_time, claims.auth_time)
         self.amr = entry.amr
         self.subject = subject
         self.permissions = permissions  # of the role table now, not of the token
@@ -163,7 +163,7 @@ class Authenticator(Generic[S]):
         rights_raw = found[rights_key] or b""
         if rights_raw != self._rights.snapshot:
             await self._rights.reload(rights_raw)
-        caller = Identified(known.claims.sid, session, subject, self._rights.of(subject.roles))
+        caller = Identified(known.claims, session, subject, self._rights.of(subject.roles))
         known.caller = caller
         known.seen = (session_raw, user_raw, rights_raw)
         return caller

@@ -84,6 +84,21 @@ async def open_behind(
     return None if row is None else (_session(row), row)
 
 
+async def reauthenticate(tx: Transaction, session_id: UUID, user_id: int, amr: list[str]) -> SessionState | None:
+    """A live session of this user, whose login is now, and was made in these ways as well."""
+    row = await tx.fetchrow(
+        f"""
+        UPDATE sessions s SET auth_time = clock_timestamp(),
+               amr = s.amr || ARRAY(SELECT way FROM unnest($3::text[]) AS way WHERE way <> ALL (s.amr))
+        WHERE s.id = $1 AND s.user_id = $2 AND {LIVE} RETURNING {COLUMNS}
+        """,  # noqa: S608 - only constants are put in
+        session_id,
+        user_id,
+        amr,
+    )
+    return None if row is None else _session(row)
+
+
 async def is_new_device(tx: Transaction, session: SessionState, device_name: str | None) -> bool:
     """Whether the user has had sessions, and none of them on a device of this name, but for an intruder's."""
     row = await tx.fetchrow(

@@ -16,7 +16,7 @@ from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
 from app.devices import device_name as device_of
-from app.errors import InvalidRefreshToken, NotFound, RefreshTokenReused, Unavailable
+from app.errors import InvalidRefreshToken, NotFound, RefreshTokenReused, SessionRevoked, Unavailable
 from app.sessions import queries
 from app.sessions.structs import Session, SessionState, Tokens, session_key
 from app.sessions.tokens import AccessTokens, RefreshTokens
@@ -24,6 +24,7 @@ from app.settings import Settings
 from app.uuid7 import uuid7
 
 Greet: TypeAlias = Callable[[Transaction, asyncpg.Record], Awaitable[None]]
+First: TypeAlias = Callable[[Transaction], Awaitable[None]]
 Reused: TypeAlias = Callable[[Transaction, int, Callable[[], Awaitable[bool]]], Awaitable[None]]
 Rotated: TypeAlias = tuple[Mapping[queries.Rotation, SessionState], Mapping[UUID, queries.Standing]]
 
@@ -53,12 +54,19 @@ class Sessions:
     # ---- opening --------------------------------------------------------------------------------------------------
 
     async def open(
-        self, gate: queries.Gate, client: Client, *, device_name: str | None, amr: list[str], greet: Greet | None = None
+        self,
+        gate: queries.Gate,
+        client: Client,
+        *,
+        device_name: str | None,
+        amr: list[str],
+        greet: Greet | None = None,
+        first: First | None = None,
     ) -> tuple[SessionState, asyncpg.Record] | None:
         """A new session for whom the gate lets in, and the gate's row; None if it lets in nobody.
 
         Beyond SESSIONS_PER_USER the oldest session of the user goes. `greet` is called in the same transaction if the
-        user has had sessions, and none on a device of this name.
+        user has had sessions, and none on a device of this name; `first` comes before all else in it, and may raise.
         """
         device_name = device_name or device_of(client.user_agent)
         open_on = partial(
@@ -71,9 +79,11 @@ class Sessions:
             lifetime_days=self._settings.refresh_token_expire_days,
         )
         cap = self._settings.sessions_per_user
-        if not cap and greet is None:
+        if not cap and greet is None and first is None:
             return await open_on(self._db)
         async with self._db.transaction() as tx:
+            if first is not None:
+                await first(tx)
             opened = await open_on(tx)
             if opened and greet is not None and await queries.is_new_device(tx, opened[0], device_name):
                 await greet(tx, opened[1])
@@ -85,6 +95,30 @@ class Sessions:
         surplus = await queries.surplus(tx, user_id, cap)
         change, _ = await self.revoke_in(tx, user_id, "sessions_per_user", user_id, client, only=surplus)
         return change
+
+    async def reauthenticate(
+        self, tx: Transaction, session_id: UUID, user_id: int, amr: list[str], client: Client
+    ) -> tuple[Change, SessionState]:
+        """The user has just shown again, in these ways, who he is; the caller settles the change after its commit.
+
+        Raises:
+            SessionRevoked: the session has ended meanwhile.
+        """
+        session = await queries.reauthenticate(tx, session_id, user_id, amr)
+        if session is None:
+            raise SessionRevoked
+        change = await self._entries.outbox.announce(tx, [session_key(session_id)])
+        details = {"amr": amr, "reauthentication": True}
+        await record(
+            tx,
+            Event.LOGIN_SUCCEEDED,
+            client,
+            user_id=user_id,
+            actor_id=user_id,
+            session_ids=[session_id],
+            details=details,
+        )
+        return change, session
 
     def tokens(self, session: SessionState, roles: list[str]) -> Tokens:
         """The tokens of a session as it stands."""

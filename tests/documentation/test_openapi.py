@@ -319,7 +319,7 @@ def check(operation: Operation, answer: Response) -> None:
 
 
 # What an example cannot bring about: ada has registered already, nobody may look at all users, a visitor has no
-# address, and no printed token of a mail is good.
+# address and no second factor, and no printed token or code is good.
 REFUSED = {
     "register": 409,
     "verify": 403,
@@ -328,6 +328,15 @@ REFUSED = {
     "reset": 401,
     "not_me": 401,
     "verify_email": 401,
+    "second_step": 401,
+    "reauthenticate": 401,
+    "add_passkey": 422,
+    "passkey_login": 401,
+    "rename_passkey": 404,
+    "remove_passkey": 404,
+    "confirm": 409,
+    "remove_totp": 409,
+    "new_codes": 409,
 }
 
 

@@ -11,7 +11,7 @@ from app.client import Client
 from app.database import Database, Transaction
 from app.errors import InvalidCredentials, InvalidOneTimeToken, NotFound
 from app.identity import erasure, queries
-from app.identity.accounts import Accounts
+from app.identity.confirmation import Confirmation
 from app.identity.structs import (
     AccountDeletion,
     Credentials,
@@ -149,15 +149,15 @@ async def test_a_password_that_changes_while_it_is_verified_deletes_nothing(
 ) -> None:
     session = await log_in(client, ada)
     caller = await parts.authenticator.caller(session.access)
-    verified = Accounts._verified
+    verified = Confirmation.verified
 
-    async def late(self: Accounts, *args: object) -> str:
-        was = await verified(self, *args)  # type: ignore[arg-type]
+    async def late(self: Confirmation, user_id: int, password_hash: str | None, password: str, by: Client) -> str:
+        was = await verified(self, user_id, password_hash, password, by)
         again = await parts.passwords.hash(ada.password)  # as an upgrade would make it
         await parts.db.execute("UPDATE users SET password_hash = $2 WHERE id = $1", ada.id, again)
         return was
 
-    monkeypatch.setattr(Accounts, "_verified", late)
+    monkeypatch.setattr(Confirmation, "verified", late)
 
     with pytest.raises(InvalidCredentials):
         await parts.accounts.delete(caller, ada.password, CLIENT)

@@ -1,6 +1,7 @@
 """What nobody finds out: who has an account, and the tokens that are mailed."""
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,8 +18,9 @@ from app.identity import mails
 from app.keys.opaque import MAC
 from app.mail import sender
 from app.main import Parts
+from tests.identity.factorkit import first_step, with_factor
 from tests.identity.mailkit import errands_done, forgot, joined, link_in, proved, reset
-from tests.kit import SignedIn, from_ip, log_in, new_name, new_password
+from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password
 from tests.mail.kit import Postbox
 from tests.mail.kit import serving as mail_server
 from tests.replica import Start
@@ -159,3 +161,22 @@ async def test_a_dump_of_both_stores_holds_no_token(start: Start, hasty_sender: 
     for token in tokens:
         assert [trace for trace in traces(token) if any(trace in each for each in found)] == []
     assert await reset(service.client, reset_link) == 204
+
+
+async def test_a_dump_of_both_stores_holds_no_seed_and_no_code(client: AsyncClient, ada: Person, parts: Parts) -> None:
+    _, authenticator = await with_factor(client, ada)
+    mfa_token = await first_step(client, ada)
+
+    found = b"\0".join(await everything(parts)).lower()
+
+    seed = base64.b32decode(authenticator.secret)
+    assert mfa_token[5:25].encode().lower() not in found
+    for secret in (
+        authenticator.secret.encode(),
+        seed,
+        seed.hex().encode(),
+        *(c.encode() for c in authenticator.codes),
+    ):
+        assert secret.lower() not in found
+    for code in authenticator.codes:
+        assert hashlib.sha256(code.encode()).hexdigest().encode() not in found

@@ -1,0 +1,195 @@
+"""What WebAuthn calls the relying party: this service, to authenticators (Web Authentication Level 3, W3C)."""
+
+import hashlib
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from webauthn import (
+    generate_authentication_options,
+    generate_registration_options,
+    options_to_json,
+    verify_authentication_response,
+    verify_registration_response,
+)
+from webauthn.helpers.structs import (
+    AuthenticatorSelectionCriteria,
+    PublicKeyCredentialDescriptor,
+    ResidentKeyRequirement,
+    UserVerificationRequirement,
+)
+
+from app import base64url
+from app.keys.opaque import OpaqueTokens
+from app.settings import Settings
+from app.uuid7 import uuid7
+
+CHALLENGE_SECONDS = 300  # from the options to the answer: to find the telephone
+TIMEOUT_MS = CHALLENGE_SECONDS * 1000  # the same for the browser
+BOUND = 8  # bytes that say whom a challenge is for
+ANYBODY = bytes(BOUND)
+
+
+class NotAccepted(Exception):
+    """What an authenticator has signed is not what it was asked for."""
+
+
+class Challenge(Struct, frozen=True):
+    """One of ours, as an answer brings it back."""
+
+    id: UUID
+    bound: bytes
+    expires_at: float  # seconds since 1970
+
+
+class Registered(Struct, frozen=True):
+    """A new credential."""
+
+    challenge: Challenge
+    credential_id: bytes
+    public_key: bytes
+    sign_count: int
+    backed_up: bool
+
+
+class Asserted(Struct, frozen=True):
+    """What a credential has signed."""
+
+    challenge: Challenge
+    sign_count: int
+    backed_up: bool
+
+
+class ClientData(Struct):
+    """As much of the browser's part as the library does not look at."""
+
+    challenge: str
+    cross_origin: bool = msgspec.field(default=False, name="crossOrigin")
+
+
+class RelyingParty:
+    """Asks authenticators, and checks what they answer.
+
+    Challenges are opaque tokens: nothing is kept of one until it was answered, so asking for options costs nothing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        url = urlsplit(settings.public_url)
+        self._id = url.hostname or "localhost"
+        self._origins = [f"{url.scheme}://{url.netloc}"]
+        secrets = (settings.secret_key, settings.secret_key_previous)
+        self._registering = OpaqueTokens("ghc1_", "passkey registrations", 16 + BOUND, *secrets)
+        self._asserting = OpaqueTokens("ghc1_", "passkey assertions", 16 + BOUND, *secrets)
+
+    def registration(self, user_id: int, username: str, full_name: str | None, known: list[bytes]) -> dict[str, Any]:
+        """Options of `navigator.credentials.create()`: a discoverable credential that verifies its user."""
+        options = generate_registration_options(
+            rp_id=self._id,
+            rp_name=self._id,
+            user_id=_handle(user_id),
+            user_name=username,
+            user_display_name=full_name or username,
+            challenge=_challenge(self._registering, _handle(user_id)),
+            timeout=TIMEOUT_MS,
+            authenticator_selection=AuthenticatorSelectionCriteria(
+                resident_key=ResidentKeyRequirement.REQUIRED, user_verification=UserVerificationRequirement.REQUIRED
+            ),
+            exclude_credentials=[PublicKeyCredentialDescriptor(id=each) for each in known],
+        )
+        return _as_json(options_to_json(options))
+
+    def assertion(self, name: str | None) -> dict[str, Any]:
+        """Options of `navigator.credentials.get()`, the same for every name: the authenticator knows what it has."""
+        options = generate_authentication_options(
+            rp_id=self._id,
+            challenge=_challenge(self._asserting, bound_to(name)),
+            timeout=TIMEOUT_MS,
+            user_verification=UserVerificationRequirement.REQUIRED,
+        )
+        return _as_json(options_to_json(options))
+
+    def registered(self, user_id: int, answer: dict[str, Any]) -> Registered:
+        """The credential that a user has made.
+
+        Raises:
+            NotAccepted: it was made for somebody else, another site or purpose, or without verifying its user.
+        """
+        challenge = self._read(self._registering, answer)
+        if challenge.bound != _handle(user_id):
+            raise NotAccepted
+        try:
+            verified = verify_registration_response(
+                credential=answer,
+                expected_challenge=_sent(answer),
+                expected_rp_id=self._id,
+                expected_origin=self._origins,
+                require_user_verification=True,
+            )
+        except Exception as error:
+            raise NotAccepted from error
+        return Registered(
+            challenge,
+            verified.credential_id,
+            verified.credential_public_key,
+            verified.sign_count,
+            verified.credential_backed_up,
+        )
+
+    def asserted(self, user_id: int, public_key: bytes, answer: dict[str, Any]) -> Asserted:
+        """What this user's credential has signed. Whether its counter has gone on is the database's to say.
+
+        Raises:
+            NotAccepted: as above, or it has another key.
+        """
+        challenge = self._read(self._asserting, answer)
+        if answer["response"].get("userHandle") not in (None, "", base64url.encode(_handle(user_id))):
+            raise NotAccepted
+        try:
+            verified = verify_authentication_response(
+                credential=answer,
+                expected_challenge=_sent(answer),
+                expected_rp_id=self._id,
+                expected_origin=self._origins,
+                credential_public_key=public_key,
+                credential_current_sign_count=0,
+                require_user_verification=True,
+            )
+        except Exception as error:
+            raise NotAccepted from error
+        return Asserted(challenge, verified.new_sign_count, verified.credential_backed_up)
+
+    def _read(self, tokens: OpaqueTokens, answer: dict[str, Any]) -> Challenge:
+        try:
+            data = msgspec.json.decode(base64url.decode(answer["response"]["clientDataJSON"]), type=ClientData)
+            said = tokens.read(base64url.decode(data.challenge).decode("ascii"))
+        except (ValueError, msgspec.MsgspecError):
+            raise NotAccepted from None
+        if said is None or data.cross_origin:
+            raise NotAccepted
+        made_at = int.from_bytes(said[:6], "big") / 1000  # of a UUIDv7
+        return Challenge(UUID(bytes=said[:16]), said[16:], made_at + CHALLENGE_SECONDS)
+
+
+def bound_to(name: str | None) -> bytes:
+    """What says that a challenge is for whoever has this name, without saying whether anybody has."""
+    return ANYBODY if name is None else hashlib.sha256(f"passkey of {name.casefold()}".encode()).digest()[:BOUND]
+
+
+def _handle(user_id: int) -> bytes:
+    return user_id.to_bytes(BOUND, "big")
+
+
+def _challenge(tokens: OpaqueTokens, bound: bytes) -> bytes:
+    return tokens.issue(uuid7().bytes + bound).encode()
+
+
+def _sent(answer: dict[str, Any]) -> bytes:
+    data = msgspec.json.decode(base64url.decode(answer["response"]["clientDataJSON"]), type=ClientData)
+    return base64url.decode(data.challenge)
+
+
+def _as_json(text: str) -> dict[str, Any]:
+    made: dict[str, Any] = msgspec.json.decode(text)
+    return made

@@ -1,0 +1,143 @@
+"""Signing in by a passkey that has asked who is there: two factors in one."""
+
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from app import base64url
+from app.client import Client
+from app.database import Database, Transaction
+from app.errors import InvalidCredentials, NotFound, RateLimited
+from app.factors import queries as factors
+from app.factors.relying_party import ANYBODY, Asserted, NotAccepted, RelyingParty, bound_to
+from app.identity import names, queries
+from app.identity.login import Login
+from app.identity.passkeys import PasskeyAssertion
+from app.identity.structs import TokenResponse
+from app.limits.attempts import Attempts, Counter
+from app.limits.violations import Violations
+from app.metrics import Metrics
+from app.settings import Settings
+
+WAYS = ["pop", "user", "mfa"]  # RFC 8176 §2: a key, somebody there, and more than one factor
+REFUSED = "This passkey is not accepted."
+
+
+class Shown(Struct, frozen=True):
+    """An assertion that fits its credential."""
+
+    passkey_id: UUID
+    user_id: int
+    asserted: Asserted
+
+
+class PasskeyLogin:
+    """The way in without a password. An account's limit of wrong passwords does not close it."""
+
+    def __init__(
+        self,
+        db: Database,
+        party: RelyingParty,
+        login: Login,
+        attempts: Attempts,
+        violations: Violations,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> None:
+        self._db = db
+        self._party = party
+        self._login = login
+        self._attempts = attempts
+        self._violations = violations
+        self._metrics = metrics
+        self._settings = settings
+
+    def options(self, username: str | None) -> dict[str, Any]:
+        """What the browser needs; nothing is looked up, so that it tells nothing."""
+        return self._party.assertion(None if username is None else _comparable(username))
+
+    async def login(self, sent: PasskeyAssertion, client: Client) -> TokenResponse:
+        """Open a session.
+
+        Raises:
+            InvalidCredentials: nobody's passkey, or not what it was asked for; all alike.
+            RateLimited: too many failures from this network.
+        """
+        names.label(sent.device_name, "device_name")
+        counter = Counter("login", client.network, self._settings.rate_limit_login)
+        user_id = None
+        with self._metrics.login() as outcome:
+            try:
+                async with self._attempts.attempt(counter) as attempt:
+                    try:
+                        shown = await self.shown(sent)
+                        user_id = shown.user_id
+
+                        async def first(tx: Transaction) -> None:
+                            await queries.hold(tx, shown.user_id)
+                            await self.use(tx, shown)
+
+                        response = await self._login.enter(
+                            queries.passkey_gate(shown.user_id), client, sent.device_name, WAYS, first=first
+                        )
+                    except (InvalidCredentials, NotFound):
+                        response = None
+                    if response is None:
+                        attempt.failed()
+            except RateLimited as limited:
+                outcome.ended("rate_limited")
+                await self._violations.note(limited, (counter,), client, user_id)
+                raise
+            if response is None:
+                outcome.ended("invalid_passkey")
+                await self._login.record_failure(user_id, "invalid_passkey", client)
+                raise InvalidCredentials(REFUSED)
+            outcome.ended("success")
+            return response
+
+    async def shown(self, sent: PasskeyAssertion) -> Shown:
+        """Whose passkey has signed this.
+
+        Raises:
+            InvalidCredentials: nobody's, or not what it was asked for.
+        """
+        found = await factors.credential(self._db, _bytes(sent.raw_id))
+        if found is None:
+            raise InvalidCredentials(REFUSED)
+        try:
+            asserted = self._party.asserted(found.user_id, found.public_key, sent.plain())
+        except NotAccepted:
+            raise InvalidCredentials(REFUSED) from None
+        if asserted.challenge.bound not in await self._names(found.user_id):
+            raise InvalidCredentials(REFUSED)
+        return Shown(found.id, found.user_id, asserted)
+
+    async def _names(self, user_id: int) -> list[bytes]:
+        """What a challenge may be for that this user answers."""
+        row = await queries.by_id(self._db, user_id)
+        return [] if row is None else [ANYBODY, *(bound_to(each) for each in (row["username"], row["email"]) if each)]
+
+    async def use(self, tx: Transaction, shown: Shown) -> None:
+        """Once: neither its challenge nor its counter comes a second time. The user is held.
+
+        Raises:
+            InvalidCredentials: it has come before, too late, or from a copy.
+        """
+        challenge, asserted = shown.asserted.challenge, shown.asserted
+        if not await factors.spend(tx, challenge.id, challenge.expires_at) or not await factors.use_passkey(
+            tx, shown.passkey_id, asserted.sign_count, backed_up=asserted.backed_up
+        ):
+            raise InvalidCredentials(REFUSED)
+
+
+def _bytes(text: str) -> bytes:
+    """What base64url says; nothing where it is none, which is nobody's credential."""
+    try:
+        return base64url.decode(text)
+    except ValueError:
+        return b""
+
+
+def _comparable(username: str) -> str:
+    return (names.comparable_email(username) if "@" in username else None) or username

@@ -1,0 +1,95 @@
+"""Showing once more who one is, for what a stolen session must not do."""
+
+from app.cache.entries import Entries
+from app.cache.outbox import Change
+from app.client import Client
+from app.database import Database, Transaction
+from app.errors import InvalidCredentials, InvalidMfa, ValidationFailed
+from app.identity import queries
+from app.identity.confirmation import Confirmation
+from app.identity.entry import People
+from app.identity.login import CODE, PASSWORD
+from app.identity.passkey_login import REFUSED, WAYS, PasskeyLogin
+from app.identity.passkeys import PasskeyAssertion
+from app.identity.second_factors import SecondFactors
+from app.identity.structs import Reauthentication, TokenResponse, UserEntry
+from app.sessions.authenticator import Identified, Subject
+from app.sessions.service import Sessions
+from app.sessions.structs import SessionState
+
+
+class Reauthenticator:
+    """Makes the login of a session a present one."""
+
+    def __init__(
+        self,
+        db: Database,
+        entries: Entries,
+        sessions: Sessions,
+        people: People,
+        confirmation: Confirmation,
+        factors: SecondFactors,
+        passkey_login: PasskeyLogin,
+    ) -> None:
+        self._db = db
+        self._entries = entries
+        self._sessions = sessions
+        self._people = people
+        self._confirmation = confirmation
+        self._factors = factors
+        self._passkey_login = passkey_login
+
+    async def reauthenticate(
+        self, caller: Identified[Subject], asked: Reauthentication, client: Client
+    ) -> TokenResponse:
+        """Tokens of the same session, whose login is now.
+
+        Raises:
+            InvalidCredentials: the password is another one.
+            InvalidMfa: the code is none (any more).
+            RateLimited: too many were wrong.
+            SessionRevoked: the session has ended meanwhile.
+            ValidationFailed: not exactly one of the two.
+        """
+        if (asked.password is None) == (asked.code is None):
+            raise ValidationFailed(("body", "takes either password or code"))
+        if asked.password is not None:
+            return await self._answer(*await self._by_password(caller, asked.password, client))
+        return await self._answer(*await self._by_code(caller, asked.code, client))
+
+    async def by_passkey(self, caller: Identified[Subject], sent: PasskeyAssertion, client: Client) -> TokenResponse:
+        """The same by a passkey; InvalidCredentials if it is somebody else's, or not what it was asked for."""
+        shown = await self._passkey_login.shown(sent)
+        if shown.user_id != caller.user_id:
+            raise InvalidCredentials(REFUSED)
+        async with self._db.transaction() as tx:
+            person = await queries.hold(tx, caller.user_id)
+            await self._passkey_login.use(tx, shown)
+            change, session = await self._renew(tx, caller, WAYS, client)
+        return await self._answer(person, change, session)
+
+    async def _answer(self, person: UserEntry, change: Change, session: SessionState) -> TokenResponse:
+        await self._entries.outbox.settle(change)
+        user = await self._people.show(person)
+        return TokenResponse.of(self._sessions.tokens(session, user.roles), user)
+
+    async def _by_code(
+        self, caller: Identified[Subject], code: str | None, client: Client
+    ) -> tuple[UserEntry, Change, SessionState]:
+        async with self._factors.attempt(caller.user_id, client) as attempt, self._db.transaction() as tx:
+            person = await queries.hold(tx, caller.user_id)
+            if not await self._factors.use(tx, person, client, code):
+                attempt.failed()
+                raise InvalidMfa
+            return person, *await self._renew(tx, caller, [CODE], client)
+
+    async def _by_password(
+        self, caller: Identified[Subject], password: str, client: Client
+    ) -> tuple[UserEntry, Change, SessionState]:
+        async with self._confirmation.confirmed(caller, password, client) as (tx, person):
+            return person, *await self._renew(tx, caller, [PASSWORD], client)
+
+    async def _renew(
+        self, tx: Transaction, caller: Identified[Subject], amr: list[str], client: Client
+    ) -> tuple[Change, SessionState]:
+        return await self._sessions.reauthenticate(tx, caller.session_id, caller.user_id, amr, client)

@@ -1,0 +1,362 @@
+"""A passkey is made, signs in without a password, and goes; whatever is not quite right is refused."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from httpx import AsyncClient
+
+from app import base64url
+from app.factors import relying_party
+from app.identity import passkeys
+from app.main import Parts
+from tests.identity.factorkit import claims, enrolled
+from tests.identity.mailkit import proved, token, use
+from tests.identity.test_mfa import long_ago
+from tests.identity.webauthnkit import PRESENT, VERIFIED, Key, added, login_options, registration_options, sign_in
+from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
+from tests.mail.kit import Postbox
+
+# ---- made ---------------------------------------------------------------------------------------------------------
+
+
+async def test_one_is_made_listed_named_and_taken_away(session: SignedIn, parts: Parts) -> None:
+    await added(session)
+    await added(session, name="Ada's telephone")
+
+    first, second = (await session.ask("GET", "/me/passkeys")).json()["items"]
+    assert (second["name"], second["transports"], second["last_used_at"]) == ("Ada's telephone", ["internal"], None)
+    renamed = await session.ask("PATCH", f"/me/passkeys/{first['id']}", json={"name": "Ada's key"})
+    assert renamed.json() == first | {"name": "Ada's key"}
+    assert (await session.ask("DELETE", f"/me/passkeys/{second['id']}")).status_code == 204
+
+    assert [each["name"] for each in (await session.ask("GET", "/me/passkeys")).json()["items"]] == ["Ada's key"]
+    rows = await parts.db.fetch(
+        "SELECT event FROM audit_events WHERE user_id = $1 AND event ~ '^passkey' ORDER BY id", session.user_id
+    )
+    assert [row["event"] for row in rows] == ["passkey.added", "passkey.added", "passkey.removed"]
+
+
+async def test_the_options_ask_for_one_that_knows_its_user(session: SignedIn) -> None:
+    key = await added(session)
+
+    options = await registration_options(session)
+
+    assert options["authenticatorSelection"]["residentKey"] == "required"
+    assert options["authenticatorSelection"]["userVerification"] == "required"
+    assert [each["id"] for each in options["excludeCredentials"]] == [base64url.encode(key.id)]
+
+
+WRONG: list[dict[str, Any]] = [
+    {"origin": "https://evil.example"},
+    {"origin": "http://auth.example.test"},
+    {"rp_id": "evil.example"},
+    {"kind": "webauthn.get"},
+    {"credential_type": "password"},
+    {"cross_origin": True},
+    {"flags": PRESENT},
+    {"flags": VERIFIED},
+    {"challenge": base64url.encode(b"x" * 64)},
+    {"challenge": "%%%"},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+async def test_what_is_not_quite_right_is_not_kept(session: SignedIn, wrong: dict[str, Any]) -> None:
+    made = Key().made(await registration_options(session), **wrong)
+
+    problem(await session.ask("POST", "/me/passkeys", json=made), 422, "validation_failed")
+
+    assert (await session.ask("GET", "/me/passkeys")).json()["items"] == []
+
+
+@pytest.mark.parametrize("field", ["clientDataJSON", "attestationObject"])
+@pytest.mark.parametrize("garbage", ["x", "AAAA", base64url.encode(b"\xff" * 300), base64url.encode(b"[" * 3000)])
+async def test_garbage_is_refused(session: SignedIn, field: str, garbage: str) -> None:
+    made = Key().made(await registration_options(session))
+    made["response"][field] = garbage
+
+    problem(await session.ask("POST", "/me/passkeys", json=made), 422, "validation_failed")
+
+
+async def test_a_challenge_is_for_one_user_once_and_for_five_minutes(
+    client: AsyncClient, session: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = await registration_options(session)
+    other = await log_in(client, await register(client))
+    problem(await other.ask("POST", "/me/passkeys", json=Key().made(options)), 422, "validation_failed")
+
+    assert (await session.ask("POST", "/me/passkeys", json=Key().made(options))).status_code == 201
+    problem(await session.ask("POST", "/me/passkeys", json=Key().made(options)), 422, "validation_failed")
+    late = await registration_options(session)
+    monkeypatch.setattr(relying_party, "CHALLENGE_SECONDS", 0)
+    problem(await session.ask("POST", "/me/passkeys", json=Key().made(late)), 422, "validation_failed")
+
+
+async def test_a_challenge_of_a_login_makes_none(client: AsyncClient, session: SignedIn) -> None:
+    options = await registration_options(session)
+    options["challenge"] = (await login_options(client))["challenge"]
+
+    problem(await session.ask("POST", "/me/passkeys", json=Key().made(options)), 422, "validation_failed")
+
+
+async def test_somebody_elses_is_not_ones_own(client: AsyncClient, session: SignedIn) -> None:
+    key = await added(session)
+    other = await log_in(client, await register(client))
+
+    again = await other.ask("POST", "/me/passkeys", json=key.made(await registration_options(other)))
+    problem(again, 409, "conflict")
+    theirs = (await session.ask("GET", "/me/passkeys")).json()["items"][0]["id"]
+
+    problem(await other.ask("DELETE", f"/me/passkeys/{theirs}"), 404, "not_found")
+    problem(await other.ask("PATCH", f"/me/passkeys/{theirs}", json={"name": "mine"}), 404, "not_found")
+
+
+async def test_there_are_bounds(session: SignedIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passkeys, "MOST", 1)
+    await added(session)
+
+    made = Key().made(await registration_options(session))
+
+    problem(await session.ask("POST", "/me/passkeys", json=made), 409, "conflict")
+
+
+async def test_all_of_it_needs_a_present_login(session: SignedIn, parts: Parts) -> None:
+    key, options = await added(session), await registration_options(session)
+    own = (await session.ask("GET", "/me/passkeys")).json()["items"][0]["id"]
+    await long_ago(parts, session)
+
+    for answer in (
+        await session.ask("POST", "/me/passkeys/options"),
+        await session.ask("POST", "/me/passkeys", json=Key().made(options)),
+        await session.ask("DELETE", f"/me/passkeys/{own}"),
+    ):
+        problem(answer, 403, "reauthentication_required")
+    assert key.count == 0
+
+
+# ---- signing in ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", [None, "username", "USERNAME", "email"])
+async def test_it_signs_in_with_and_without_a_name(client: AsyncClient, named: str | None) -> None:
+    ada = await register(client, email=f"{new_name()}@example.org")
+    key = await added(await log_in(client, ada))
+    name = {None: None, "username": ada.username, "USERNAME": ada.username.upper(), "email": ada.email}[named]
+
+    answer = await sign_in(client, key.shown(await login_options(client, name)) | {"device_name": "Ada's telephone"})
+
+    assert answer.status_code == 200, answer.text
+    session = SignedIn(client, answer.json())
+    assert session.user_id == ada.id
+    assert claims(session)["amr"] == ["pop", "user", "mfa"]
+    current = next(each for each in (await session.ask("GET", "/me/sessions")).json()["items"] if each["current"])
+    assert (current["amr"], current["device_name"]) == (["pop", "user", "mfa"], "Ada's telephone")
+    assert (await session.ask("GET", "/me/passkeys")).json()["items"][0]["last_used_at"] is not None
+
+
+async def test_it_counts_as_two_factors(client: AsyncClient, ada: Person) -> None:
+    session = await log_in(client, ada)
+    await enrolled(session)
+    key = await added(session)
+
+    answer = await sign_in(client, key.shown(await login_options(client)))
+
+    assert answer.status_code == 200
+    assert answer.json()["user"]["mfa_enabled"] is True
+
+
+async def test_options_are_the_same_for_everybody(client: AsyncClient, ada: Person) -> None:
+    await added(await log_in(client, ada))
+
+    found = [await login_options(client, name) for name in (ada.username, new_name(), None)]
+
+    for options in found:
+        options["challenge"] = len(options["challenge"])
+    assert found[0] == found[1] == found[2]
+    assert found[0]["allowCredentials"] == []
+
+
+async def test_of_fifty_who_show_the_same_one_gets_in(
+    client: AsyncClient, replicas: list[AsyncClient], ada: Person, parts: Parts
+) -> None:
+    key = await added(await log_in(client, ada))
+    assertion = key.shown(await login_options(client))
+
+    answers = await asyncio.gather(*(sign_in(replicas[n % 2], assertion) for n in range(50)))
+
+    assert sorted({answer.status_code for answer in answers}) == [200, 401]
+    assert [answer.status_code for answer in answers].count(200) == 1
+    assert len(await parts.db.fetch("SELECT FROM sessions WHERE user_id = $1 AND amr @> '{pop}'", ada.id)) == 1
+
+
+@pytest.mark.parametrize("wrong", [*WRONG[:3], {"kind": "webauthn.create"}, *WRONG[4:], {"handle": bytes(8)}], ids=str)
+async def test_what_is_not_quite_right_opens_nothing(client: AsyncClient, ada: Person, wrong: dict[str, Any]) -> None:
+    key = await added(await log_in(client, ada))
+
+    problem(await sign_in(client, key.shown(await login_options(client), **wrong)), 401, "invalid_credentials")
+
+
+async def test_another_key_opens_nothing(client: AsyncClient, ada: Person) -> None:
+    key = await added(await log_in(client, ada))
+    forged = key.shown(await login_options(client), key=ec.generate_private_key(ec.SECP256R1()))
+
+    problem(await sign_in(client, forged), 401, "invalid_credentials")
+    unknown = Key()
+    unknown.handle = key.handle
+    problem(await sign_in(client, unknown.shown(await login_options(client))), 401, "invalid_credentials")
+
+
+@pytest.mark.parametrize("field", ["clientDataJSON", "authenticatorData", "signature", "userHandle"])
+@pytest.mark.parametrize("garbage", ["x", "AAAA", "%%%%", base64url.encode(b"\xff" * 60)])
+async def test_garbage_opens_nothing(client: AsyncClient, ada: Person, field: str, garbage: str) -> None:
+    key = await added(await log_in(client, ada))
+    shown = key.shown(await login_options(client))
+    shown["response"][field] = garbage
+
+    problem(await sign_in(client, shown), 401, "invalid_credentials")
+
+
+async def test_a_counter_that_goes_back_is_a_copys(client: AsyncClient, ada: Person) -> None:
+    key = await added(await log_in(client, ada))
+    assert (await sign_in(client, key.shown(await login_options(client), count=7))).status_code == 200
+
+    for count in (7, 3, 0):
+        answer = await sign_in(client, key.shown(await login_options(client), count=count))
+        problem(answer, 401, "invalid_credentials")
+
+    assert (await sign_in(client, key.shown(await login_options(client), count=8))).status_code == 200
+
+
+async def test_one_without_a_counter_is_as_good(client: AsyncClient, ada: Person) -> None:
+    key = await added(await log_in(client, ada))
+
+    for _ in range(2):
+        assert (await sign_in(client, key.shown(await login_options(client), count=0))).status_code == 200
+
+
+async def test_a_challenge_for_somebody_else_is_not_answered(client: AsyncClient, ada: Person) -> None:
+    key = await added(await log_in(client, ada))
+
+    problem(await sign_in(client, key.shown(await login_options(client, new_name()))), 401, "invalid_credentials")
+
+
+async def test_a_challenge_lives_five_minutes(
+    client: AsyncClient, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await added(await log_in(client, ada))
+    options = await login_options(client)
+    monkeypatch.setattr(relying_party, "CHALLENGE_SECONDS", 0)
+
+    problem(await sign_in(client, key.shown(options)), 401, "invalid_credentials")
+
+
+@pytest.mark.parametrize("change", ["deactivated", "deleted", "removed", "reset"])
+async def test_what_changes_between_options_and_answer_counts(
+    client: AsyncClient, replicas: list[AsyncClient], admin: SignedIn, ada: Person, change: str
+) -> None:
+    session = await log_in(client, ada)
+    key, options = await added(session), await login_options(client)
+    own = (await session.ask("GET", "/me/passkeys")).json()["items"][0]["id"]
+    done = {
+        "deactivated": lambda: admin.ask("PATCH", f"/users/{ada.id}", json={"is_active": False}),
+        "deleted": lambda: admin.ask("DELETE", f"/users/{ada.id}"),
+        "removed": lambda: session.ask("DELETE", f"/me/passkeys/{own}"),
+        "reset": lambda: admin.ask("DELETE", f"/users/{ada.id}/mfa"),
+    }
+    assert (await done[change]()).status_code in (200, 204)
+
+    problem(await sign_in(replicas[1], key.shown(options)), 401, "invalid_credentials")
+
+
+async def test_wrong_passwords_of_an_account_do_not_close_it(client: AsyncClient, ada: Person) -> None:
+    key = await added(await log_in(client, ada))
+    for _ in range(11):
+        await client.post("/login", json={"username": ada.username, "password": new_password()}, headers=from_ip())
+
+    assert (await sign_in(client, key.shown(await login_options(client)))).status_code == 200
+
+
+async def test_failures_count_against_where_they_come_from(client: AsyncClient, ada: Person, parts: Parts) -> None:
+    key = await added(await log_in(client, ada))
+    here = from_ip()
+    for _ in range(5):
+        shown = key.shown(await login_options(client), origin="https://evil.example")
+        problem(await client.post("/login/passkey", json=shown, headers=here), 401, "invalid_credentials")
+
+    shown = key.shown(await login_options(client))
+
+    problem(await client.post("/login/passkey", json=shown, headers=here), 429, "rate_limited")
+    rows = await parts.db.fetch(
+        "SELECT details->>'reason' AS reason FROM audit_events WHERE user_id = $1 AND event = 'login.failed'", ada.id
+    )
+    assert {row["reason"] for row in rows} <= {"invalid_passkey"}
+
+
+# ---- what follows -------------------------------------------------------------------------------------------------
+
+
+async def test_it_shows_once_more_who_one_is(client: AsyncClient, ada: Person, parts: Parts) -> None:
+    session = await log_in(client, ada)
+    key = await added(session)
+    other = await log_in(client, await register(client))
+    await long_ago(parts, session)
+    theirs = key.shown(await login_options(client))
+    problem(await other.ask("POST", "/me/reauthenticate", json=theirs), 401, "invalid_credentials")
+
+    answer = await session.ask("POST", "/me/reauthenticate", json=key.shown(await login_options(client)))
+
+    assert answer.status_code == 200, answer.text
+    fresh = SignedIn(client, answer.json())
+    assert claims(fresh)["amr"] == ["pwd", "pop", "user", "mfa"]
+    assert (await fresh.ask("GET", "/me/export")).json()["passkeys"][0]["last_used_at"] is not None
+
+
+async def test_the_last_way_in_stays(client: AsyncClient, ada: Person, parts: Parts) -> None:
+    session = await log_in(client, ada)
+    key = await added(session)
+    await added(session)
+    first, second = ((each["id"]) for each in (await session.ask("GET", "/me/passkeys")).json()["items"])
+    await parts.db.execute("UPDATE users SET password_hash = NULL WHERE id = $1", ada.id)
+
+    answers = await asyncio.gather(*(session.ask("DELETE", f"/me/passkeys/{each}") for each in (first, second)))
+
+    assert sorted(answer.status_code for answer in answers) == [204, 409]
+    assert key.handle
+
+
+async def test_who_was_not_it_loses_the_intruders_passkey_but_keeps_an_older_one(
+    client: AsyncClient, postbox: Postbox
+) -> None:
+    ada = await proved(client, postbox)
+    own = await added(await log_in(client, ada))
+    intruder = await log_in(client, ada)
+    his = await added(intruder)
+    link = token(await postbox.to(ada.email or "", 3), "not-me")
+
+    assert (await use(client, "/password/not-me", link)).status_code == 204
+
+    problem(await sign_in(client, his.shown(await login_options(client))), 401, "invalid_credentials")
+    assert (await sign_in(client, own.shown(await login_options(client)))).status_code == 200
+
+
+async def test_every_change_is_told(client: AsyncClient, postbox: Postbox, admin: SignedIn) -> None:
+    ada = await proved(client, postbox)
+    session = await log_in(client, ada)
+    await added(session, name="Ada's telephone")
+    own = (await session.ask("GET", "/me/passkeys")).json()["items"][0]["id"]
+    await session.ask("DELETE", f"/me/passkeys/{own}")
+    await added(session)
+    await admin.ask("DELETE", f"/users/{ada.id}/mfa")
+
+    mails = [await postbox.to(ada.email or "", number) for number in (2, 3, 4, 5)]
+
+    assert sorted(mail.message["Subject"] for mail in mails) == [
+        "A passkey was added to your account",
+        "A passkey was added to your account",
+        "A passkey was removed from your account",
+        "A passkey was removed from your account",
+    ]
+    assert sum("Ada's telephone" in mail.part("plain") for mail in mails) == 2
+    assert sum("An administrator has removed" in mail.part("plain") for mail in mails) == 1
