@@ -45,6 +45,12 @@ test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian wo
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='app/identity/*,app/mail/*,app/sessions/*' --fail-under=100
 
+.PHONY: test-browser
+test-browser: install ## Passkeys in a real browser (needs Chromium, which root gets from Debian)
+	@command -v chromium > /dev/null || { test $$(id -u) = 0 && apt-get install --yes --quiet chromium > /dev/null; } || { echo "Chromium is needed: apt-get install chromium" >&2; exit 1; }
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.txt
+	$(BIN)/python -m pytest -o addopts="-ra --import-mode=importlib" tests/browser
+
 MINUTES ?= 5
 .PHONY: torture
 torture: install ## Break stores and processes under two replicas for MINUTES=5, and check all that clients saw
@@ -90,6 +96,7 @@ format: install ## Put the code into the house's format
 lock: install ## Resolve the dependencies anew into requirements/*.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 pyproject.toml -o requirements/base.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --extra embedded --group dev --constraint requirements/base.txt pyproject.toml -o requirements/dev.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --group browser --constraint requirements/dev.txt -o requirements/browser.txt
 	echo uv | $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade - -o requirements/uv.txt
 
 .PHONY: clean

@@ -46,6 +46,12 @@ class Servers:
         self._processes: list[subprocess.Popen[bytes]] = []
         self.clients = [AsyncClient(base_url=f"http://127.0.0.1:{port}{BASE}", timeout=30) for port in self._ports]
 
+    def at_localhost(self) -> str:
+        """The URL of the first, by which it is known from now on: a browser takes that for a secure place."""
+        url = f"http://localhost:{self._ports[0]}"
+        self._environment["PUBLIC_URL"] = url
+        return url
+
     async def __aenter__(self) -> Self:
         for number, port in enumerate(self._ports):
             with (self._directory / f"replica-{number}.log").open("wb") as log:
