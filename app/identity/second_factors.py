@@ -59,8 +59,9 @@ class SecondFactors:
         enrolment = self._totp.enrol(caller.user_id, caller.subject.username)
         async with self._db.transaction() as tx:
             await queries.hold(tx, caller.user_id)
-            if not await factors.keep_secret(tx, caller.user_id, enrolment.sealed):
-                raise Conflict("An authenticator is in use: take it away first.")
+            kept = await factors.keep_secret(tx, caller.user_id, enrolment.sealed)
+        if not kept:
+            raise Conflict("An authenticator is in use: take it away first.")
         return enrolment
 
     async def confirm(self, caller: Identified[Subject], code: str, client: Client) -> list[str]:
@@ -80,7 +81,8 @@ class SecondFactors:
             step = self._totp.step(caller.user_id, secret.sealed, code, secret.now)
             if step is None:
                 attempt.failed()
-                raise InvalidMfa
+        if step is None:
+            raise InvalidMfa
         codes = recovery_codes.make()
         async with self._db.transaction() as tx:
             person = await queries.hold(tx, caller.user_id)

@@ -10,7 +10,22 @@ from argon2 import PasswordHasher
 from httpx import AsyncClient, Response
 
 from app.errors import Overloaded
-from app.identity.structs import Credentials, NewUser, PasswordChange, Registration, TokenResponse, UserChange
+from app.factors.totp import Enrolment
+from app.identity.structs import (
+    Credentials,
+    NewUser,
+    PasswordChange,
+    PasswordConfirmation,
+    Reauthentication,
+    RecoveryCodes,
+    Registration,
+    SecondStep,
+    TokenResponse,
+    TotpConfirmation,
+    TotpEnrolment,
+    TotpRemoval,
+    UserChange,
+)
 from app.main import Parts
 from app.sessions.structs import LogoutRequest, RefreshRequest, Tokens
 from app.settings import Rate, Settings
@@ -243,6 +258,14 @@ async def test_what_holds_a_password_does_not_print_it() -> None:
         UserChange(password=secret),
         RefreshRequest(refresh_token=secret),
         LogoutRequest(refresh_token=secret),
+        SecondStep(mfa_token=secret, code=secret, recovery_code=secret),
+        Reauthentication(password=secret, code=secret),
+        TotpEnrolment(secret=secret, otpauth_uri=secret, qr_svg=secret),
+        TotpConfirmation(code=secret),
+        TotpRemoval(password=secret, code=secret, recovery_code=secret),
+        PasswordConfirmation(password=secret),
+        RecoveryCodes(recovery_codes=[secret]),
+        Enrolment(secret=secret, otpauth_uri=secret, qr_svg=secret, sealed=b""),
         Tokens(access_token=secret, refresh_token=secret, expires_in=1, refresh_expires_in=1, session_id=uuid7()),
     ]
 

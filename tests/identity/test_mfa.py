@@ -81,6 +81,15 @@ async def test_of_fifty_who_confirm_one_gets_the_codes(session: SignedIn, replic
     assert [answer.status_code for answer in answers].count(200) == 1
 
 
+async def test_of_two_who_confirm_at_once_one_gets_the_codes(session: SignedIn) -> None:
+    authenticator = Authenticator((await session.ask("POST", "/me/mfa/totp")).json()["secret"])
+    confirmation = {"code": authenticator.code()}
+
+    answers = await asyncio.gather(*(session.ask("POST", "/me/mfa/totp/confirm", json=confirmation) for _ in range(2)))
+
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+
+
 @pytest.mark.parametrize("path", ["/totp", "/totp/confirm"])
 async def test_it_needs_a_present_login(session: SignedIn, parts: Parts, path: str) -> None:
     await long_ago(parts, session)
@@ -279,6 +288,38 @@ async def test_a_factor_that_comes_while_a_password_is_verified_is_asked_for(
     monkeypatch.setattr(parts.passwords, "verify", late)
 
     await first_step(client, ada)
+
+
+async def test_a_password_that_changes_while_it_is_verified_leads_to_no_second_step(
+    client: AsyncClient, ada: Person, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await with_factor(client, ada)
+    verify = parts.passwords.verify
+
+    async def late(hashed: str | None, password: str) -> bool:
+        verified = await verify(hashed, password)
+        await parts.db.execute("UPDATE users SET password_hash = 'another' WHERE id = $1", ada.id)
+        return verified
+
+    monkeypatch.setattr(parts.passwords, "verify", late)
+
+    body = {"username": ada.username, "password": ada.password}
+    problem(await client.post("/login", json=body, headers=from_ip()), 401, "invalid_credentials")
+
+
+async def test_a_session_that_ends_while_its_user_shows_who_he_is_stays_ended(
+    client: AsyncClient, ada: Person, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await log_in(client, ada)
+    verify = parts.passwords.verify
+
+    async def late(hashed: str | None, password: str) -> bool:
+        await session.ask("POST", "/logout")
+        return await verify(hashed, password)
+
+    monkeypatch.setattr(parts.passwords, "verify", late)
+
+    problem(await session.ask("POST", "/me/reauthenticate", json={"password": ada.password}), 401, "session_revoked")
 
 
 async def test_a_new_password_by_a_link_does_not_skip_it(client: AsyncClient, postbox: Postbox) -> None:

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from httpx import AsyncClient
 
 from app import base64url
+from app.errors import NotFound
 from app.factors import relying_party
 from app.identity import passkeys
 from app.main import Parts
@@ -122,6 +123,14 @@ async def test_there_are_bounds(session: SignedIn, monkeypatch: pytest.MonkeyPat
     problem(await session.ask("POST", "/me/passkeys", json=made), 409, "conflict")
 
 
+async def test_who_is_gone_makes_none(client: AsyncClient, parts: Parts, admin: SignedIn, ada: Person) -> None:
+    caller = await parts.authenticator.caller((await log_in(client, ada)).access)
+    assert (await admin.ask("DELETE", f"/users/{ada.id}")).status_code == 204
+
+    with pytest.raises(NotFound):
+        await parts.passkeys.options(caller)
+
+
 async def test_all_of_it_needs_a_present_login(session: SignedIn, parts: Parts) -> None:
     key, options = await added(session), await registration_options(session)
     own = (await session.ask("GET", "/me/passkeys")).json()["items"][0]["id"]
@@ -203,6 +212,8 @@ async def test_another_key_opens_nothing(client: AsyncClient, ada: Person) -> No
     forged = key.shown(await login_options(client), key=ec.generate_private_key(ec.SECP256R1()))
 
     problem(await sign_in(client, forged), 401, "invalid_credentials")
+    nameless = key.shown(await login_options(client)) | {"rawId": "%%%"}
+    problem(await sign_in(client, nameless), 401, "invalid_credentials")
     unknown = Key()
     unknown.handle = key.handle
     problem(await sign_in(client, unknown.shown(await login_options(client))), 401, "invalid_credentials")

@@ -176,6 +176,18 @@ async def test_fifty_replays_end_a_session_once(replicas: list[AsyncClient], ses
     assert len(rows) == 1
 
 
+async def test_of_replays_at_the_same_process_one_ends_the_session(session: SignedIn, parts: Parts) -> None:
+    await (await session.refreshed()).refreshed()
+
+    answers = await asyncio.gather(*(refresh(session.client, session.refresh_token) for _ in range(5)))
+
+    assert {answer.status_code for answer in answers} == {401}
+    rows = await parts.db.fetch(
+        "SELECT FROM audit_events WHERE session_id = $1::uuid AND event = 'token.reuse_detected'", session.id
+    )
+    assert len(rows) == 1
+
+
 async def test_a_refresh_never_extends_the_absolute_life(session: SignedIn, parts: Parts) -> None:
     await parts.db.execute(
         "UPDATE sessions SET expires_at = clock_timestamp() + interval '100 seconds' WHERE id = $1", session.id
