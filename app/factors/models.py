@@ -30,6 +30,7 @@ class RecoveryCode(Model):
 
     user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     digest: Mapped[bytes] = mapped_column(BYTEA, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(Time, server_default=func.clock_timestamp())
 
 
 class PendingLogin(Model):

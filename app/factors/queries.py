@@ -81,7 +81,10 @@ async def use_step(tx: Transaction, user_id: int, step: int) -> bool:
 
 
 async def remove_totp(tx: Transaction, user_id: int, since: datetime | None = None) -> bool:
-    """Whether there was one in use; its recovery codes go with it. With `since`, only one that is as young."""
+    """Whether there was one in use; recovery codes, and logins that wait for one, go with it.
+
+    With `since`, only what is as young.
+    """
     row = await tx.fetchrow(
         """
         DELETE FROM totp_secrets
@@ -91,10 +94,16 @@ async def remove_totp(tx: Transaction, user_id: int, since: datetime | None = No
         user_id,
         since,
     )
-    if row is None:
-        return False
-    await tx.execute("DELETE FROM recovery_codes WHERE user_id = $1", user_id)
-    return row["confirmed_at"] is not None
+    await tx.execute(
+        """
+        DELETE FROM recovery_codes WHERE user_id = $1 AND ($2::timestamptz IS NULL OR created_at >= $2 OR $3)
+        """,
+        user_id,
+        since,
+        row is not None,
+    )
+    await void_pending(tx, user_id)
+    return row is not None and row["confirmed_at"] is not None
 
 
 async def totp_since(db: Database, user_id: int) -> datetime | None:
@@ -280,6 +289,11 @@ async def remove_passkeys(tx: Transaction, user_id: int, since: datetime | None 
 
 
 # ---- the clean-up ---------------------------------------------------------------------------------------------------
+
+
+async def void_pending(tx: Transaction, user_id: int) -> None:
+    """No login of this user that waits leads anywhere."""
+    await tx.execute("DELETE FROM pending_logins WHERE user_id = $1", user_id)
 
 
 async def delete_expired(tx: Transaction, most: int) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import cbor2
 import msgspec
 from msgspec import Struct
 from webauthn import (
@@ -14,6 +15,7 @@ from webauthn import (
     verify_authentication_response,
     verify_registration_response,
 )
+from webauthn.helpers import decode_credential_public_key, decoded_public_key_to_cryptography
 from webauthn.helpers.structs import (
     AuthenticatorSelectionCriteria,
     PublicKeyCredentialDescriptor,
@@ -22,6 +24,7 @@ from webauthn.helpers.structs import (
 )
 
 from app import base64url
+from app.factors import cbor
 from app.keys.opaque import OpaqueTokens
 from app.settings import Settings
 from app.uuid7 import uuid7
@@ -30,6 +33,9 @@ CHALLENGE_SECONDS = 300  # from the options to the answer: to find the telephone
 TIMEOUT_MS = CHALLENGE_SECONDS * 1000  # the same for the browser
 BOUND = 8  # bytes that say whom a challenge is for
 ANYBODY = bytes(BOUND)
+MAX_CREDENTIAL_ID = 1023  # bytes (WebAuthn §7.1 step 25)
+FLAGS_AT, BARE_DATA = 32, 37  # bytes of authenticator data: where its flags are, and all of it without what may follow
+EXTENSIONS = 0x80  # of the flags (WebAuthn §6.1)
 
 
 class NotAccepted(Exception):
@@ -120,6 +126,7 @@ class RelyingParty:
         if challenge.bound != _handle(user_id):
             raise NotAccepted
         try:
+            _check_attestation(base64url.decode(answer["response"]["attestationObject"]))
             verified = verify_registration_response(
                 credential=answer,
                 expected_challenge=_sent(answer),
@@ -127,8 +134,11 @@ class RelyingParty:
                 expected_origin=self._origins,
                 require_user_verification=True,
             )
-        except Exception as error:
+            decoded_public_key_to_cryptography(decode_credential_public_key(verified.credential_public_key))
+        except Exception as error:  # the library lets out whatever its parsers raise
             raise NotAccepted from error
+        if not 0 < len(verified.credential_id) <= MAX_CREDENTIAL_ID:
+            raise NotAccepted
         return Registered(
             challenge,
             verified.credential_id,
@@ -147,6 +157,8 @@ class RelyingParty:
         if answer["response"].get("userHandle") not in (None, "", base64url.encode(_handle(user_id))):
             raise NotAccepted
         try:
+            if len(base64url.decode(answer["response"]["authenticatorData"])) != BARE_DATA:
+                raise NotAccepted  # noqa: TRY301 - extensions, which nobody has asked for
             verified = verify_authentication_response(
                 credential=answer,
                 expected_challenge=_sent(answer),
@@ -156,7 +168,7 @@ class RelyingParty:
                 credential_current_sign_count=0,
                 require_user_verification=True,
             )
-        except Exception as error:
+        except Exception as error:  # the library lets out whatever its parsers raise
             raise NotAccepted from error
         return Asserted(challenge, verified.new_sign_count, verified.credential_backed_up)
 
@@ -170,6 +182,16 @@ class RelyingParty:
             raise NotAccepted
         made_at = int.from_bytes(said[:6], "big") / 1000  # of a UUIDv7
         return Challenge(UUID(bytes=said[:16]), said[16:], made_at + CHALLENGE_SECONDS)
+
+
+def _check_attestation(attestation: bytes) -> None:
+    """Raises cbor.NotPlain, or whatever it is, unless all that the library will decode is plain."""
+    cbor.check(attestation)
+    data = cbor2.loads(attestation)["authData"]
+    if data[FLAGS_AT] & EXTENSIONS:
+        raise NotAccepted
+    length = int.from_bytes(data[BARE_DATA + 16 : BARE_DATA + 18], "big")
+    cbor.check(data[BARE_DATA + 18 + length :])
 
 
 def bound_to(name: str | None) -> bytes:

@@ -9,6 +9,7 @@ from app.database import Database, Transaction
 from app.errors import EmailTaken, Forbidden, InvalidCredentials, NotFound, UsernameTaken, WeakPassword
 from app.identity import names, queries
 from app.identity.administrators import hold_to_delete
+from app.identity.callers import hold_caller
 from app.identity.confirmation import TRIES, Confirmation
 from app.identity.emails import Emails
 from app.identity.entry import People
@@ -92,8 +93,8 @@ class Accounts:
 
     async def _rename(self, caller: Identified[Subject], full_name: str | None, client: Client) -> None:
         async with self._db.transaction() as tx:
-            if not await queries.set_full_name(tx, caller.user_id, full_name):
-                raise NotFound
+            await hold_caller(tx, caller)
+            await queries.set_full_name(tx, caller.user_id, full_name)
             change = await self._entries.outbox.announce(tx, [user_key(caller.user_id)])
             await record(
                 tx,
@@ -138,6 +139,7 @@ class Accounts:
     ) -> bool:
         """Whether it was still this one."""
         async with self._db.transaction() as tx:
+            await hold_caller(tx, caller)
             if not await queries.set_password(tx, caller.user_id, password_hash, was=was):
                 return False
             ended, _ = await self._sessions.revoke_in(

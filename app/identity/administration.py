@@ -230,6 +230,7 @@ class Administration:
         deactivated = before.is_active and not after.is_active
         if deactivated or with_password:
             reason = "deactivated" if deactivated else "password_changed"
+            await factors.void_pending(tx, after.id)
             ended, _ = await self._sessions.revoke_in(tx, after.id, reason, caller.user_id, client)
             changes.append(ended)
         return changes

@@ -7,6 +7,7 @@ from app.client import Client
 from app.database import Database, Transaction
 from app.errors import InvalidCredentials, NotFound, RateLimited
 from app.identity import queries
+from app.identity.callers import require_live
 from app.identity.passwords import Passwords
 from app.identity.structs import UserEntry
 from app.limits.attempts import Attempts, Counter
@@ -76,6 +77,7 @@ class Confirmation:
             was = await self.verified(caller.user_id, row["password_hash"], password, client)
             async with self._db.transaction() as tx:
                 person = await hold(tx, caller.user_id)
+                await require_live(tx, caller, person)
                 if await queries.has_password(tx, person.id, was):  # neither changed nor upgraded meanwhile
                     yield tx, person
                     return

@@ -9,6 +9,7 @@ from app.client import Client
 from app.database import Database, Transaction
 from app.errors import EmailTaken, InvalidOneTimeToken, NotFound
 from app.identity import names, queries
+from app.identity.callers import hold_caller
 from app.identity.mails import Mails
 from app.limits.quota import Quota
 from app.proofs import queries as proofs
@@ -51,7 +52,7 @@ class Emails:
             if await queries.email_taken(self._db, email):
                 raise EmailTaken
         async with self._db.transaction() as tx:
-            person = await queries.hold(tx, caller.user_id)
+            person = await hold_caller(tx, caller)
             if email == person.email:
                 await self._mails.cancel_move(tx, person)
             else:
@@ -60,7 +61,7 @@ class Emails:
 
     async def _remove(self, caller: Identified[Subject], client: Client) -> None:
         async with self._db.transaction() as tx:
-            person = await queries.hold(tx, caller.user_id)
+            person = await hold_caller(tx, caller)
             await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
             change = Change({})
             if person.email is not None:
@@ -94,7 +95,7 @@ class Emails:
             return
         await self._mailings.hit(email, client, caller.user_id)
         async with self._db.transaction() as tx:
-            person = await queries.hold(tx, caller.user_id)
+            person = await hold_caller(tx, caller)
             if email in (await proofs.newest_email(tx, person.id), person.email):  # still
                 await self._mails.verify(tx, person, email)
         self._mails.wake()

@@ -14,6 +14,7 @@ from app.errors import Conflict, NotFound, ValidationFailed
 from app.factors import queries as factors
 from app.factors.relying_party import NotAccepted, RelyingParty
 from app.identity import names, queries
+from app.identity.callers import hold_caller
 from app.identity.mails import Mails
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.structs import Time
@@ -120,7 +121,7 @@ class Passkeys:
         except NotAccepted:
             raise ValidationFailed(("response", "was not made for this user and site, or too late")) from None
         async with self._db.transaction() as tx:
-            person = await queries.hold(tx, caller.user_id)
+            person = await hold_caller(tx, caller)
             if not await factors.spend(tx, registered.challenge.id, registered.challenge.expires_at):
                 raise ValidationFailed(("response", "was not made for this user and site, or too late"))
             if len(await factors.passkeys_of(tx, person.id)) >= MOST:
@@ -172,7 +173,7 @@ class Passkeys:
         """
         caller.require_fresh()
         async with self._db.transaction() as tx:
-            person = await queries.hold(tx, caller.user_id)
+            person = await hold_caller(tx, caller)
             name = await factors.remove_passkey(tx, person.id, passkey_id)
             if name is None:
                 raise NotFound

@@ -5,7 +5,7 @@ from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
 from app.errors import InvalidCredentials, InvalidMfa, ValidationFailed
-from app.identity import queries
+from app.identity.callers import hold_caller
 from app.identity.confirmation import Confirmation
 from app.identity.entry import People
 from app.identity.login import CODE, PASSWORD
@@ -63,7 +63,7 @@ class Reauthenticator:
         if shown.user_id != caller.user_id:
             raise InvalidCredentials(REFUSED)
         async with self._db.transaction() as tx:
-            person = await queries.hold(tx, caller.user_id)
+            person = await hold_caller(tx, caller)
             await self._passkey_login.use(tx, shown)
             change, session = await self._renew(tx, caller, WAYS, client)
         return await self._answer(person, change, session)
@@ -77,7 +77,7 @@ class Reauthenticator:
         self, caller: Identified[Subject], code: str | None, client: Client
     ) -> tuple[UserEntry, Change, SessionState]:
         async with self._factors.attempt(caller.user_id, client) as attempt, self._db.transaction() as tx:
-            person = await queries.hold(tx, caller.user_id)
+            person = await hold_caller(tx, caller)
             if not await self._factors.use(tx, person, client, code):
                 attempt.failed()
                 raise InvalidMfa

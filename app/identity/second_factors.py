@@ -12,6 +12,7 @@ from app.factors import queries as factors
 from app.factors import recovery_codes
 from app.factors.totp import Enrolment, Totp
 from app.identity import queries
+from app.identity.callers import hold_caller
 from app.identity.confirmation import Confirmation
 from app.identity.holdings import HeldFactor
 from app.identity.mails import Mails
@@ -58,7 +59,7 @@ class SecondFactors:
         caller.require_fresh()
         enrolment = self._totp.enrol(caller.user_id, caller.subject.username)
         async with self._db.transaction() as tx:
-            await queries.hold(tx, caller.user_id)
+            await hold_caller(tx, caller)
             kept = await factors.keep_secret(tx, caller.user_id, enrolment.sealed)
         if not kept:
             raise Conflict("An authenticator is in use: take it away first.")
@@ -85,7 +86,7 @@ class SecondFactors:
             raise InvalidMfa
         codes = recovery_codes.make()
         async with self._db.transaction() as tx:
-            person = await queries.hold(tx, caller.user_id)
+            person = await hold_caller(tx, caller)
             await self._mails.notice(tx, "mfa.enabled", person, client)  # first: its link takes away what is younger
             if not await factors.confirm_secret(tx, person.id, secret.sealed, step):
                 raise Conflict("No authenticator waits to be confirmed.")
@@ -108,8 +109,8 @@ class SecondFactors:
         async with self._confirmation.confirmed(caller, password, client) as (tx, person):
             if not person.mfa_enabled:
                 raise Conflict("No second factor is in use.")
+            await self._mails.notice(tx, "recovery_codes.replaced", person, client)  # first, as above
             await self._keep_codes(tx, person.id, codes)
-            await self._mails.notice(tx, "recovery_codes.replaced", person, client)
             await _note(tx, Event.MFA_ENABLED, caller, client, {"method": "recovery_codes"})
         self._mails.wake()
         return codes
@@ -135,7 +136,8 @@ class SecondFactors:
             async with self._attempts.attempt(counter) as attempt:
                 yield attempt
         except RateLimited as limited:
-            await self._violations.note(limited, (counter,), client, user_id)
+            if limited.limit == counter.name:  # else what was tried meanwhile has its own, and has noted it
+                await self._violations.note(limited, (counter,), client, user_id)
             raise
 
     async def use(

@@ -99,6 +99,15 @@ async def reauthenticate(tx: Transaction, session_id: UUID, user_id: int, amr: l
     return None if row is None else _session(row)
 
 
+async def is_live(tx: Transaction, session_id: UUID, user_id: int) -> bool:
+    live: bool = await tx.fetchval(
+        f"SELECT EXISTS (SELECT FROM sessions s WHERE s.id = $1 AND s.user_id = $2 AND {LIVE})",  # noqa: S608 - constants
+        session_id,
+        user_id,
+    )
+    return live
+
+
 async def is_new_device(tx: Transaction, session: SessionState, device_name: str | None) -> bool:
     """Whether the user has had sessions, and none of them on a device of this name, but for an intruder's."""
     row = await tx.fetchrow(

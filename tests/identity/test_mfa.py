@@ -7,7 +7,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from httpx import AsyncClient
 
+from app.client import Client as CallersClient
+from app.errors import SessionRevoked
 from app.identity.login import CODES_A_LOGIN
+from app.identity.structs import PasswordChange, ProfileChange
 from app.main import Parts
 from app.maintenance.service import clean_up
 from tests.identity.factorkit import Authenticator, claims, enrolled, first_step, second_step, with_factor
@@ -444,6 +447,71 @@ async def test_who_was_not_it_loses_the_intruders_factor_but_keeps_an_older_one(
     way_back = token(await postbox.to(ada.email or "", 6), "reset-password")
     assert (await use(client, "/password/reset", way_back, new_password=new)).status_code == 204
     assert (await second_step(client, await first_step(client, ada), code=authenticator.code())).status_code == 200
+
+
+async def test_who_was_not_it_loses_the_intruders_codes_on_paper(client: AsyncClient, postbox: Postbox) -> None:
+    ada = await proved(client, postbox)
+    session, authenticator = await with_factor(client, ada)
+    his = (await session.ask("POST", "/me/mfa/recovery-codes", json={"password": ada.password})).json()
+    link = token(await postbox.to(ada.email or "", 3), "not-me")
+
+    assert (await use(client, "/password/not-me", link)).status_code == 204
+
+    new = new_password()
+    way_back = token(await postbox.to(ada.email or "", 4), "reset-password")
+    assert (await use(client, "/password/reset", way_back, new_password=new)).status_code == 204
+    mfa_token = await first_step(client, Person(ada.id, ada.username, new))
+    refused = await second_step(client, mfa_token, recovery_code=his["recovery_codes"][0])
+    problem(refused, 401, "invalid_mfa")
+    assert (await second_step(client, mfa_token, code=authenticator.code())).status_code == 200
+
+
+async def test_a_login_that_waits_does_not_outlast_a_deactivation(
+    client: AsyncClient, admin: SignedIn, ada: Person
+) -> None:
+    _, authenticator = await with_factor(client, ada)
+    mfa_token = await first_step(client, ada)
+    for active in (False, True):
+        await admin.ask("PATCH", f"/users/{ada.id}", json={"is_active": active})
+
+    problem(await second_step(client, mfa_token, code=authenticator.code()), 401, "invalid_mfa")
+
+
+async def test_too_many_wrong_passwords_are_said_to_be_that(client: AsyncClient, ada: Person) -> None:
+    session, authenticator = await with_factor(client, ada)
+    for _ in range(11):
+        await client.post("/login", json={"username": ada.username, "password": new_password()}, headers=from_ip())
+
+    body = {"password": ada.password, "code": authenticator.code()}
+
+    problem(await session.ask("DELETE", "/me/mfa/totp", json=body), 429, "rate_limited")
+
+
+async def test_who_was_signed_out_while_his_request_came_changes_nothing(
+    client: AsyncClient, ada: Person, parts: Parts
+) -> None:
+    """A body may take two minutes to come, and its session may have ended meanwhile."""
+    session = await log_in(client, ada)
+    authenticator = Authenticator((await session.ask("POST", "/me/mfa/totp")).json()["secret"])
+    caller = await parts.authenticator.caller(session.access)
+    assert (await session.ask("POST", "/logout")).status_code == 204
+    here = CallersClient(ip="192.0.2.1", user_agent="", request_id="x")
+
+    for late in (
+        parts.second_factors.enrol(caller),
+        parts.second_factors.confirm(caller, authenticator.code(), here),
+        parts.second_factors.new_codes(caller, ada.password, here),
+        parts.emails.change(caller, "intruder@example.org", here),
+        parts.emails.change(caller, None, here),
+        parts.emails.resend(caller, here) if ada.email else parts.accounts.delete(caller, ada.password, here),
+        parts.accounts.change(caller, ProfileChange(full_name="Nobody"), here),
+        parts.accounts.change_password(
+            caller, PasswordChange(current_password=ada.password, new_password=new_password()), here
+        ),
+    ):
+        with pytest.raises(SessionRevoked):
+            await late
+    await log_in(client, ada)
 
 
 async def test_an_export_tells_of_it_without_its_secret(client: AsyncClient, ada: Person) -> None:

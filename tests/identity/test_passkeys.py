@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from httpx import AsyncClient
@@ -15,7 +16,16 @@ from app.main import Parts
 from tests.identity.factorkit import claims, enrolled
 from tests.identity.mailkit import proved, token, use
 from tests.identity.test_mfa import long_ago
-from tests.identity.webauthnkit import PRESENT, VERIFIED, Key, added, login_options, registration_options, sign_in
+from tests.identity.webauthnkit import (
+    PRESENT,
+    VERIFIED,
+    Key,
+    added,
+    laughs,
+    login_options,
+    registration_options,
+    sign_in,
+)
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 from tests.mail.kit import Postbox
 
@@ -79,6 +89,41 @@ async def test_garbage_is_refused(session: SignedIn, field: str, garbage: str) -
     made["response"][field] = garbage
 
     problem(await session.ask("POST", "/me/passkeys", json=made), 422, "validation_failed")
+
+
+EXTENDED = PRESENT | VERIFIED | 0x80
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cose": laughs(64)},
+        {"flags": EXTENDED, "extensions": laughs(64)},
+        {"cose": cbor2.dumps({1: 2, 3: -7, -1: 1, -2: bytes(32), -3: bytes(32)})},
+        {"cose": b"\x9f\xff"},
+    ],
+    ids=["key that explodes", "extension that explodes", "point off the curve", "length that comes later"],
+)
+async def test_what_no_key_is_made_of_is_refused_at_once(session: SignedIn, wrong: dict[str, Any]) -> None:
+    made = Key().made(await registration_options(session), **wrong)
+
+    problem(await session.ask("POST", "/me/passkeys", json=made), 422, "validation_failed")
+
+
+async def test_a_credential_id_has_its_bounds(session: SignedIn) -> None:
+    key = Key()
+    key.id = bytes(1024)
+
+    made = key.made(await registration_options(session))
+
+    problem(await session.ask("POST", "/me/passkeys", json=made), 422, "validation_failed")
+
+
+async def test_an_assertion_carries_no_extensions(client: AsyncClient, ada: Person) -> None:
+    key = await added(await log_in(client, ada))
+    shown = key.shown(await login_options(client), flags=EXTENDED, extensions=laughs(64))
+
+    problem(await sign_in(client, shown), 401, "invalid_credentials")
 
 
 async def test_a_challenge_is_for_one_user_once_and_for_five_minutes(

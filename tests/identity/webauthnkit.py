@@ -18,6 +18,14 @@ ORIGIN, RP_ID = "https://auth.example.test", "auth.example.test"
 PRESENT, VERIFIED, ATTESTED = 0x01, 0x04, 0x40  # flags (WebAuthn §6.1)
 
 
+def laughs(depth: int) -> bytes:
+    """Some bytes of CBOR that a decoder of shared references (tags 28 and 29) doubles at every level."""
+    item = b"\x00"
+    for level in range(depth):
+        item = b"\xd8\x1c\x82" + item + b"\xd8\x1d" + cbor2.dumps(depth - level)
+    return item
+
+
 class Key:
     """A discoverable credential on an authenticator of its own."""
 
@@ -31,8 +39,9 @@ class Key:
         """What `navigator.credentials.create()` gives for these options, but for what is to be wrong."""
         self.handle = base64url.decode(options["user"]["id"])
         numbers = self.private.public_key().public_numbers()
-        cose = cbor2.dumps({1: 2, 3: -7, -1: 1, -2: numbers.x.to_bytes(32, "big"), -3: numbers.y.to_bytes(32, "big")})
-        attested = bytes(16) + struct.pack(">H", len(self.id)) + self.id + cose
+        point = {-2: numbers.x.to_bytes(32, "big"), -3: numbers.y.to_bytes(32, "big")}
+        cose = wrong.get("cose") or cbor2.dumps({1: 2, 3: -7, -1: 1, **point})
+        attested = bytes(16) + struct.pack(">H", len(self.id)) + self.id + cose + wrong.get("extensions", b"")
         data = self._data(flags | ATTESTED, wrong) + attested
         attestation = cbor2.dumps({"fmt": "none", "attStmt": {}, "authData": data})
         return self._answer(
@@ -47,7 +56,7 @@ class Key:
     def shown(self, options: dict[str, Any], *, flags: int = PRESENT | VERIFIED, **wrong: Any) -> dict[str, Any]:
         """What `navigator.credentials.get()` gives."""
         self.count = wrong.get("count", self.count + 1)
-        data = self._data(flags, wrong)
+        data = self._data(flags, wrong) + wrong.get("extensions", b"")
         client = _client_data("webauthn.get", options["challenge"], wrong)
         key = wrong.get("key", self.private)
         signed = key.sign(data + hashlib.sha256(base64url.decode(client)).digest(), ec.ECDSA(hashes.SHA256()))
@@ -62,7 +71,9 @@ class Key:
         )
 
     def _data(self, flags: int, wrong: dict[str, Any]) -> bytes:
-        return hashlib.sha256(wrong.get("rp_id", RP_ID).encode()).digest() + struct.pack(">BI", flags, self.count)
+        return hashlib.sha256(wrong.get("rp_id", RP_ID).encode()).digest() + struct.pack(
+            ">BI", flags, self.count
+        )  # §6.1
 
     def _answer(self, response: dict[str, Any], wrong: dict[str, Any]) -> dict[str, Any]:
         name = base64url.encode(self.id)

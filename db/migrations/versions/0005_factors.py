@@ -24,6 +24,7 @@ STATEMENTS = [
     CREATE TABLE recovery_codes (
         user_id bigint NOT NULL REFERENCES users (id) ON DELETE CASCADE,
         digest bytea NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         PRIMARY KEY (user_id, digest)
     )
     """,
