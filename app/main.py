@@ -172,7 +172,7 @@ def assemble(settings: Settings) -> Parts:
     registrations = Quota("register", windows, violations, settings.rate_limit_register)
     confirmation = Confirmation(db, passwords, attempts, violations, settings)
     second_factors = SecondFactors(
-        db, entries, Totp(settings), confirmation, attempts, violations, mails, settings.rate_limit_mfa
+        db, entries, sessions, Totp(settings), confirmation, attempts, violations, mails, settings.rate_limit_mfa
     )
     login = Login(
         db, entries, sessions, people, passwords, second_factors, attempts, violations, metrics, mails, settings

@@ -95,7 +95,7 @@ class MfaController(Controller):
         "/recovery-codes",
         status_code=HTTP_200_OK,
         summary="New recovery codes",
-        errors=(Conflict, InvalidCredentials, RateLimited, Overloaded),
+        errors=(ReauthenticationRequired, Conflict, InvalidCredentials, RateLimited, Overloaded),
     )
     async def new_codes(
         self,

@@ -26,7 +26,7 @@ from app.identity.entry import People
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.queries import Account
-from app.identity.second_factors import SecondFactors
+from app.identity.second_factors import BOTH, CODE, SecondFactors
 from app.identity.structs import Credentials, SecondStep, TokenResponse
 from app.keys.opaque import OpaqueTokens
 from app.limits.attempts import Attempts
@@ -39,7 +39,7 @@ from app.settings import Settings
 from app.uuid7 import uuid7
 
 CODES_A_LOGIN = 5  # tries of a second factor, right or wrong; then the password is asked for again
-PASSWORD, CODE, BOTH = "pwd", "otp", "mfa"
+PASSWORD = "pwd"  # noqa: S105 - RFC 8176 §2
 
 
 class Login:

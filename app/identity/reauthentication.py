@@ -8,10 +8,10 @@ from app.errors import InvalidCredentials, InvalidMfa, ValidationFailed
 from app.identity.callers import hold_caller
 from app.identity.confirmation import Confirmation
 from app.identity.entry import People
-from app.identity.login import CODE, PASSWORD
+from app.identity.login import PASSWORD
 from app.identity.passkey_login import REFUSED, WAYS, PasskeyLogin
 from app.identity.passkeys import PasskeyAssertion
-from app.identity.second_factors import SecondFactors
+from app.identity.second_factors import BOTH, CODE, SecondFactors
 from app.identity.structs import Reauthentication, TokenResponse, UserEntry
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
@@ -81,7 +81,7 @@ class Reauthenticator:
             if not await self._factors.use(tx, person, client, code):
                 attempt.failed()
                 raise InvalidMfa
-            return person, *await self._renew(tx, caller, [CODE], client)
+            return person, *await self._renew(tx, caller, [CODE, BOTH], client)
 
     async def _by_password(
         self, caller: Identified[Subject], password: str, client: Client

@@ -20,8 +20,11 @@ from app.identity.structs import TotpRemoval, UserEntry
 from app.limits.attempts import Attempt, Attempts, Counter
 from app.limits.violations import Violations
 from app.sessions.authenticator import Identified, Subject
+from app.sessions.service import Sessions
 from app.sessions.structs import user_key
 from app.settings import Rate
+
+CODE, BOTH = "otp", "mfa"  # RFC 8176 §2
 
 
 class SecondFactors:
@@ -31,6 +34,7 @@ class SecondFactors:
         self,
         db: Database,
         entries: Entries,
+        sessions: Sessions,
         totp: Totp,
         confirmation: Confirmation,
         attempts: Attempts,
@@ -40,6 +44,7 @@ class SecondFactors:
     ) -> None:
         self._db = db
         self._entries = entries
+        self._sessions = sessions
         self._totp = totp
         self._confirmation = confirmation
         self._attempts = attempts
@@ -94,7 +99,8 @@ class SecondFactors:
             await queries.set_mfa(tx, person.id, enabled=True)
             change = await self._entries.outbox.announce(tx, [user_key(person.id)])
             await _note(tx, Event.MFA_ENABLED, caller, client, {"method": "totp"})
-        await self._entries.outbox.settle(change)
+            shown, _ = await self._sessions.reauthenticate(tx, caller.session_id, person.id, [CODE, BOTH], client)
+        await self._entries.outbox.settle(change, shown)
         self._mails.wake()
         return codes
 
@@ -102,9 +108,11 @@ class SecondFactors:
         """Ten recovery codes; those before them are good for nothing any more.
 
         Raises:
+            ReauthenticationRequired: the login is too long ago, or was without the second factor.
             Conflict: no second factor is in use.
             InvalidCredentials: the password is another one.
         """
+        caller.require_fresh()
         codes = recovery_codes.make()
         async with self._confirmation.confirmed(caller, password, client) as (tx, person):
             if not person.mfa_enabled:

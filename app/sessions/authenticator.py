@@ -14,6 +14,7 @@ from app.sessions.structs import ADMIN, RIGHTS_KEY, SessionEntry, session_key, u
 from app.sessions.tokens import AccessTokens, Claims
 
 FRESH_SECONDS = 600  # that a login counts as having just shown who one is
+SECOND = frozenset(("otp", "pop"))  # RFC 8176: a code, and a passkey, which has asked who is there
 REMEMBERED_TOKENS = 16_384  # a process: about 30 MB when full; what is beyond costs a signature check a request
 
 
@@ -30,6 +31,8 @@ class Subject(Protocol):
     def is_active(self) -> bool: ...
     @property
     def must_change_password(self) -> bool: ...
+    @property
+    def mfa_enabled(self) -> bool: ...
 
 
 S = TypeVar("S", bound=Subject)
@@ -69,9 +72,11 @@ class Identified(Generic[S_co]):
         """For what a stolen session must not do.
 
         Raises:
-            ReauthenticationRequired: the login is more than FRESH_SECONDS ago.
+            ReauthenticationRequired: the login is more than FRESH_SECONDS ago, or has not shown the second factor that
+                the user has by now.
         """
-        if time.time() - self.auth_time > FRESH_SECONDS:
+        shown = not self.subject.mfa_enabled or not SECOND.isdisjoint(self.amr)
+        if not shown or time.time() - self.auth_time > FRESH_SECONDS:
             raise ReauthenticationRequired
 
     def headers(self) -> list[tuple[bytes, bytes]]:

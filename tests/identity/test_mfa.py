@@ -170,7 +170,7 @@ async def test_but_not_by_more(client: AsyncClient, ada: Person, parts: Parts, a
 async def test_of_fifty_logins_with_one_code_one_gets_in(
     client: AsyncClient, replicas: list[AsyncClient], ada: Person, parts: Parts
 ) -> None:
-    _, authenticator = await with_factor(client, ada)
+    first, authenticator = await with_factor(client, ada)
     pending = [await first_step(client, ada) for _ in range(10)]
     code = authenticator.code()
 
@@ -178,7 +178,7 @@ async def test_of_fifty_logins_with_one_code_one_gets_in(
 
     assert [answer.status_code for answer in answers].count(200) == 1
     assert {answer.status_code for answer in answers} <= {200, 401, 429}
-    live = await parts.db.fetch("SELECT FROM sessions WHERE user_id = $1 AND amr @> '{otp}'", ada.id)
+    live = await parts.db.fetch("SELECT FROM sessions WHERE user_id = $1 AND id <> $2", ada.id, first.id)
     assert len(live) == 1
 
 
@@ -350,7 +350,8 @@ async def test_it_goes_with_password_and_code(client: AsyncClient, ada: Person, 
         ({"password": ada.password, "code": "000000"}, 401, "invalid_mfa"),
         ({"password": ada.password}, 401, "invalid_mfa"),
     ):
-        problem(await session.ask("DELETE", "/me/mfa/totp", json=body), status, error)
+        refused = await session.ask("DELETE", "/me/mfa/totp", json=body, headers=from_ip())
+        problem(refused, status, error)
     gone = await session.ask("DELETE", "/me/mfa/totp", json={"password": ada.password, by: code})
 
     assert gone.status_code == 204
@@ -365,7 +366,7 @@ async def test_it_goes_with_password_and_code(client: AsyncClient, ada: Person, 
 async def test_new_codes_on_paper_make_the_old_ones_void(client: AsyncClient, ada: Person) -> None:
     session, authenticator = await with_factor(client, ada)
     problem(
-        await session.ask("POST", "/me/mfa/recovery-codes", json={"password": new_password()}),
+        await session.ask("POST", "/me/mfa/recovery-codes", json={"password": new_password()}, headers=from_ip()),
         401,
         "invalid_credentials",
     )
@@ -541,9 +542,29 @@ async def test_a_session_shows_once_more_who_it_is(
     assert answer.status_code == 200, answer.text
     fresh = SignedIn(client, answer.json())
     assert fresh.id == session.id
-    assert claims(fresh)["amr"] == (["pwd"] if way == "password" else ["pwd", "otp"])
+    assert claims(fresh)["amr"] == ["pwd", "otp", "mfa"]
     assert (await fresh.ask("GET", "/me/export", at=replicas[1])).status_code == 200
     assert (await (await fresh.refreshed()).ask("GET", "/me/export")).status_code == 200
+
+
+async def test_a_session_from_before_the_factor_shows_it_before_it_touches_it(client: AsyncClient, ada: Person) -> None:
+    """Whoever knows the password alone does not get round it by a session that he has had before."""
+    old = await log_in(client, ada)
+    _, authenticator = await with_factor(client, ada)
+    again = await old.ask("POST", "/me/reauthenticate", json={"password": ada.password})
+    old = SignedIn(client, again.json())
+    for method, path, body in (
+        ("POST", "/me/mfa/recovery-codes", {"password": ada.password}),
+        ("POST", "/me/passkeys/options", None),
+        ("PATCH", "/me", {"email": "intruder@example.org"}),
+        ("GET", "/me/export", None),
+        ("DELETE", "/me/mfa/totp", {"password": ada.password, "recovery_code": authenticator.codes[0]}),
+    ):
+        problem(await old.ask(method, path, json=body), 403, "reauthentication_required")
+
+    shown = await old.ask("POST", "/me/reauthenticate", json={"code": authenticator.code()})
+
+    assert (await SignedIn(client, shown.json()).ask("POST", "/me/passkeys/options")).status_code == 200
 
 
 async def test_an_older_token_of_the_session_stays_as_old_as_it_is(
@@ -573,7 +594,7 @@ async def test_who_cannot_show_it_stays_where_he_is(
 ) -> None:
     await long_ago(parts, session)
 
-    problem(await session.ask("POST", "/me/reauthenticate", json=shown), status, code)
+    problem(await session.ask("POST", "/me/reauthenticate", json=shown, headers=from_ip()), status, code)
 
     problem(await session.ask("GET", "/me/export"), 403, "reauthentication_required")
 
