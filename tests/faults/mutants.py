@@ -197,8 +197,8 @@ MUTANTS = (
     Mutant(
         "writes: a name is acknowledged and not written",
         "app/identity/accounts.py",
-        "if not await queries.set_full_name(tx, caller.user_id, full_name):",
-        "if False:",
+        "            await queries.set_full_name(tx, caller.user_id, full_name)\n",
+        "",
         scenes.renamed,
         "values",
     ),

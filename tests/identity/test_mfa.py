@@ -9,6 +9,7 @@ from httpx import AsyncClient
 
 from app.client import Client as CallersClient
 from app.errors import SessionRevoked
+from app.identity import confirmation
 from app.identity.login import CODES_A_LOGIN
 from app.identity.structs import PasswordChange, ProfileChange
 from app.main import Parts
@@ -321,6 +322,19 @@ async def test_a_session_that_ends_while_its_user_shows_who_he_is_stays_ended(
         return await verify(hashed, password)
 
     monkeypatch.setattr(parts.passwords, "verify", late)
+
+    problem(await session.ask("POST", "/me/reauthenticate", json={"password": ada.password}), 401, "session_revoked")
+
+
+async def test_a_session_that_ends_after_the_last_look_stays_ended(
+    client: AsyncClient, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await log_in(client, ada)
+
+    async def late(*_: object) -> None:
+        await session.ask("POST", "/logout")
+
+    monkeypatch.setattr(confirmation, "require_live", late)
 
     problem(await session.ask("POST", "/me/reauthenticate", json={"password": ada.password}), 401, "session_revoked")
 
