@@ -48,6 +48,7 @@ class Challenge(Struct, frozen=True):
     id: UUID
     bound: bytes
     expires_at: float  # seconds since 1970
+    sent: bytes  # as it was sent
 
 
 class Registered(Struct, frozen=True):
@@ -129,7 +130,7 @@ class RelyingParty:
             _check_attestation(base64url.decode(answer["response"]["attestationObject"]))
             verified = verify_registration_response(
                 credential=answer,
-                expected_challenge=_sent(answer),
+                expected_challenge=challenge.sent,
                 expected_rp_id=self._id,
                 expected_origin=self._origins,
                 require_user_verification=True,
@@ -161,7 +162,7 @@ class RelyingParty:
                 raise NotAccepted  # noqa: TRY301 - extensions, which nobody has asked for
             verified = verify_authentication_response(
                 credential=answer,
-                expected_challenge=_sent(answer),
+                expected_challenge=challenge.sent,
                 expected_rp_id=self._id,
                 expected_origin=self._origins,
                 credential_public_key=public_key,
@@ -175,13 +176,14 @@ class RelyingParty:
     def _read(self, tokens: OpaqueTokens, answer: dict[str, Any]) -> Challenge:
         try:
             data = msgspec.json.decode(base64url.decode(answer["response"]["clientDataJSON"]), type=ClientData)
-            said = tokens.read(base64url.decode(data.challenge).decode("ascii"))
+            sent = base64url.decode(data.challenge)
+            said = tokens.read(sent.decode("ascii"))
         except (ValueError, msgspec.MsgspecError):
             raise NotAccepted from None
         if said is None or data.cross_origin:
             raise NotAccepted
         made_at = int.from_bytes(said[:6], "big") / 1000  # of a UUIDv7
-        return Challenge(UUID(bytes=said[:16]), said[16:], made_at + CHALLENGE_SECONDS)
+        return Challenge(UUID(bytes=said[:16]), said[16:], made_at + CHALLENGE_SECONDS, sent)
 
 
 def _check_attestation(attestation: bytes) -> None:
@@ -205,11 +207,6 @@ def _handle(user_id: int) -> bytes:
 
 def _challenge(tokens: OpaqueTokens, bound: bytes) -> bytes:
     return tokens.issue(uuid7().bytes + bound).encode()
-
-
-def _sent(answer: dict[str, Any]) -> bytes:
-    data = msgspec.json.decode(base64url.decode(answer["response"]["clientDataJSON"]), type=ClientData)
-    return base64url.decode(data.challenge)
 
 
 def _as_json(text: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from app.database import Database, Transaction
 from app.errors import EmailTaken, Forbidden, InvalidCredentials, NotFound, UsernameTaken, WeakPassword
 from app.identity import names, queries
 from app.identity.administrators import hold_to_delete
-from app.identity.callers import hold_caller
+from app.identity.callers import hold_caller, note
 from app.identity.confirmation import TRIES, Confirmation
 from app.identity.emails import Emails
 from app.identity.entry import People
@@ -96,15 +96,7 @@ class Accounts:
             await hold_caller(tx, caller)
             await queries.set_full_name(tx, caller.user_id, full_name)
             change = await self._entries.outbox.announce(tx, [user_key(caller.user_id)])
-            await record(
-                tx,
-                Event.USER_UPDATED,
-                client,
-                user_id=caller.user_id,
-                actor_id=caller.user_id,
-                session_ids=[caller.session_id],
-                details={"changed": ["full_name"]},
-            )
+            await note(tx, Event.USER_UPDATED, caller, client, {"changed": ["full_name"]})
         await self._entries.outbox.settle(change)
 
     async def change_password(self, caller: Identified[Subject], asked: PasswordChange, client: Client) -> None:
@@ -146,14 +138,7 @@ class Accounts:
                 tx, caller.user_id, "password_changed", caller.user_id, client, except_id=caller.session_id
             )
             change = await self._entries.outbox.announce(tx, [user_key(caller.user_id)])
-            await record(
-                tx,
-                Event.PASSWORD_CHANGED,
-                client,
-                user_id=caller.user_id,
-                actor_id=caller.user_id,
-                session_ids=[caller.session_id],
-            )
+            await note(tx, Event.PASSWORD_CHANGED, caller, client, {})
             person = await queries.person(tx, caller.user_id)
             await self._mails.void(tx, person.id, Purpose.RESET_PASSWORD)
             await self._mails.cancel_move(tx, person)
@@ -171,13 +156,7 @@ class Accounts:
         """
         async with self._confirmation.confirmed(caller, password, client, hold_to_delete) as (tx, person):
             change = await erase(tx, self._entries.outbox, self._mails, person)
-            await record(
-                tx,
-                Event.USER_DELETED,
-                user_id=caller.user_id,
-                actor_id=caller.user_id,
-                session_ids=[caller.session_id],
-            )
+            await note(tx, Event.USER_DELETED, caller, None, {})
         await self._entries.outbox.settle(change)
         self._mails.wake()
         await blank(self._db, caller.user_id)

@@ -1,5 +1,9 @@
 """Whoever changes his own account: held, and still who he was when the request began."""
 
+from collections.abc import Mapping
+
+from app.audit.events import Event, record
+from app.client import Client
 from app.database import Transaction
 from app.errors import SessionRevoked
 from app.identity import queries
@@ -24,3 +28,11 @@ async def require_live(tx: Transaction, caller: Identified[Subject], person: Use
     """Raises SessionRevoked unless the session of the caller, who is held, goes on."""
     if not person.is_active or not await session_queries.is_live(tx, caller.session_id, caller.user_id):
         raise SessionRevoked
+
+
+async def note(
+    tx: Transaction, event: Event, caller: Identified[Subject], client: Client | None, details: Mapping[str, object]
+) -> None:
+    """The audit row of what the caller does to his own account."""
+    own = caller.user_id
+    await record(tx, event, client, user_id=own, actor_id=own, session_ids=[caller.session_id], details=details)

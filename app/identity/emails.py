@@ -9,7 +9,7 @@ from app.client import Client
 from app.database import Database, Transaction
 from app.errors import EmailTaken, InvalidOneTimeToken, NotFound
 from app.identity import names, queries
-from app.identity.callers import hold_caller
+from app.identity.callers import hold_caller, note
 from app.identity.mails import Mails
 from app.limits.quota import Quota
 from app.proofs import queries as proofs
@@ -69,15 +69,7 @@ class Emails:
                 await queries.set_email(tx, person.id, None, verified=False)
                 await self._mails.notice(tx, "email.changed", person, client, to=person.email, new_email=None)
                 details = {"changed": ["email"]}
-                await record(
-                    tx,
-                    Event.USER_UPDATED,
-                    client,
-                    user_id=person.id,
-                    actor_id=person.id,
-                    session_ids=[caller.session_id],
-                    details=details,
-                )
+                await note(tx, Event.USER_UPDATED, caller, client, details)
         await self._entries.outbox.settle(change)
         self._mails.wake()
 

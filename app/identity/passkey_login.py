@@ -10,6 +10,7 @@ from app.client import Client
 from app.database import Database, Transaction
 from app.errors import InvalidCredentials, NotFound, RateLimited
 from app.factors import queries as factors
+from app.factors.queries import Credential
 from app.factors.relying_party import ANYBODY, Asserted, NotAccepted, RelyingParty, bound_to
 from app.identity import names, queries
 from app.identity.login import Login
@@ -18,6 +19,7 @@ from app.identity.structs import TokenResponse
 from app.limits.attempts import Attempts, Counter
 from app.limits.violations import Violations
 from app.metrics import Metrics
+from app.sessions.authenticator import Identified, Subject
 from app.settings import Settings
 
 WAYS = ["pop", "user", "mfa"]  # RFC 8176 §2: a key, somebody there, and more than one factor
@@ -71,8 +73,9 @@ class PasskeyLogin:
             try:
                 async with self._attempts.attempt(counter) as attempt:
                     try:
-                        shown = await self.shown(sent)
-                        user_id = shown.user_id
+                        found = await factors.credential(self._db, _bytes(sent.raw_id))
+                        user_id = found.user_id if found else None
+                        shown = await self.shown(found, sent)
 
                         async def first(tx: Transaction) -> None:
                             await queries.hold(tx, shown.user_id)
@@ -96,13 +99,17 @@ class PasskeyLogin:
             outcome.ended("success")
             return response
 
-    async def shown(self, sent: PasskeyAssertion) -> Shown:
-        """Whose passkey has signed this.
+    async def shown_by(self, caller: Identified[Subject], sent: PasskeyAssertion) -> Shown:
+        """What the caller's own passkey has signed; InvalidCredentials as for `shown`."""
+        found = await factors.credential(self._db, _bytes(sent.raw_id))
+        return await self.shown(found if found and found.user_id == caller.user_id else None, sent)
+
+    async def shown(self, found: Credential | None, sent: PasskeyAssertion) -> Shown:
+        """What this passkey has signed.
 
         Raises:
-            InvalidCredentials: nobody's, or not what it was asked for.
+            InvalidCredentials: it is nobody's, or that is not what it was asked for.
         """
-        found = await factors.credential(self._db, _bytes(sent.raw_id))
         if found is None:
             raise InvalidCredentials(REFUSED)
         try:

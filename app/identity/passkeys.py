@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct, field
 
-from app.audit.events import Event, record
+from app.audit.events import Event
 from app.client import Client
 from app.database import Database
 from app.devices import device_name
@@ -14,7 +14,7 @@ from app.errors import Conflict, NotFound, ValidationFailed
 from app.factors import queries as factors
 from app.factors.relying_party import NotAccepted, RelyingParty
 from app.identity import names, queries
-from app.identity.callers import hold_caller
+from app.identity.callers import hold_caller, note
 from app.identity.mails import Mails
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.structs import Time
@@ -140,15 +140,7 @@ class Passkeys:
             )
             if row is None:
                 raise Conflict("This passkey is somebody's already.")
-            await record(
-                tx,
-                Event.PASSKEY_ADDED,
-                client,
-                user_id=person.id,
-                actor_id=person.id,
-                session_ids=[caller.session_id],
-                details={"name": name},
-            )
+            await note(tx, Event.PASSKEY_ADDED, caller, client, {"name": name})
         self._mails.wake()
         return Passkey(**row)
 
@@ -180,15 +172,7 @@ class Passkeys:
             if await queries.lacks_password(tx, person.id) and not await factors.passkeys_of(tx, person.id):
                 raise Conflict("This is the last way to sign in.")
             await self._mails.notice(tx, "passkey.removed", person, client, name=name)
-            await record(
-                tx,
-                Event.PASSKEY_REMOVED,
-                client,
-                user_id=person.id,
-                actor_id=person.id,
-                session_ids=[caller.session_id],
-                details={"name": name},
-            )
+            await note(tx, Event.PASSKEY_REMOVED, caller, client, {"name": name})
         self._mails.wake()
 
 

@@ -216,10 +216,8 @@ async def set_mfa(tx: Transaction, user_id: int, *, enabled: bool) -> None:
     await tx.execute("UPDATE users SET mfa_enabled = $2, updated_at = now() WHERE id = $1", user_id, enabled)
 
 
-async def set_full_name(tx: Transaction, user_id: int, full_name: str | None) -> bool:
-    return await _hit(
-        tx, "UPDATE users SET full_name = $2, updated_at = now() WHERE id = $1 RETURNING id", user_id, full_name
-    )
+async def set_full_name(tx: Transaction, user_id: int, full_name: str | None) -> None:
+    await tx.execute("UPDATE users SET full_name = $2, updated_at = now() WHERE id = $1", user_id, full_name)
 
 
 async def set_email(tx: Transaction, user_id: int, email: str | None, *, verified: bool) -> None:

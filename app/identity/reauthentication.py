@@ -4,12 +4,12 @@ from app.cache.entries import Entries
 from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import InvalidCredentials, InvalidMfa, ValidationFailed
+from app.errors import InvalidMfa, ValidationFailed
 from app.identity.callers import hold_caller
 from app.identity.confirmation import Confirmation
 from app.identity.entry import People
 from app.identity.login import PASSWORD
-from app.identity.passkey_login import REFUSED, WAYS, PasskeyLogin
+from app.identity.passkey_login import WAYS, PasskeyLogin
 from app.identity.passkeys import PasskeyAssertion
 from app.identity.second_factors import BOTH, CODE, SecondFactors
 from app.identity.structs import Reauthentication, TokenResponse, UserEntry
@@ -59,9 +59,7 @@ class Reauthenticator:
 
     async def by_passkey(self, caller: Identified[Subject], sent: PasskeyAssertion, client: Client) -> TokenResponse:
         """The same by a passkey; InvalidCredentials if it is somebody else's, or not what it was asked for."""
-        shown = await self._passkey_login.shown(sent)
-        if shown.user_id != caller.user_id:
-            raise InvalidCredentials(REFUSED)
+        shown = await self._passkey_login.shown_by(caller, sent)
         async with self._db.transaction() as tx:
             person = await hold_caller(tx, caller)
             await self._passkey_login.use(tx, shown)

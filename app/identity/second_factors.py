@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from app.audit.events import Event, record
+from app.audit.events import Event
 from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database, Transaction
@@ -12,7 +12,7 @@ from app.factors import queries as factors
 from app.factors import recovery_codes
 from app.factors.totp import Enrolment, Totp
 from app.identity import queries
-from app.identity.callers import hold_caller
+from app.identity.callers import hold_caller, note
 from app.identity.confirmation import Confirmation
 from app.identity.holdings import HeldFactor
 from app.identity.mails import Mails
@@ -98,7 +98,7 @@ class SecondFactors:
             await self._keep_codes(tx, person.id, codes)
             await queries.set_mfa(tx, person.id, enabled=True)
             change = await self._entries.outbox.announce(tx, [user_key(person.id)])
-            await _note(tx, Event.MFA_ENABLED, caller, client, {"method": "totp"})
+            await note(tx, Event.MFA_ENABLED, caller, client, {"method": "totp"})
             shown, _ = await self._sessions.reauthenticate(tx, caller.session_id, person.id, [CODE, BOTH], client)
         await self._entries.outbox.settle(change, shown)
         self._mails.wake()
@@ -119,7 +119,7 @@ class SecondFactors:
                 raise Conflict("No second factor is in use.")
             await self._mails.notice(tx, "recovery_codes.replaced", person, client)  # first, as above
             await self._keep_codes(tx, person.id, codes)
-            await _note(tx, Event.MFA_ENABLED, caller, client, {"method": "recovery_codes"})
+            await note(tx, Event.MFA_ENABLED, caller, client, {"method": "recovery_codes"})
         self._mails.wake()
         return codes
 
@@ -196,20 +196,6 @@ class SecondFactors:
             await queries.set_mfa(tx, person.id, enabled=False)
             await self._mails.notice(tx, "mfa.disabled", person, client)
             change = await self._entries.outbox.announce(tx, [user_key(person.id)])
-            await _note(tx, Event.MFA_DISABLED, caller, client, {"method": "totp"})
+            await note(tx, Event.MFA_DISABLED, caller, client, {"method": "totp"})
         await self._entries.outbox.settle(change)
         self._mails.wake()
-
-
-async def _note(
-    tx: Transaction, event: Event, caller: Identified[Subject], client: Client, details: dict[str, object]
-) -> None:
-    await record(
-        tx,
-        event,
-        client,
-        user_id=caller.user_id,
-        actor_id=caller.user_id,
-        session_ids=[caller.session_id],
-        details=details,
-    )

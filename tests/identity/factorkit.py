@@ -8,6 +8,7 @@ import jwt
 import pyotp
 from httpx import AsyncClient, Response
 
+from app.main import Parts
 from tests.kit import Person, SignedIn, from_ip, log_in, problem
 
 STEP = 30  # seconds
@@ -19,7 +20,6 @@ class Authenticator:
 
     secret: str
     codes: list[str] = field(default_factory=list)  # on paper
-    _step: int = 0
 
     def code(self, ahead: int = 0) -> str:
         return str(pyotp.TOTP(self.secret).at(time.time() + ahead * STEP))
@@ -55,3 +55,11 @@ def claims(session: SignedIn) -> dict[str, Any]:
     """What the access token says."""
     said: dict[str, Any] = jwt.decode(session.access, options={"verify_signature": False})
     return said
+
+
+async def long_ago(parts: Parts, session: SignedIn) -> None:
+    """The login was eleven minutes ago, by the session's row and its entry."""
+    async with parts.db.transaction() as tx:
+        await tx.execute("UPDATE sessions SET auth_time = now() - interval '11 minutes' WHERE id = $1", session.id)
+        change = await parts.entries.outbox.announce(tx, [f"s:{session.id}"])
+    await parts.entries.outbox.settle(change)

@@ -13,9 +13,8 @@ from app.errors import NotFound
 from app.factors import relying_party
 from app.identity import passkeys
 from app.main import Parts
-from tests.identity.factorkit import claims, enrolled
+from tests.identity.factorkit import claims, enrolled, long_ago
 from tests.identity.mailkit import proved, token, use
-from tests.identity.test_mfa import long_ago
 from tests.identity.webauthnkit import (
     PRESENT,
     VERIFIED,
@@ -177,7 +176,8 @@ async def test_who_is_gone_makes_none(client: AsyncClient, parts: Parts, admin: 
 
 
 async def test_all_of_it_needs_a_present_login(session: SignedIn, parts: Parts) -> None:
-    key, options = await added(session), await registration_options(session)
+    await added(session)
+    options = await registration_options(session)
     own = (await session.ask("GET", "/me/passkeys")).json()["items"][0]["id"]
     await long_ago(parts, session)
 
@@ -187,7 +187,6 @@ async def test_all_of_it_needs_a_present_login(session: SignedIn, parts: Parts) 
         await session.ask("DELETE", f"/me/passkeys/{own}"),
     ):
         problem(answer, 403, "reauthentication_required")
-    assert key.count == 0
 
 
 # ---- signing in ---------------------------------------------------------------------------------------------------
@@ -347,7 +346,7 @@ async def test_failures_count_against_where_they_come_from(client: AsyncClient, 
     rows = await parts.db.fetch(
         "SELECT details->>'reason' AS reason FROM audit_events WHERE user_id = $1 AND event = 'login.failed'", ada.id
     )
-    assert {row["reason"] for row in rows} <= {"invalid_passkey"}
+    assert [row["reason"] for row in rows] == ["invalid_passkey"] * 5
 
 
 # ---- what follows -------------------------------------------------------------------------------------------------
@@ -371,7 +370,7 @@ async def test_it_shows_once_more_who_one_is(client: AsyncClient, ada: Person, p
 
 async def test_the_last_way_in_stays(client: AsyncClient, ada: Person, parts: Parts) -> None:
     session = await log_in(client, ada)
-    key = await added(session)
+    await added(session)
     await added(session)
     first, second = ((each["id"]) for each in (await session.ask("GET", "/me/passkeys")).json()["items"])
     await parts.db.execute("UPDATE users SET password_hash = NULL WHERE id = $1", ada.id)
@@ -379,7 +378,6 @@ async def test_the_last_way_in_stays(client: AsyncClient, ada: Person, parts: Pa
     answers = await asyncio.gather(*(session.ask("DELETE", f"/me/passkeys/{each}") for each in (first, second)))
 
     assert sorted(answer.status_code for answer in answers) == [204, 409]
-    assert key.handle
 
 
 async def test_who_was_not_it_loses_the_intruders_passkey_but_keeps_an_older_one(

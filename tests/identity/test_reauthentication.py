@@ -1,0 +1,153 @@
+"""Showing once more who one is, for what a stolen session must not do; and sessions that end meanwhile."""
+
+import asyncio
+
+import pytest
+from httpx import AsyncClient
+
+from app.client import Client as CallersClient
+from app.errors import SessionRevoked
+from app.identity import confirmation
+from app.identity.structs import PasswordChange, ProfileChange
+from app.main import Parts
+from tests.identity.factorkit import Authenticator, claims, long_ago, with_factor
+from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem
+
+
+@pytest.mark.parametrize("way", ["password", "code"])
+async def test_a_session_shows_once_more_who_it_is(
+    client: AsyncClient, replicas: list[AsyncClient], ada: Person, parts: Parts, way: str
+) -> None:
+    session, authenticator = await with_factor(client, ada)
+    await long_ago(parts, session)
+    problem(await session.ask("GET", "/me/export", at=replicas[1]), 403, "reauthentication_required")
+    shown = {"password": ada.password} if way == "password" else {"code": authenticator.code()}
+
+    answer = await session.ask("POST", "/me/reauthenticate", json=shown)
+
+    assert answer.status_code == 200, answer.text
+    fresh = SignedIn(client, answer.json())
+    assert fresh.id == session.id
+    assert claims(fresh)["amr"] == ["pwd", "otp", "mfa"]
+    assert (await fresh.ask("GET", "/me/export", at=replicas[1])).status_code == 200
+    assert (await (await fresh.refreshed()).ask("GET", "/me/export")).status_code == 200
+
+
+async def test_a_session_from_before_the_factor_shows_it_before_it_touches_it(client: AsyncClient, ada: Person) -> None:
+    """Whoever knows the password alone does not get round it by a session that he has had before."""
+    old = await log_in(client, ada)
+    _, authenticator = await with_factor(client, ada)
+    again = await old.ask("POST", "/me/reauthenticate", json={"password": ada.password})
+    old = SignedIn(client, again.json())
+    for method, path, body in (
+        ("POST", "/me/mfa/recovery-codes", {"password": ada.password}),
+        ("POST", "/me/passkeys/options", None),
+        ("PATCH", "/me", {"email": "intruder@example.org"}),
+        ("GET", "/me/export", None),
+        ("DELETE", "/me/mfa/totp", {"password": ada.password, "recovery_code": authenticator.codes[0]}),
+    ):
+        problem(await old.ask(method, path, json=body), 403, "reauthentication_required")
+
+    shown = await old.ask("POST", "/me/reauthenticate", json={"code": authenticator.code()})
+
+    assert (await SignedIn(client, shown.json()).ask("POST", "/me/passkeys/options")).status_code == 200
+
+
+async def test_an_older_token_of_the_session_stays_as_old_as_it_is(
+    client: AsyncClient, ada: Person, parts: Parts
+) -> None:
+    """It may be a thief's."""
+    session = await log_in(client, ada)
+    await long_ago(parts, session)
+    old = await session.refreshed()
+
+    assert (await old.ask("POST", "/me/reauthenticate", json={"password": ada.password})).status_code == 200
+
+    problem(await old.ask("GET", "/me/export"), 403, "reauthentication_required")
+
+
+@pytest.mark.parametrize(
+    ("shown", "status", "code"),
+    [
+        ({"password": "not-the-Password-9"}, 401, "invalid_credentials"),
+        ({"code": "000000"}, 401, "invalid_mfa"),
+        ({}, 422, "validation_failed"),
+        ({"password": "x", "code": "000000"}, 422, "validation_failed"),
+    ],
+)
+async def test_who_cannot_show_it_stays_where_he_is(
+    session: SignedIn, parts: Parts, shown: dict[str, str], status: int, code: str
+) -> None:
+    await long_ago(parts, session)
+
+    problem(await session.ask("POST", "/me/reauthenticate", json=shown, headers=from_ip()), status, code)
+
+    problem(await session.ask("GET", "/me/export"), 403, "reauthentication_required")
+
+
+async def test_of_fifty_who_show_one_code_one_is_believed(
+    client: AsyncClient, replicas: list[AsyncClient], ada: Person
+) -> None:
+    session, authenticator = await with_factor(client, ada)
+    code = authenticator.code()
+
+    answers = await asyncio.gather(
+        *(session.ask("POST", "/me/reauthenticate", json={"code": code}, at=replicas[n % 2]) for n in range(50))
+    )
+
+    assert [answer.status_code for answer in answers].count(200) == 1
+
+
+async def test_a_session_that_ends_while_its_user_shows_who_he_is_stays_ended(
+    client: AsyncClient, ada: Person, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await log_in(client, ada)
+    verify = parts.passwords.verify
+
+    async def late(hashed: str | None, password: str) -> bool:
+        await session.ask("POST", "/logout")
+        return await verify(hashed, password)
+
+    monkeypatch.setattr(parts.passwords, "verify", late)
+
+    problem(await session.ask("POST", "/me/reauthenticate", json={"password": ada.password}), 401, "session_revoked")
+
+
+async def test_a_session_that_ends_after_the_last_look_stays_ended(
+    client: AsyncClient, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await log_in(client, ada)
+
+    async def late(*_: object) -> None:
+        await session.ask("POST", "/logout")
+
+    monkeypatch.setattr(confirmation, "require_live", late)
+
+    problem(await session.ask("POST", "/me/reauthenticate", json={"password": ada.password}), 401, "session_revoked")
+
+
+async def test_who_was_signed_out_while_his_request_came_changes_nothing(
+    client: AsyncClient, ada: Person, parts: Parts
+) -> None:
+    """A body may take two minutes to come, and its session may have ended meanwhile."""
+    session = await log_in(client, ada)
+    authenticator = Authenticator((await session.ask("POST", "/me/mfa/totp")).json()["secret"])
+    caller = await parts.authenticator.caller(session.access)
+    assert (await session.ask("POST", "/logout")).status_code == 204
+    here = CallersClient(ip="192.0.2.1", user_agent="", request_id="x")
+
+    for late in (
+        parts.second_factors.enrol(caller),
+        parts.second_factors.confirm(caller, authenticator.code(), here),
+        parts.second_factors.new_codes(caller, ada.password, here),
+        parts.emails.change(caller, "intruder@example.org", here),
+        parts.emails.change(caller, None, here),
+        parts.emails.resend(caller, here) if ada.email else parts.accounts.delete(caller, ada.password, here),
+        parts.accounts.change(caller, ProfileChange(full_name="Nobody"), here),
+        parts.accounts.change_password(
+            caller, PasswordChange(current_password=ada.password, new_password=new_password()), here
+        ),
+    ):
+        with pytest.raises(SessionRevoked):
+            await late
+    await log_in(client, ada)
