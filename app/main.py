@@ -50,6 +50,7 @@ from app.identity.recovery import FORGOT, Recovery
 from app.identity.rights import RoleTable
 from app.identity.second_factors import SecondFactors
 from app.identity.structs import UserEntry
+from app.identity.tries import Tries
 from app.keys.controllers import WellKnownController
 from app.keys.ring import Ring
 from app.limits.attempts import Attempts
@@ -170,21 +171,18 @@ def assemble(settings: Settings) -> Parts:
     mails = Mails(sender.wake, available=sender.available)
     mailings = Quota("forgot", windows, violations, settings.rate_limit_forgot)
     registrations = Quota("register", windows, violations, settings.rate_limit_register)
-    confirmation = Confirmation(db, passwords, attempts, violations, settings)
-    second_factors = SecondFactors(
-        db, entries, sessions, Totp(settings), confirmation, attempts, violations, mails, settings.rate_limit_mfa
-    )
-    login = Login(
-        db, entries, sessions, people, passwords, second_factors, attempts, violations, metrics, mails, settings
-    )
+    tries = Tries(db, attempts, violations, settings)
+    confirmation = Confirmation(db, passwords, tries)
+    second_factors = SecondFactors(db, entries, sessions, Totp(settings), confirmation, tries, mails)
+    login = Login(db, entries, sessions, people, passwords, second_factors, tries, metrics, mails, settings)
     party = RelyingParty(settings)
     passkeys = Passkeys(db, party, mails)
-    passkey_login = PasskeyLogin(db, party, login, attempts, violations, metrics, settings)
+    passkey_login = PasskeyLogin(db, party, login, tries, metrics)
     emails = Emails(db, entries, mails, mailings, one_time_tokens)
     accounts = Accounts(db, entries, people, sessions, passwords, confirmation, registrations, mails, emails, settings)
     recovery = Recovery(db, entries, sessions, passwords, mails, mailings, one_time_tokens)
     errands[FORGOT] = recovery.remind
-    reauthenticator = Reauthenticator(db, entries, sessions, people, confirmation, second_factors, passkey_login)
+    reauthenticator = Reauthenticator(db, entries, sessions, people, confirmation, tries, second_factors, passkey_login)
     administration = Administration(db, entries, people, sessions, passwords, mails, recovery)
     preferences = Preferences(db)
     holdings = Holdings(

@@ -7,30 +7,35 @@ a file there, and a scrape of any worker adds them up.
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from app.errors import AppError
+
 CONTENT_TYPE = "text/plain; version=0.0.4"  # of the format; the charset follows when it is sent
 
 # seconds: from a lookup in memory (0.1 ms) to the deadline of a statement (5 s)
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
-
-REFRESHED = ("rotated", "grace", "reused", "invalid", "error")
+# as what errors of these codes are counted
+LOGIN_ERRORS = {code: code for code in ("mfa_required", "invalid_mfa", "rate_limited", "overloaded")}
+REFRESH_ERRORS = {"refresh_token_reused": "reused", "invalid_refresh_token": "invalid"}
+REFRESHED = ("rotated", "grace", *REFRESH_ERRORS.values(), "error")
 
 Together = Literal["livesum", "livemax"]
 
 
 class Operation:
-    """An operation under way: measured when it is left, as `error` unless it says how it ended."""
+    """An operation under way: measured when it is left, as `error` unless it, or its error, says how it ended."""
 
-    def __init__(self, duration: Histogram, count: Callable[[str], None]) -> None:
+    def __init__(self, duration: Histogram, count: Callable[[str], None], errors: Mapping[str, str]) -> None:
         self._duration = duration
         self._count = count
+        self._errors = errors
         self._result = "error"
 
     def ended(self, result: str) -> None:
@@ -40,9 +45,10 @@ class Operation:
         self._started = time.perf_counter()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._duration.observe(time.perf_counter() - self._started)
-        self._count(self._result)
+        by_error = self._errors.get(error.code) if isinstance(error, AppError) else None
+        self._count(by_error or self._result)
 
 
 class Metrics:
@@ -80,7 +86,7 @@ class Metrics:
 
     def login(self) -> Operation:
         """Ends as `success`, with the reason of the refusal, or as `mfa_required`: then the next step tells."""
-        return Operation(self._login_duration, self._count_login)
+        return Operation(self._login_duration, self._count_login, LOGIN_ERRORS)
 
     def _count_login(self, result: str) -> None:
         if result == "success":
@@ -90,7 +96,7 @@ class Metrics:
 
     def refresh(self) -> Operation:
         """Ends as `rotated`, `grace`, `reused` or `invalid`."""
-        return Operation(self._refresh_duration, lambda result: self._refreshed[result].inc())
+        return Operation(self._refresh_duration, lambda result: self._refreshed[result].inc(), REFRESH_ERRORS)
 
     def rate_limited(self, limit: str) -> None:
         self._rate_limited.labels(limit).inc()

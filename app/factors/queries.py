@@ -263,8 +263,8 @@ async def use_passkey(tx: Transaction, passkey_id: UUID, sign_count: int, *, bac
     return used is not None
 
 
-async def rename_passkey(db: Database, user_id: int, passkey_id: UUID, name: str) -> asyncpg.Record | None:
-    return await db.fetchrow(
+async def rename_passkey(tx: Transaction, user_id: int, passkey_id: UUID, name: str) -> asyncpg.Record | None:
+    return await tx.fetchrow(
         f"UPDATE passkeys SET name = $3 WHERE user_id = $1 AND id = $2 RETURNING {PASSKEY}",  # noqa: S608 - constants
         user_id,
         passkey_id,

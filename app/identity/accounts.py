@@ -10,7 +10,7 @@ from app.errors import EmailTaken, Forbidden, InvalidCredentials, NotFound, User
 from app.identity import names, queries
 from app.identity.administrators import hold_to_delete
 from app.identity.callers import hold_caller, note
-from app.identity.confirmation import TRIES, Confirmation
+from app.identity.confirmation import ROUNDS, Confirmation
 from app.identity.emails import Emails
 from app.identity.entry import People
 from app.identity.erasure import blank, erase
@@ -106,7 +106,7 @@ class Accounts:
             InvalidCredentials: the present password is another one; it counts as a failed login.
             WeakPassword: the new one may not be used.
         """
-        for _ in range(TRIES):
+        for _ in range(ROUNDS):
             row = await queries.by_id(self._db, caller.user_id)
             if row is None:
                 raise NotFound

@@ -5,38 +5,24 @@ from contextlib import asynccontextmanager
 
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import InvalidCredentials, NotFound, RateLimited
+from app.errors import InvalidCredentials, NotFound
 from app.identity import queries
 from app.identity.callers import require_live
 from app.identity.passwords import Passwords
 from app.identity.structs import UserEntry
-from app.limits.attempts import Attempts, Counter
-from app.limits.violations import Violations
+from app.identity.tries import Tries
 from app.sessions.authenticator import Identified, Subject
-from app.settings import Settings
 
-TRIES = 3  # of a password that is right while others upgrade or replace its hash; each of them does so once
-
-
-def counters(settings: Settings, account: str, client: Client) -> tuple[Counter, Counter]:
-    """What a wrong password counts against: where it came from, and whose it should have been."""
-    return (
-        Counter("login", client.network, settings.rate_limit_login),
-        Counter("account", account, settings.rate_limit_account),
-    )
+ROUNDS = 3  # with a password that is right while others upgrade or replace its hash; each of them does so once
 
 
 class Confirmation:
     """Asks for the present password; a wrong one is a failed login."""
 
-    def __init__(
-        self, db: Database, passwords: Passwords, attempts: Attempts, violations: Violations, settings: Settings
-    ) -> None:
+    def __init__(self, db: Database, passwords: Passwords, tries: Tries) -> None:
         self._db = db
         self._passwords = passwords
-        self._attempts = attempts
-        self._violations = violations
-        self._settings = settings
+        self._tries = tries
 
     async def verified(self, user_id: int, password_hash: str | None, password: str, client: Client) -> str:
         """The hash that this password fits.
@@ -45,16 +31,10 @@ class Confirmation:
             InvalidCredentials: it is another one.
             RateLimited: too many were wrong.
         """
-        counted = counters(self._settings, f"user {user_id}", client)
-        try:
-            async with self._attempts.attempt(*counted) as attempt:
-                if await self._passwords.verify(password_hash, password) and password_hash is not None:
-                    return password_hash
-                attempt.failed()
-        except RateLimited as limited:
-            await self._violations.note(limited, counted, client, user_id)
-            raise
-        raise InvalidCredentials("The present password is another one.")
+        async with self._tries.password(f"user {user_id}", user_id, client):
+            if not await self._passwords.verify(password_hash, password) or password_hash is None:
+                raise InvalidCredentials("The present password is another one.")
+            return password_hash
 
     @asynccontextmanager
     async def confirmed(
@@ -70,7 +50,7 @@ class Confirmation:
             NotFound: he is gone.
             InvalidCredentials, RateLimited: as above.
         """
-        for _ in range(TRIES):
+        for _ in range(ROUNDS):
             row = await queries.by_id(self._db, caller.user_id)
             if row is None:
                 raise NotFound

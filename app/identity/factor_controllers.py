@@ -125,7 +125,7 @@ class ReauthenticationController(Controller):
         client: NamedDependency[Client],
         reauthenticator: NamedDependency[Reauthenticator],
     ) -> TokenResponse:
-        """Tokens of the same session with a present `auth_time`; those before them keep theirs.
+        """Tokens of the same session with a present `auth_time`. Take both: the refresh token before it is used now.
 
         For what asks for a login of the last ten minutes (403 `reauthentication_required`).
         """
@@ -182,7 +182,7 @@ class PasskeysController(Controller):
         passkeys: NamedDependency[Passkeys],
     ) -> Passkey:
         """One of somebody else is 404, like one that never was."""
-        return await passkeys.rename(caller.user_id, passkey_id, data.name)
+        return await passkeys.rename(caller, passkey_id, data.name)
 
     @delete(
         "/{passkey_id:uuid}",

@@ -5,7 +5,6 @@ from uuid import UUID
 
 import asyncpg
 
-from app.audit.events import Event, record
 from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database, Transaction
@@ -14,23 +13,19 @@ from app.errors import (
     InvalidMfa,
     InvalidRefreshToken,
     MfaRequired,
-    NotFound,
-    Overloaded,
-    RateLimited,
     RefreshTokenReused,
 )
 from app.factors import queries as factor_queries
 from app.identity import names, queries
-from app.identity.confirmation import TRIES, counters
+from app.identity.confirmation import ROUNDS
 from app.identity.entry import People
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.queries import Account
 from app.identity.second_factors import BOTH, CODE, SecondFactors
 from app.identity.structs import Credentials, SecondStep, TokenResponse
+from app.identity.tries import Tries
 from app.keys.opaque import OpaqueTokens
-from app.limits.attempts import Attempts
-from app.limits.violations import Violations
 from app.metrics import Metrics
 from app.sessions.queries import Gate
 from app.sessions.service import First, Sessions
@@ -53,8 +48,7 @@ class Login:
         people: People,
         passwords: Passwords,
         factors: SecondFactors,
-        attempts: Attempts,
-        violations: Violations,
+        tries: Tries,
         metrics: Metrics,
         mails: Mails,
         settings: Settings,
@@ -65,8 +59,7 @@ class Login:
         self._people = people
         self._passwords = passwords
         self._factors = factors
-        self._attempts = attempts
-        self._violations = violations
+        self._tries = tries
         self._metrics = metrics
         self._mails = mails
         self._settings = settings
@@ -86,34 +79,20 @@ class Login:
         with self._metrics.login() as outcome:
             found = await queries.by_name(self._db, credentials.username, email)
             account = f"user {found.id}" if found else f"name {(email or credentials.username).casefold()}"
-            counted = counters(self._settings, account, client)
-            try:
-                async with self._attempts.attempt(*counted) as attempt:
-                    for _ in range(TRIES):
-                        usable = found.usable_hash if found else None
-                        verified = await self._passwords.verify(usable, credentials.password)
-                        if not (verified and found and usable):
-                            break
-                        response = await self._open(found, usable, credentials, client)
-                        if response is not None:
-                            outcome.ended("success")
-                            return response
-                        found = await queries.by_name(self._db, credentials.username, email)
-                    attempt.failed()
-            except MfaRequired:
-                outcome.ended("mfa_required")
-                raise
-            except Overloaded:
-                outcome.ended("overloaded")
-                raise
-            except RateLimited as limited:
-                outcome.ended("rate_limited")
-                await self._violations.note(limited, counted, client, found.id if found else None)
-                raise
-            reason = _reason(found)
-            outcome.ended(reason)
-            await self.record_failure(found.id if found else None, reason, client)
-            raise InvalidCredentials
+            async with self._tries.password(account, found.id if found else None, client) as this:
+                for _ in range(ROUNDS):
+                    usable = found.usable_hash if found else None
+                    verified = await self._passwords.verify(usable, credentials.password)
+                    if not (verified and found and usable):
+                        break
+                    response = await self._open(found, usable, credentials, client)
+                    if response is not None:
+                        outcome.ended("success")
+                        return response
+                    found = await queries.by_name(self._db, credentials.username, email)
+                this.reason = _reason(found)
+                outcome.ended(this.reason)
+                raise InvalidCredentials
 
     async def _open(
         self, account: Account, verified_hash: str, credentials: Credentials, client: Client
@@ -179,37 +158,24 @@ class Login:
         with self._metrics.login() as outcome:
             pending = await factor_queries.begin_try(self._db, pending_id, CODES_A_LOGIN)
             if pending is None:
-                outcome.ended("invalid_mfa")
                 raise InvalidMfa
 
             async def first(tx: Transaction) -> None:
-                person = await queries.hold(tx, pending.user_id)
-                used = await self._factors.use(tx, person, client, asked.code, asked.recovery_code)
-                if not used or not await factor_queries.end_pending(tx, pending_id):
+                row = await queries.lock(tx, pending.user_id)
+                if (
+                    row is None
+                    or not await self._factors.use(tx, queries.entry(row), client, asked.code, asked.recovery_code)
+                    or not await factor_queries.end_pending(tx, pending_id)
+                ):
                     raise InvalidMfa
 
-            try:
-                async with self._factors.attempt(pending.user_id, client) as attempt:
-                    gate, amr = queries.second_factor_gate(pending), [PASSWORD, CODE, BOTH]
-                    try:
-                        response = await self.enter(gate, client, pending.device_name, amr, first=first)
-                    except (InvalidMfa, NotFound):
-                        attempt.failed()
-                        response = None
-            except RateLimited:
-                outcome.ended("rate_limited")
-                raise
-            if response is None:
-                outcome.ended("invalid_mfa")
-                await self.record_failure(pending.user_id, "invalid_mfa", client)
-                raise InvalidMfa
+            async with self._tries.code(pending.user_id, client):
+                gate, amr = queries.second_factor_gate(pending), [PASSWORD, CODE, BOTH]
+                response = await self.enter(gate, client, pending.device_name, amr, first=first)
+                if response is None:
+                    raise InvalidMfa
             outcome.ended("success")
             return response
-
-    async def record_failure(self, user_id: int | None, reason: str, client: Client) -> None:
-        async with self._db.transaction() as tx:
-            details = {"reason": reason}
-            await record(tx, Event.LOGIN_FAILED, client, user_id=user_id, details=details, forget_deleted=True)
 
     async def refresh(self, refresh_token: str, client: Client) -> TokenResponse:
         """The successor of a refresh token, with the user as he is now.
@@ -228,15 +194,10 @@ class Login:
             try:
                 session, result = await self._sessions.rotate(refresh_token, client, reused)
             except RefreshTokenReused:
-                outcome.ended("reused")
                 self._mails.wake()
-                raise
-            except InvalidRefreshToken:
-                outcome.ended("invalid")
                 raise
             person = await self._people.get(session.user_id)
             if person is None or not person.is_active:
-                outcome.ended("invalid")
                 raise InvalidRefreshToken
             outcome.ended(result)
             return TokenResponse.of(self._sessions.tokens(session, person.roles), person)

@@ -8,7 +8,7 @@ from msgspec import Struct
 from app import base64url
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import InvalidCredentials, NotFound, RateLimited
+from app.errors import InvalidCredentials
 from app.factors import queries as factors
 from app.factors.queries import Credential
 from app.factors.relying_party import ANYBODY, Asserted, NotAccepted, RelyingParty, bound_to
@@ -16,11 +16,9 @@ from app.identity import names, queries
 from app.identity.login import Login
 from app.identity.passkeys import PasskeyAssertion
 from app.identity.structs import TokenResponse
-from app.limits.attempts import Attempts, Counter
-from app.limits.violations import Violations
+from app.identity.tries import Tries
 from app.metrics import Metrics
 from app.sessions.authenticator import Identified, Subject
-from app.settings import Settings
 
 WAYS = ["pop", "user", "mfa"]  # RFC 8176 §2: a key, somebody there, and more than one factor
 REFUSED = "This passkey is not accepted."
@@ -37,23 +35,12 @@ class Shown(Struct, frozen=True):
 class PasskeyLogin:
     """The way in without a password. An account's limit of wrong passwords does not close it."""
 
-    def __init__(
-        self,
-        db: Database,
-        party: RelyingParty,
-        login: Login,
-        attempts: Attempts,
-        violations: Violations,
-        metrics: Metrics,
-        settings: Settings,
-    ) -> None:
+    def __init__(self, db: Database, party: RelyingParty, login: Login, tries: Tries, metrics: Metrics) -> None:
         self._db = db
         self._party = party
         self._login = login
-        self._attempts = attempts
-        self._violations = violations
+        self._tries = tries
         self._metrics = metrics
-        self._settings = settings
 
     def options(self, username: str | None) -> dict[str, Any]:
         """What the browser needs; nothing is looked up, so that it tells nothing."""
@@ -67,37 +54,28 @@ class PasskeyLogin:
             RateLimited: too many failures from this network.
         """
         names.label(sent.device_name, "device_name")
-        counter = Counter("login", client.network, self._settings.rate_limit_login)
-        user_id = None
         with self._metrics.login() as outcome:
+            found = await factors.credential(self._db, _bytes(sent.raw_id))
             try:
-                async with self._attempts.attempt(counter) as attempt:
-                    try:
-                        found = await factors.credential(self._db, _bytes(sent.raw_id))
-                        user_id = found.user_id if found else None
-                        shown = await self.shown(found, sent)
-
-                        async def first(tx: Transaction) -> None:
-                            await queries.hold(tx, shown.user_id)
-                            await self.use(tx, shown)
-
-                        response = await self._login.enter(
-                            queries.passkey_gate(shown.user_id), client, sent.device_name, WAYS, first=first
-                        )
-                    except (InvalidCredentials, NotFound):
-                        response = None
-                    if response is None:
-                        attempt.failed()
-            except RateLimited as limited:
-                outcome.ended("rate_limited")
-                await self._violations.note(limited, (counter,), client, user_id)
-                raise
-            if response is None:
+                async with self._tries.passkey(found.user_id if found else None, client):
+                    response = await self._open(await self.shown(found, sent), sent.device_name, client)
+            except InvalidCredentials:
                 outcome.ended("invalid_passkey")
-                await self._login.record_failure(user_id, "invalid_passkey", client)
-                raise InvalidCredentials(REFUSED)
+                raise
             outcome.ended("success")
             return response
+
+    async def _open(self, shown: Shown, device_name: str | None, client: Client) -> TokenResponse:
+        async def first(tx: Transaction) -> None:
+            if await queries.lock(tx, shown.user_id) is None:
+                raise InvalidCredentials(REFUSED)
+            await self.use(tx, shown)
+
+        gate = queries.passkey_gate(shown.user_id)
+        response = await self._login.enter(gate, client, device_name, WAYS, first=first)
+        if response is None:
+            raise InvalidCredentials(REFUSED)
+        return response
 
     async def shown_by(self, caller: Identified[Subject], sent: PasskeyAssertion) -> Shown:
         """What the caller's own passkey has signed; InvalidCredentials as for `shown`."""

@@ -148,9 +148,12 @@ class Passkeys:
         rows = await factors.passkeys_of(self._db, user_id)
         return [Passkey(**{key: row[key] for key in Passkey.__struct_fields__}) for row in rows]
 
-    async def rename(self, user_id: int, passkey_id: UUID, name: str) -> Passkey:
+    async def rename(self, caller: Identified[Subject], passkey_id: UUID, name: str) -> Passkey:
         """Raises NotFound if the user has no such passkey."""
-        row = await factors.rename_passkey(self._db, user_id, passkey_id, names.label(name, "name") or name)
+        name = names.label(name, "name") or name
+        async with self._db.transaction() as tx:
+            await hold_caller(tx, caller)
+            row = await factors.rename_passkey(tx, caller.user_id, passkey_id, name)
         if row is None:
             raise NotFound
         return Passkey(**row)

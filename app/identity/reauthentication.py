@@ -13,6 +13,7 @@ from app.identity.passkey_login import WAYS, PasskeyLogin
 from app.identity.passkeys import PasskeyAssertion
 from app.identity.second_factors import BOTH, CODE, SecondFactors
 from app.identity.structs import Reauthentication, TokenResponse, UserEntry
+from app.identity.tries import Tries
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
 from app.sessions.structs import SessionState
@@ -28,6 +29,7 @@ class Reauthenticator:
         sessions: Sessions,
         people: People,
         confirmation: Confirmation,
+        tries: Tries,
         factors: SecondFactors,
         passkey_login: PasskeyLogin,
     ) -> None:
@@ -36,6 +38,7 @@ class Reauthenticator:
         self._sessions = sessions
         self._people = people
         self._confirmation = confirmation
+        self._tries = tries
         self._factors = factors
         self._passkey_login = passkey_login
 
@@ -59,11 +62,12 @@ class Reauthenticator:
 
     async def by_passkey(self, caller: Identified[Subject], sent: PasskeyAssertion, client: Client) -> TokenResponse:
         """The same by a passkey; InvalidCredentials if it is somebody else's, or not what it was asked for."""
-        shown = await self._passkey_login.shown_by(caller, sent)
-        async with self._db.transaction() as tx:
-            person = await hold_caller(tx, caller)
-            await self._passkey_login.use(tx, shown)
-            change, session = await self._renew(tx, caller, WAYS, client)
+        async with self._tries.passkey(caller.user_id, client):
+            shown = await self._passkey_login.shown_by(caller, sent)
+            async with self._db.transaction() as tx:
+                person = await hold_caller(tx, caller)
+                await self._passkey_login.use(tx, shown)
+                change, session = await self._renew(tx, caller, WAYS, client)
         return await self._answer(person, change, session)
 
     async def _answer(self, person: UserEntry, change: Change, session: SessionState) -> TokenResponse:
@@ -74,10 +78,9 @@ class Reauthenticator:
     async def _by_code(
         self, caller: Identified[Subject], code: str | None, client: Client
     ) -> tuple[UserEntry, Change, SessionState]:
-        async with self._factors.attempt(caller.user_id, client) as attempt, self._db.transaction() as tx:
+        async with self._tries.code(caller.user_id, client), self._db.transaction() as tx:
             person = await hold_caller(tx, caller)
             if not await self._factors.use(tx, person, client, code):
-                attempt.failed()
                 raise InvalidMfa
             return person, *await self._renew(tx, caller, [CODE, BOTH], client)
 

@@ -1,13 +1,10 @@
 """Codes of an authenticator, and those on paper: set up, asked for, taken away."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
 from app.audit.events import Event
 from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import Conflict, InvalidMfa, RateLimited
+from app.errors import Conflict, InvalidMfa
 from app.factors import queries as factors
 from app.factors import recovery_codes
 from app.factors.totp import Enrolment, Totp
@@ -17,12 +14,10 @@ from app.identity.confirmation import Confirmation
 from app.identity.holdings import HeldFactor
 from app.identity.mails import Mails
 from app.identity.structs import TotpRemoval, UserEntry
-from app.limits.attempts import Attempt, Attempts, Counter
-from app.limits.violations import Violations
+from app.identity.tries import Tries
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
 from app.sessions.structs import user_key
-from app.settings import Rate
 
 CODE, BOTH = "otp", "mfa"  # RFC 8176 §2
 
@@ -37,20 +32,16 @@ class SecondFactors:
         sessions: Sessions,
         totp: Totp,
         confirmation: Confirmation,
-        attempts: Attempts,
-        violations: Violations,
+        tries: Tries,
         mails: Mails,
-        rate: Rate | None,
     ) -> None:
         self._db = db
         self._entries = entries
         self._sessions = sessions
         self._totp = totp
         self._confirmation = confirmation
-        self._attempts = attempts
-        self._violations = violations
+        self._tries = tries
         self._mails = mails
-        self._rate = rate
 
     # ---- setting up -----------------------------------------------------------------------------------------------
 
@@ -83,12 +74,10 @@ class SecondFactors:
         secret = await factors.secret_of(self._db, caller.user_id)
         if secret is None or secret.confirmed:
             raise Conflict("No authenticator waits to be confirmed.")
-        async with self.attempt(caller.user_id, client) as attempt:
+        async with self._tries.code(caller.user_id, client):
             step = self._totp.step(caller.user_id, secret.sealed, code, secret.now)
             if step is None:
-                attempt.failed()
-        if step is None:
-            raise InvalidMfa
+                raise InvalidMfa
         codes = recovery_codes.make()
         async with self._db.transaction() as tx:
             person = await hold_caller(tx, caller)
@@ -99,7 +88,7 @@ class SecondFactors:
             await queries.set_mfa(tx, person.id, enabled=True)
             change = await self._entries.outbox.announce(tx, [user_key(person.id)])
             await note(tx, Event.MFA_ENABLED, caller, client, {"method": "totp"})
-            shown, _ = await self._sessions.reauthenticate(tx, caller.session_id, person.id, [CODE, BOTH], client)
+            shown = await self._sessions.add_ways(tx, caller.session_id, [CODE, BOTH])
         await self._entries.outbox.settle(change, shown)
         self._mails.wake()
         return codes
@@ -131,22 +120,6 @@ class SecondFactors:
     async def methods(self, user_id: int) -> list[str]:
         """What a login that waits takes."""
         return ["totp", "recovery_code"] if await factors.codes_left(self._db, user_id) else ["totp"]
-
-    @asynccontextmanager
-    async def attempt(self, user_id: int, client: Client) -> AsyncGenerator[Attempt]:
-        """A try of a code, which counts against the account if it fails.
-
-        Raises:
-            RateLimited: too many have failed.
-        """
-        counter = Counter("mfa", f"user {user_id}", self._rate)
-        try:
-            async with self._attempts.attempt(counter) as attempt:
-                yield attempt
-        except RateLimited as limited:
-            if limited.limit == counter.name:  # else what was tried meanwhile has its own, and has noted it
-                await self._violations.note(limited, (counter,), client, user_id)
-            raise
 
     async def use(
         self, tx: Transaction, person: UserEntry, client: Client, code: str | None, recovery_code: str | None = None
@@ -184,13 +157,12 @@ class SecondFactors:
         """
         caller.require_fresh()
         async with (
-            self.attempt(caller.user_id, client) as attempt,
+            self._tries.code(caller.user_id, client),
             self._confirmation.confirmed(caller, asked.password, client) as (tx, person),
         ):
             if not person.mfa_enabled:
                 raise Conflict("No second factor is in use.")
             if not await self.use(tx, person, client, asked.code, asked.recovery_code):
-                attempt.failed()
                 raise InvalidMfa
             await factors.remove_totp(tx, person.id)
             await queries.set_mfa(tx, person.id, enabled=False)

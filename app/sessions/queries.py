@@ -84,17 +84,31 @@ async def open_behind(
     return None if row is None else (_session(row), row)
 
 
-async def reauthenticate(tx: Transaction, session_id: UUID, user_id: int, amr: list[str]) -> SessionState | None:
-    """A live session of this user, whose login is now, and was made in these ways as well."""
+async def add_ways(tx: Transaction, session_id: UUID, amr: list[str]) -> None:
+    """The user of this session has shown who he is in these ways as well."""
+    await tx.execute(
+        """
+        UPDATE sessions s SET amr = s.amr || ARRAY(SELECT way FROM unnest($2::text[]) AS way WHERE way <> ALL (s.amr))
+        WHERE s.id = $1
+        """,
+        session_id,
+        amr,
+    )
+
+
+async def reauthenticate(tx: Transaction, session_id: UUID, user_id: int) -> SessionState | None:
+    """A live session of this user, whose login is now.
+
+    Its refresh token is replaced, so that a stolen copy does not come to a present login: it is an old one from now on.
+    """
     row = await tx.fetchrow(
         f"""
-        UPDATE sessions s SET auth_time = clock_timestamp(),
-               amr = s.amr || ARRAY(SELECT way FROM unnest($3::text[]) AS way WHERE way <> ALL (s.amr))
+        UPDATE sessions s
+        SET auth_time = clock_timestamp(), generation = s.generation + 1, rotated_at = clock_timestamp()
         WHERE s.id = $1 AND s.user_id = $2 AND {LIVE} RETURNING {COLUMNS}
         """,  # noqa: S608 - only constants are put in
         session_id,
         user_id,
-        amr,
     )
     return None if row is None else _session(row)
 

@@ -96,6 +96,11 @@ class Sessions:
         change, _ = await self.revoke_in(tx, user_id, "sessions_per_user", user_id, client, only=surplus)
         return change
 
+    async def add_ways(self, tx: Transaction, session_id: UUID, amr: list[str]) -> Change:
+        """The user has shown who he is in these ways as well; the caller settles the change after its commit."""
+        await queries.add_ways(tx, session_id, amr)
+        return await self._entries.outbox.announce(tx, [session_key(session_id)])
+
     async def reauthenticate(
         self, tx: Transaction, session_id: UUID, user_id: int, amr: list[str], client: Client
     ) -> tuple[Change, SessionState]:
@@ -104,10 +109,10 @@ class Sessions:
         Raises:
             SessionRevoked: the session has ended meanwhile.
         """
-        session = await queries.reauthenticate(tx, session_id, user_id, amr)
+        change = await self.add_ways(tx, session_id, amr)
+        session = await queries.reauthenticate(tx, session_id, user_id)
         if session is None:
             raise SessionRevoked
-        change = await self._entries.outbox.announce(tx, [session_key(session_id)])
         details = {"amr": amr, "reauthentication": True}
         await record(
             tx,

@@ -358,7 +358,8 @@ async def test_it_shows_once_more_who_one_is(client: AsyncClient, ada: Person, p
     other = await log_in(client, await register(client))
     await long_ago(parts, session)
     theirs = key.shown(await login_options(client))
-    problem(await other.ask("POST", "/me/reauthenticate", json=theirs), 401, "invalid_credentials")
+    refused = await other.ask("POST", "/me/reauthenticate", json=theirs, headers=from_ip())
+    problem(refused, 401, "invalid_credentials")
 
     answer = await session.ask("POST", "/me/reauthenticate", json=key.shown(await login_options(client)))
 

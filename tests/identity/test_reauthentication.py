@@ -11,6 +11,8 @@ from app.identity import confirmation
 from app.identity.structs import PasswordChange, ProfileChange
 from app.main import Parts
 from tests.identity.factorkit import Authenticator, claims, long_ago, with_factor
+from tests.identity.kit import events
+from tests.identity.webauthnkit import Key, login_options
 from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem
 
 
@@ -66,6 +68,18 @@ async def test_an_older_token_of_the_session_stays_as_old_as_it_is(
     problem(await old.ask("GET", "/me/export"), 403, "reauthentication_required")
 
 
+async def test_a_refresh_token_from_before_is_an_old_one(client: AsyncClient, ada: Person, parts: Parts) -> None:
+    """A stolen copy of it does not come to the present login, and betrays itself."""
+    session = await log_in(client, ada)
+    answer = await session.ask("POST", "/me/reauthenticate", json={"password": ada.password})
+    await parts.db.execute("UPDATE sessions SET rotated_at = rotated_at - interval '1 hour' WHERE id = $1", session.id)
+
+    old = await client.post("/refresh", json={"refresh_token": session.body["refresh_token"]})
+
+    problem(old, 401, "refresh_token_reused")
+    problem(await SignedIn(client, answer.json()).ask("GET", "/me"), 401, "session_revoked")
+
+
 @pytest.mark.parametrize(
     ("shown", "status", "code"),
     [
@@ -83,6 +97,33 @@ async def test_who_cannot_show_it_stays_where_he_is(
     problem(await session.ask("POST", "/me/reauthenticate", json=shown, headers=from_ip()), status, code)
 
     problem(await session.ask("GET", "/me/export"), 403, "reauthentication_required")
+
+
+async def test_what_was_wrong_is_in_the_trail(client: AsyncClient, ada: Person, parts: Parts) -> None:
+    """Whoever tries passwords and codes by somebody's open session is seen as one who tries to sign in."""
+    session, _ = await with_factor(client, ada)
+    wrong = {"password": "not-the-Password-9"}
+    strange = Key().shown(await login_options(client))
+    for method, path, body in (
+        ("POST", "/me/reauthenticate", wrong),
+        ("POST", "/me/reauthenticate", {"code": "000000"}),
+        ("POST", "/me/reauthenticate", strange),
+        ("POST", "/me/mfa/recovery-codes", wrong),
+        ("DELETE", "/me/mfa/totp", {**wrong, "code": "000000"}),
+        ("DELETE", "/me/mfa/totp", {"password": ada.password, "code": "000000"}),
+    ):
+        assert (await session.ask(method, path, json=body, headers=from_ip())).status_code == 401
+
+    failures = [details["reason"] for event, details in await events(parts, ada.id) if event == "login.failed"]
+
+    assert failures == [
+        "wrong_password",
+        "invalid_mfa",
+        "invalid_passkey",
+        "wrong_password",
+        "wrong_password",
+        "invalid_mfa",
+    ]
 
 
 async def test_of_fifty_who_show_one_code_one_is_believed(
@@ -140,6 +181,7 @@ async def test_who_was_signed_out_while_his_request_came_changes_nothing(
         parts.second_factors.enrol(caller),
         parts.second_factors.confirm(caller, authenticator.code(), here),
         parts.second_factors.new_codes(caller, ada.password, here),
+        parts.passkeys.rename(caller, caller.session_id, "Nobody's"),
         parts.emails.change(caller, "intruder@example.org", here),
         parts.emails.change(caller, None, here),
         parts.emails.resend(caller, here) if ada.email else parts.accounts.delete(caller, ada.password, here),
