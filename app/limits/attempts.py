@@ -8,6 +8,8 @@ them to end, so that thirty people who log in at once behind one address all get
 
 import asyncio
 import secrets
+import time
+from collections import deque
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,13 +20,14 @@ from valkey.exceptions import ResponseError
 
 from app.cache.link import Links, ValkeyAway
 from app.errors import RateLimited
-from app.limits.counters import WAIT, Limit, Refusal, Shared, Twin
+from app.limits.counters import OPEN_SECONDS, WAIT, Limit, Refusal, Shared, Twin
 from app.settings import Rate
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 PATIENCE = 2.0  # seconds that an attempt waits for open ones to end
+MOST_OWED = 1000  # attempts of a process; of those beyond it the places are free at their deadline, OPEN_SECONDS
 PAUSE_FIRST, PAUSE_MOST = 0.01, 0.05  # seconds between two questions to Valkey by the one that waits first
 
 
@@ -56,10 +59,21 @@ class Reservation:
     taken_from: "Shared | Twin | None" = None
 
 
+@dataclass(frozen=True)
+class Owed:
+    """How an attempt has ended that Valkey may hold a place for, and was not told: its answer did not come in time."""
+
+    reservation: Reservation
+    failed: bool
+    ended_at: float = field(default_factory=time.monotonic)
+
+
 class Attempts:
     """Admits attempts; while Valkey is away, each process by what it has seen itself."""
 
     def __init__(self, links: Links) -> None:
+        self._links = links
+        self._owed: deque[Owed] = deque(maxlen=MOST_OWED)
         self._shared = Shared(links)
         self._twin = Twin()
         self._alone = False  # the last question went to the twin
@@ -128,6 +142,7 @@ class Attempts:
     async def _reserve(self, reservation: Reservation) -> Refusal | None:
         store: Shared | Twin = self._shared
         try:
+            await self._pay()
             refusal = await self._shared.reserve(reservation.attempt, reservation.limits)
             self._alone = False
         except (ValkeyAway, ResponseError) as error:
@@ -141,16 +156,37 @@ class Attempts:
         return refusal
 
     async def _settle(self, reservation: Reservation, *, failed: bool) -> None:
-        try:
-            if reservation.taken_from is self._shared:
+        settled = False
+        if reservation.taken_from is self._shared:
+            with suppress(ValkeyAway, ResponseError):  # it has gone since
                 await self._shared.settle(reservation.attempt, reservation.limits, failed=failed)
-            else:
-                self._twin.settle(reservation.attempt, reservation.limits, failed=failed)
-        except (ValkeyAway, ResponseError):  # it has gone since; the failure shall count here at least
+                settled = True
+        if not settled:
             self._twin.settle(reservation.attempt, reservation.limits, failed=failed)
+            self._owed.append(Owed(reservation, failed))
         for limit in reservation.limits:
             if line := self._lines.get(limit.tag):
                 line.moved.set()
+
+    async def _pay(self) -> None:
+        """Tell Valkey what it was not told, now that it is back.
+
+        Raises:
+            ValkeyAway: it has gone again.
+        """
+        if not self._owed or self._links.current is None:
+            return
+        owed = [each for each in self._owed if each.ended_at > time.monotonic() - OPEN_SECONDS]
+        self._owed.clear()
+        try:
+            await asyncio.gather(*(self._tell(each) for each in owed))
+        except ValkeyAway:
+            self._owed.extend(owed)
+            raise
+
+    async def _tell(self, owed: Owed) -> None:
+        with suppress(ResponseError):
+            await self._shared.settle(owed.reservation.attempt, owed.reservation.limits, failed=owed.failed)
 
 
 class Line:

@@ -1,10 +1,13 @@
 """Attempts while Valkey is away, full or broken: each process counts for itself, and as exactly."""
 
 import asyncio
+import os
+import signal
 
 import pytest
 from structlog.testing import capture_logs
 
+from app.cache import link
 from app.cache.link import Links
 from app.cli import embedded
 from app.errors import RateLimited
@@ -12,6 +15,7 @@ from app.limits import counters
 from app.limits.attempts import Attempts, Counter
 from app.limits.counters import OPEN_SECONDS, Refusal, Shared, Twin
 from app.settings import Rate
+from tests.kit import until
 from tests.limits.conftest import Replica
 from tests.limits.kit import FIVE, ONE, fail, keys, limit_of, succeed, valkey_of
 
@@ -75,19 +79,59 @@ async def test_a_failure_that_valkey_did_not_live_to_see_counts_here(
         await succeed(attempts, counter)
 
 
-async def test_an_attempt_settles_where_it_was_reserved(
+async def test_a_valkey_that_is_back_hears_what_has_failed_meanwhile(
     own_links: Links, own_valkey: embedded.Valkey, links: Links, key: str
 ) -> None:
     attempts = Attempts(own_links)
     counter = Counter("login", key, ONE)
     own_valkey.stop()
+    await fail(attempts, counter)
+    assert own_links.current is None
 
-    async with attempts.attempt(counter) as attempt:
-        attempts._shared = Shared(links)  # Valkey is back
-        attempt.failed()
-    await succeed(attempts, counter)
+    attempts._links, attempts._shared = links, Shared(links)  # Valkey is back
 
-    assert attempts._twin.reserve("another", (limit_of(counter),)) is not None
+    with pytest.raises(RateLimited):
+        await succeed(attempts, counter)
+    with pytest.raises(RateLimited):  # and so at every replica
+        await succeed(Attempts(links), counter)
+
+
+async def test_a_question_that_was_answered_too_late_leaves_no_place_taken(
+    own_links: Links, own_valkey: embedded.Valkey, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Valkey hangs for a moment, and takes the places of attempts that do not wait for it any more."""
+    attempts = Attempts(own_links)
+    monkeypatch.setattr(link, "DEADLINE", 0.1)
+    os.kill(own_valkey.pid, signal.SIGSTOP)
+    try:
+        await asyncio.gather(*(succeed(attempts, Counter("login", key, FIVE)) for _ in range(5)))
+    finally:
+        os.kill(own_valkey.pid, signal.SIGCONT)
+    monkeypatch.setattr(link, "DEADLINE", 5.0)
+    await until(lambda: own_links.current is not None)
+
+    async with attempts.attempt(Counter("login", key, FIVE)), valkey_of(own_links) as valkey:
+        assert await valkey.zcard(keys(Counter("login", key, FIVE))[1]) == 1
+
+    assert not attempts._owed
+
+
+async def test_what_valkey_cannot_be_told_is_kept_until_it_does_not_matter(
+    own_links: Links, own_valkey: embedded.Valkey, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = Attempts(own_links)
+    up = own_links.current
+    own_valkey.stop()
+    await succeed(attempts, Counter("login", key, FIVE))
+    monkeypatch.setattr(own_links, "current", up)  # and has gone again when it is told
+
+    await succeed(attempts, Counter("login", key, FIVE))
+
+    assert len(attempts._owed) == 2
+    monkeypatch.setattr(own_links, "current", up)
+    monkeypatch.setattr("app.limits.attempts.OPEN_SECONDS", 0)
+    await succeed(attempts, Counter("login", key, FIVE))
+    assert len(attempts._owed) == 1
 
 
 async def test_where_valkey_has_no_memory_left_a_process_counts_for_itself(own_links: Links, key: str) -> None:
