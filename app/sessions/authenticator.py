@@ -68,6 +68,11 @@ class Identified(Generic[S_co]):
     def may(self, permission: str) -> bool:
         return permission in self.permissions or ADMIN in self.subject.roles
 
+    def outranks(self, other: "Identified[Subject]") -> bool:
+        """Whether this one may do what the other may not."""
+        lost_admin = ADMIN in self.subject.roles and ADMIN not in other.subject.roles
+        return lost_admin or not self.permissions <= other.permissions
+
     def require_fresh(self) -> None:
         """For what a stolen session must not do.
 

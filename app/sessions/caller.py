@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.handlers.base import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Guard, Receive, Scope, Send
+from litestar.types.asgi_types import ReceiveMessage
 
 from app.errors import Forbidden, NotAuthenticated, PasswordChangeRequired
 from app.sessions.authenticator import Identified, Subject
@@ -48,12 +49,25 @@ class Authentication(ASGIMiddleware):
         token = bearer(scope)
         if token is None:
             raise NotAuthenticated
+        caller = await self._let_in(scope, token)
+
+        async def receive_from_caller() -> ReceiveMessage:
+            message = await receive()
+            if message["type"] == "http.request" and not message["more_body"]:
+                now = await self._let_in(scope, token)  # a body may take minutes to come: it is the end that counts
+                if caller.outranks(now):
+                    raise Forbidden("Your rights have changed meanwhile.")
+            return message
+
+        scope["user"] = caller
+        scope["auth"] = None
+        await next_app(scope, receive_from_caller, send)
+
+    async def _let_in(self, scope: Scope, token: str) -> Identified[Subject]:
         caller = await self._authenticate(token)
         if caller.subject.must_change_password and not scope["route_handler"].opt.get("with_old_password"):
             raise PasswordChangeRequired
-        scope["user"] = caller
-        scope["auth"] = None
-        await next_app(scope, receive, send)
+        return caller
 
 
 async def provide_caller(
