@@ -2,13 +2,13 @@
 
 import argparse
 import importlib
-import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
+from app.cli.interruption import interruption
 from app.cli.refusal import Refused
 from app.cli.terminal import complain
 from app.settings import InvalidSettings
@@ -33,8 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     server has to name a directory for its metrics before what counts is imported.
     """
     arguments = parser().parse_args(argv)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    interruption.listen()
     try:
         command = importlib.import_module(f"app.cli.{arguments.module}")
         status: int = getattr(command, arguments.function)(arguments)
@@ -54,14 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(line)
         return EXIT_REFUSED
     return status
-
-
-def _interrupt(*_: object) -> None:
-    """SIGTERM is taken like Ctrl-C; without a handler, process 1 of a container would not hear it at all.
-
-    Python's own handler of SIGINT would give way to asyncio's, which cancels, and a library may swallow a cancellation.
-    """
-    raise KeyboardInterrupt
 
 
 def _line(error: Exception) -> str | None:

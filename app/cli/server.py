@@ -17,6 +17,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from app.cli import worker
+from app.cli.interruption import interruption
 from app.cli.refusal import PortUnusable
 
 log = structlog.get_logger(__name__)
@@ -111,6 +112,7 @@ class Server(MPServer):
         self.serve(target_loader=worker.load)
 
     def _serve_loop(self, spawn_target: Callable[..., None], target_loader: Callable[..., Any]) -> None:
+        self.interrupt_signal |= interruption.heard  # and was dropped
         while not self.interrupt_signal:
             self.main_loop_interrupt.wait(self._patience())
             if self._patience() == 0.0:

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,10 +40,11 @@ class Process:
     def read_until(self, words: str) -> str:
         """The first line that holds these words."""
         assert self.popen.stdout is not None
-        for line in self.popen.stdout:
-            self.lines.append(line)
-            if words in line:
-                return line
+        with self._bounded():
+            for line in self.popen.stdout:
+                self.lines.append(line)
+                if words in line:
+                    return line
         raise AssertionError(f"ended without {words!r}:\n{self.output}")
 
     def signal(self, number: signal.Signals) -> None:
@@ -51,8 +53,19 @@ class Process:
     def ends(self) -> int:
         """The exit status, once it has one; what it said until then is in `output`."""
         assert self.popen.stdout is not None
-        self.lines.extend(self.popen.stdout)
-        return self.popen.wait(PATIENCE)
+        with self._bounded():
+            self.lines.extend(self.popen.stdout)
+            return self.popen.wait()
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Kill a process that says nothing, and does not end, for too long."""
+        killer = threading.Timer(PATIENCE, self.popen.kill)
+        killer.start()
+        try:
+            yield
+        finally:
+            killer.cancel()
 
     def children(self) -> list[int]:
         text = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text()

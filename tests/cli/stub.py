@@ -6,11 +6,13 @@ Run as `python -m tests.cli.stub PORT WORKERS DRAIN_SECONDS`. A worker says `up`
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from app.cli import runtime
+from app.cli.interruption import interruption
 from app.cli.server import Server
 from app.cli.terminal import say
 
@@ -47,7 +49,17 @@ async def _released(path: str) -> None:
         await asyncio.sleep(0.01)
 
 
+class Dying:
+    """Hears Ctrl-C where Python drops what a handler raises."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
 def main(port: str, workers: str, drain_seconds: str) -> None:
+    interruption.listen()
+    if os.environ.get("STUB_INTERRUPTED"):
+        Dying()
     with runtime.directory(int(workers)) as shared:
         Server(
             "tests.cli.stub:create",

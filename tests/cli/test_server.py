@@ -143,6 +143,14 @@ def test_ctrl_c_at_the_terminal_reaches_the_parent_alone() -> None:
         assert int(session) != os.getsid(server.popen.pid)
 
 
+def test_ctrl_c_that_python_drops_before_it_serves_stops_it_all_the_same() -> None:
+    """As it does with what a handler raises in a finalizer; imports are full of them."""
+    with Stub(STUB_INTERRUPTED="yes") as server:
+        assert server.ends() == 0
+
+    assert "Exception ignored" in server.output
+
+
 def test_a_killed_parent_takes_its_workers_along() -> None:
     with Stub(workers=2) as server:
         workers = [server.up(), server.up()]
