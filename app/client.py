@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from app.settings import Network
+from app.setting_values import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

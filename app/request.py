@@ -14,7 +14,7 @@ from litestar.types import Receive, Scope
 
 from app.client import Client, client_ip, printable
 from app.errors import MalformedRequest, PayloadTooLarge, UnsupportedMediaType
-from app.settings import Network
+from app.setting_values import Network
 
 MAX_USER_AGENT = 512  # characters kept of what a client says of itself
 MAX_BODY_BYTES = 1 << 20  # 1 MiB

@@ -4,27 +4,24 @@
 """
 
 import io
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
+from app import setting_values as read
+from app.setting_values import Network, Rate
+
 BASE = "/api/auth/v2"  # of the API; the contract's, and no setting
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
 
-MIN_SECRET_BYTES = 32  # 256 bits: RFC 7518 §3.2 asks as much of an HS256 key
-DIFFERENT_IN_SECRET = 8  # characters; fewer were typed, not generated
 DIFFERENT_IN_PASSWORD = 5  # characters
-MAX_PASSWORD = 1024  # characters; nobody could sign in with a longer one
-MAX_PORT = 65535
 GUESSABLE_PASSWORDS = (
     "admin",
     "password",
@@ -38,12 +35,6 @@ GUESSABLE_PASSWORDS = (
 )
 
 NAME = re.compile(r"[A-Z][A-Z0-9_]{0,39}|[a-z][a-z0-9_]{0,39}")  # what may be repeated of a name that we do not know
-LOOPBACK = ("localhost", "127.0.0.1", "::1")  # hosts that the way to is no network
-ADDRESS = re.compile(  # a mailbox of RFC 5321 §4.1.2 without its quoted forms; `=?` would be read as an encoded word
-    r"(?!.*=\?)[^\s\x00-\x1f\x7f@<>()\[\]\\,;:\"]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?"
-)
-MAIL_FROM = re.compile(r'(?:(?:(?P<name>[^"<>@,;:]*)|"(?P<quoted>[^"\\]*)")\s*<(?P<address>[^<>]+)>|(?P<bare>[^<>]+))')
-HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(?P<port>[0-9]{1,5}))?")
 
 
 class InvalidSettings(Exception):
@@ -52,14 +43,6 @@ class InvalidSettings(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-@dataclass(frozen=True)
-class Rate:
-    """At most `limit` events in any window of `seconds`."""
-
-    limit: int
-    seconds: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +80,7 @@ class Settings:
     rate_limit_forgot: Rate | None = Rate(3, 3600)  # mails that anybody can have sent to an address
 
     trusted_proxies: tuple[Network, ...] = ()
+    cors_origins: tuple[str, ...] = ()  # whose pages may call us, and use passkeys here
 
     smtp_url: str = field(default="", repr=False)
     mail_from: str = ""  # see `mail_sender`
@@ -124,7 +108,7 @@ class Settings:
     @property
     def mail_sender(self) -> tuple[str, str]:
         """Name and address that mail is from; in development nobody has to say."""
-        return _name_and_address(self.mail_from or f"Gatehouse <no-reply@{_mail_domain(self.public_url)}>")
+        return read.name_and_address(self.mail_from or f"Gatehouse <no-reply@{_mail_domain(self.public_url)}>")
 
 
 def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:
@@ -191,7 +175,7 @@ def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
 def _mail_domain(url: str) -> str:
     """The host of a URL where it is a name; mail has another way to write an address of the network."""
     host = urlsplit(url).hostname or ""
-    return host if ADDRESS.fullmatch(f"no-reply@{host}") and not re.fullmatch(r"[0-9.]+", host) else "localhost"
+    return host if read.ADDRESS.fullmatch(f"no-reply@{host}") and not re.fullmatch(r"[0-9.]+", host) else "localhost"
 
 
 def _contradictions(s: Settings) -> list[str]:
@@ -234,200 +218,46 @@ def guessable(password: str, username: str, min_length: int) -> str | None:
     return None
 
 
-# ---- how a value is read ------------------------------------------------------------------------------------------
-
-
-def _text(raw: str) -> str:
-    return raw
-
-
-def _password(raw: str) -> str:
-    if len(raw) > MAX_PASSWORD:
-        raise ValueError(f"has to be at most {MAX_PASSWORD} characters long")
-    return raw
-
-
-def _token(raw: str) -> str:
-    if raw.lower() == "off":
-        return "off"
-    if not re.fullmatch(r"[!-~]+", raw):
-        raise ValueError("has to be of ASCII characters without spaces, or be off")
-    return raw
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        by_fold = {choice.lower(): choice for choice in choices}
-        if raw.lower() not in by_fold:
-            raise ValueError(f"has to be one of {', '.join(choices)}")
-        return by_fold[raw.lower()]
-
-    return parse
-
-
-def _switch(raw: str) -> bool:
-    return _one_of("on", "off")(raw) == "on"
-
-
-def _whole(minimum: int, maximum: int, unit: str) -> Callable[[str], int]:
-    def parse(raw: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", raw) or not minimum <= int(raw) <= maximum:
-            raise ValueError(f"has to be a whole number of {unit} from {minimum} to {maximum}")
-        return int(raw)
-
-    return parse
-
-
-def _seconds(raw: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", raw):
-        raise ValueError("has to be a number of seconds below 1000, such as 10 or 2.5")
-    return float(raw)
-
-
-def _secret(raw: str) -> str:
-    if len(raw.encode()) < MIN_SECRET_BYTES:
-        raise ValueError(
-            f"has to be at least {MIN_SECRET_BYTES} bytes long; generate one with: openssl rand -base64 48"
-        )
-    if len(set(raw)) < DIFFERENT_IN_SECRET or raw.casefold().startswith(("change", "replace", "secret", "example")):
-        raise ValueError("is guessable; generate one with: openssl rand -base64 48")
-    return raw
-
-
-def _split(raw: str) -> SplitResult | None:
-    """None for what is no URL; urlsplit's own messages would repeat it. There may be several hosts, with commas."""
-    try:
-        parts = urlsplit(raw)
-    except ValueError:
-        return None
-    hosts = [HOST.fullmatch(host) for host in parts.netloc.rpartition("@")[2].split(",")]
-    fits = all(host and (host["port"] is None or 0 < int(host["port"]) <= MAX_PORT) for host in hosts)
-    return parts if fits else None
-
-
-def _url(*schemes: str) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        parts = _split(raw)
-        if parts is None or parts.scheme not in schemes or not (parts.netloc or parts.query):
-            raise ValueError(f"has to be a URL beginning with {' or '.join(f'{s}://' for s in schemes)}")
-        return raw
-
-    return parse
-
-
-def _public_url(raw: str) -> str:
-    parts = _split(raw)
-    if parts is None or not parts.hostname or not re.fullmatch(r"https?://(?:(?![@?#,\\])[!-~])+", raw):
-        raise ValueError("has to be an https:// URL of ASCII characters without user, query and fragment")
-    return raw
-
-
-def _smtp_url(raw: str) -> str:
-    parts = _split(raw)
-    if (
-        parts is None
-        or parts.scheme not in ("smtp", "smtp+starttls", "smtps")
-        or not re.fullmatch(r"[A-Za-z0-9._:-]+", parts.hostname or "")
-        or parts.path.strip("/")
-        or parts.query
-        or parts.fragment
-    ):
-        raise ValueError(
-            "has to look like smtp://user:password@host:port, or begin with smtp+starttls:// or smtps://; "
-            "in user and password / ? # @ : and % are percent-encoded"
-        )
-    if "@" in parts.netloc and not (parts.username and parts.password):
-        raise ValueError("has to have a user and a password, or neither")
-    return raw
-
-
-def _mail_from(raw: str) -> str:
-    name, address = _name_and_address(raw)
-    if not ADDRESS.fullmatch(address) or not address.isascii() or not name.isprintable():
-        raise ValueError("has to be an address, or Name <address>")
-    return raw
-
-
-def _name_and_address(mail_from: str) -> tuple[str, str]:
-    """The parts of MAIL_FROM; two empty ones if it is nothing of the kind."""
-    match = MAIL_FROM.fullmatch(mail_from)
-    if match is None:
-        return "", ""
-    return (match["name"] or match["quoted"] or "").strip(), match["address"] or match["bare"]
-
-
-def _directory(raw: str) -> Path:
-    if not Path(raw).is_dir():
-        raise ValueError("has to be a directory that is there")
-    return Path(raw)
-
-
-def _network(raw: str) -> Network:
-    try:
-        return ipaddress.ip_network(raw, strict=False)
-    except ValueError:
-        raise ValueError("has to be a list of addresses or networks (CIDR), separated by commas") from None
-
-
-def _list_of(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    return lambda raw: tuple(parse(part.strip()) for part in raw.split(",") if part.strip())
-
-
-def _rate(raw: str) -> Rate | None:
-    """`5/15m`: at most 5 in 15 minutes; units s, m, h, d; `off` turns the limit off."""
-    if raw.lower() == "off":
-        return None
-    match = re.fullmatch(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,4})([smhd])", raw)
-    if match is None:
-        raise ValueError("has to look like 5/15m (at most 5 in 15 minutes; s, m, h, d), or be off")
-    return Rate(int(match[1]), int(match[2]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[3]])
-
-
-def _username(raw: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", raw):
-        raise ValueError("has to be 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit")
-    return raw
-
-
 PARSERS: dict[str, Callable[[str], Any]] = {
-    "environment": _one_of("development", "production"),
-    "public_url": _public_url,
-    "audience": _text,
-    "secret_key": _secret,
-    "secret_key_previous": _secret,
-    "database_url": _url("postgresql", "postgres"),
-    "database_pool_size": _whole(1, 1000, "connections"),
-    "valkey_url": _url("valkey", "valkeys", "redis", "rediss"),
-    "jwt_algorithm": _one_of("ES256", "EdDSA", "RS256", "HS256"),
-    "jwt_secret": _secret,
-    "access_token_expire_minutes": _whole(1, 1440, "minutes"),
-    "refresh_token_expire_days": _whole(1, 3650, "days"),
-    "refresh_grace_seconds": _whole(0, 300, "seconds"),
-    "strict_revocation": _switch,
-    "registration": _one_of("open", "closed"),
-    "password_grant": _switch,
-    "password_min_length": _whole(8, 128, "characters"),
-    "argon2_memory_kib": _whole(8192, 4194304, "KiB"),
-    "argon2_time_cost": _whole(1, 100, "passes"),
-    "argon2_parallelism": _whole(1, 64, "lanes"),
-    "rate_limit_login": _rate,
-    "rate_limit_mfa": _rate,
-    "rate_limit_account": _rate,
-    "rate_limit_register": _rate,
-    "rate_limit_forgot": _rate,
-    "trusted_proxies": _list_of(_network),
-    "smtp_url": _smtp_url,
-    "mail_from": _mail_from,
-    "mail_templates_dir": _directory,
-    "new_device_mail": _switch,
-    "admin_username": _username,
-    "admin_password": _password,
-    "session_retention_days": _whole(0, 36500, "days"),
-    "audit_retention_days": _whole(1, 36500, "days"),
-    "sessions_per_user": _whole(0, 100000, "sessions"),
-    "metrics_token": _token,
-    "log_format": _one_of("json", "console"),
-    "log_level": _one_of("debug", "info", "warning", "error"),
-    "api_docs": _switch,
-    "drain_seconds": _seconds,
+    "environment": read.one_of("development", "production"),
+    "public_url": read.public_url,
+    "audience": read.text,
+    "secret_key": read.secret,
+    "secret_key_previous": read.secret,
+    "database_url": read.url("postgresql", "postgres"),
+    "database_pool_size": read.whole(1, 1000, "connections"),
+    "valkey_url": read.url("valkey", "valkeys", "redis", "rediss"),
+    "jwt_algorithm": read.one_of("ES256", "EdDSA", "RS256", "HS256"),
+    "jwt_secret": read.secret,
+    "access_token_expire_minutes": read.whole(1, 1440, "minutes"),
+    "refresh_token_expire_days": read.whole(1, 3650, "days"),
+    "refresh_grace_seconds": read.whole(0, 300, "seconds"),
+    "strict_revocation": read.switch,
+    "registration": read.one_of("open", "closed"),
+    "password_grant": read.switch,
+    "password_min_length": read.whole(8, 128, "characters"),
+    "argon2_memory_kib": read.whole(8192, 4194304, "KiB"),
+    "argon2_time_cost": read.whole(1, 100, "passes"),
+    "argon2_parallelism": read.whole(1, 64, "lanes"),
+    "rate_limit_login": read.rate,
+    "rate_limit_mfa": read.rate,
+    "rate_limit_account": read.rate,
+    "rate_limit_register": read.rate,
+    "rate_limit_forgot": read.rate,
+    "trusted_proxies": read.list_of(read.network),
+    "cors_origins": read.list_of(read.origin),
+    "smtp_url": read.smtp_url,
+    "mail_from": read.mail_from,
+    "mail_templates_dir": read.directory,
+    "new_device_mail": read.switch,
+    "admin_username": read.username,
+    "admin_password": read.password,
+    "session_retention_days": read.whole(0, 36500, "days"),
+    "audit_retention_days": read.whole(1, 36500, "days"),
+    "sessions_per_user": read.whole(0, 100000, "sessions"),
+    "metrics_token": read.token,
+    "log_format": read.one_of("json", "console"),
+    "log_level": read.one_of("debug", "info", "warning", "error"),
+    "api_docs": read.switch,
+    "drain_seconds": read.seconds,
 }

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.settings import PARSERS, InvalidSettings, Rate, Settings, load
+from app.setting_values import Rate
+from app.settings import PARSERS, InvalidSettings, Settings, load
 
 EXAMPLE = Path(__file__).parents[1] / ".env.example"
 SETTING = re.compile(r"^(# )?([A-Z][A-Z0-9_]+)=(.*)$", re.MULTILINE)
@@ -62,6 +63,10 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ("10.0.0.7, 2001:db8::/32", (ipaddress.ip_network("10.0.0.7/32"), ipaddress.ip_network("2001:db8::/32"))),
         ("10.1.2.3/8", (ipaddress.ip_network("10.0.0.0/8"),)),
         (",", ()),
+    ],
+    "CORS_ORIGINS": [
+        ("https://App.example.org:443, http://localhost:5173", ("https://app.example.org", "http://localhost:5173")),
+        ("http://[::1]:80,https://app.example.org:80", ("http://[::1]", "https://app.example.org:80")),
     ],
     "SMTP_URL": [
         (url, url)
@@ -137,6 +142,17 @@ BAD: dict[str, list[str]] = {
     "RATE_LIMIT_REGISTER": ["5"],
     "RATE_LIMIT_FORGOT": ["5"],
     "TRUSTED_PROXIES": ["10.0.0.0/33", "proxy.example.org", "10.0.0.1 10.0.0.2"],
+    "CORS_ORIGINS": [
+        "*",
+        "null",
+        "app.example.org",
+        "https://app.example.org/",
+        "https://*.example.org",
+        "https://user@app.example.org",
+        "https://app.example.org:0",
+        "ftp://app.example.org",
+        "https://app.example.org https://other.example.org",
+    ],
     "SMTP_URL": [
         f"http://user:{CANARY}@mail.example.org",
         f"smtp://user:{CANARY}@",

@@ -20,7 +20,8 @@ from app.errors import Unavailable
 from app.mail.letters import Letters
 from app.mail.smtp import ServerAway, Smtp
 from app.proofs.tokens import DAY, LONGEST
-from app.settings import LOOPBACK, Settings, load
+from app.setting_values import LOOPBACK
+from app.settings import Settings, load
 from db import revisions
 
 TIMEOUT = 2.0  # seconds; a store on the same network answers in milliseconds

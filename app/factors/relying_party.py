@@ -26,6 +26,7 @@ from webauthn.helpers.structs import (
 from app import base64url
 from app.factors import cbor
 from app.keys.opaque import OpaqueTokens
+from app.setting_values import origin_of
 from app.settings import Settings
 from app.uuid7 import uuid7
 
@@ -83,9 +84,8 @@ class RelyingParty:
     """
 
     def __init__(self, settings: Settings) -> None:
-        url = urlsplit(settings.public_url)
-        self._id = url.hostname or "localhost"
-        self._origins = [f"{url.scheme}://{url.netloc}"]
+        self._id = urlsplit(settings.public_url).hostname or "localhost"
+        self._origins = [origin_of(settings.public_url), *settings.cors_origins]
         secrets = (settings.secret_key, settings.secret_key_previous)
         self._registering = OpaqueTokens("ghc1_", "passkey registrations", 16 + BOUND, *secrets)
         self._asserting = OpaqueTokens("ghc1_", "passkey assertions", 16 + BOUND, *secrets)

@@ -21,7 +21,7 @@ from valkey.exceptions import ResponseError
 from app.cache.link import Links, ValkeyAway
 from app.errors import RateLimited
 from app.limits.counters import OPEN_SECONDS, WAIT, Limit, Refusal, Shared, Twin
-from app.settings import Rate
+from app.setting_values import Rate
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")

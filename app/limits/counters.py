@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from app.cache.link import Links
-from app.settings import Rate
+from app.setting_values import Rate
 
 OPEN_SECONDS = 30  # after which an attempt that has not ended is dropped: its process has died
 TOGETHER = 100  # attempts in one round trip, which then takes Valkey some milliseconds

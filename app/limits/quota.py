@@ -5,7 +5,7 @@ from app.errors import RateLimited
 from app.limits.attempts import Counter
 from app.limits.violations import Violations
 from app.limits.windows import Windows
-from app.settings import Rate
+from app.setting_values import Rate
 
 
 class Quota:

@@ -14,7 +14,7 @@ from valkey.exceptions import ResponseError
 from app.cache.link import Link, Links, ValkeyAway
 from app.errors import RateLimited
 from app.limits.counters import Limit, Twin
-from app.settings import Rate
+from app.setting_values import Rate
 
 AT_ONCE = 4  # connections that a burst may take: opening many at a time would run into the deadline of `Links.use`
 

@@ -11,7 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from app.mail.outbox import Link
 from app.mail.queries import Claimed
-from app.settings import ADDRESS, Settings
+from app.setting_values import ADDRESS
+from app.settings import Settings
 
 PRODUCT = "Gatehouse"
 OURS = Path(__file__).parent / "templates"

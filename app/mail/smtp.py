@@ -19,7 +19,7 @@ from aiosmtplib.errors import (
     SMTPServerDisconnected,
 )
 
-from app.settings import LOOPBACK
+from app.setting_values import LOOPBACK
 
 CONNECT_SECONDS = 20.0  # for the connection, TLS, the greeting and the sign-in together
 STEP_SECONDS = 10.0  # for each answer but the last

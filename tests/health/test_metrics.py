@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.cli import children
 from app.main import at_the_edge, create_app
 from app.metrics import Metrics, forget_dead
-from app.settings import Rate, Settings
+from app.setting_values import Rate
+from app.settings import Settings
 from tests.cli.kit import Process, eventually, gatehouse
 from tests.kit import BASE, from_ip, log_in, new_ip, new_name, new_password, problem, register
 from tests.replica import Start, http

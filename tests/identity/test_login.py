@@ -28,7 +28,8 @@ from app.identity.structs import (
 )
 from app.main import Parts
 from app.sessions.structs import LogoutRequest, RefreshRequest, Tokens
-from app.settings import Rate, Settings
+from app.setting_values import Rate
+from app.settings import Settings
 from app.uuid7 import uuid7
 from tests.kit import (
     Person,

@@ -1,6 +1,7 @@
 """A passkey is made, signs in without a password, and goes; whatever is not quite right is refused."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import cbor2
@@ -13,6 +14,7 @@ from app.errors import NotFound
 from app.factors import relying_party
 from app.identity import passkeys
 from app.main import Parts
+from app.settings import Settings
 from tests.identity.factorkit import claims, enrolled, long_ago
 from tests.identity.mailkit import proved, token, use
 from tests.identity.webauthnkit import (
@@ -27,6 +29,7 @@ from tests.identity.webauthnkit import (
 )
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 from tests.mail.kit import Postbox
+from tests.replica import serving
 
 # ---- made ---------------------------------------------------------------------------------------------------------
 
@@ -249,6 +252,16 @@ async def test_what_is_not_quite_right_opens_nothing(client: AsyncClient, ada: P
     key = await added(await log_in(client, ada))
 
     problem(await sign_in(client, key.shown(await login_options(client), **wrong)), 401, "invalid_credentials")
+
+
+async def test_a_front_end_of_ours_on_another_origin_may_use_it(
+    client: AsyncClient, ada: Person, settings: Settings
+) -> None:
+    key, app = await added(await log_in(client, ada)), "https://app.auth.example.test"
+    async with serving(replace(settings, cors_origins=(app,))) as ours:
+        assert (await sign_in(ours.client, key.shown(await login_options(client), origin=app))).status_code == 200
+        embedded = key.shown(await login_options(client), origin=app, cross_origin=True)
+        problem(await sign_in(ours.client, embedded), 401, "invalid_credentials")
 
 
 async def test_another_key_opens_nothing(client: AsyncClient, ada: Person) -> None:

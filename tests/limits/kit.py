@@ -9,7 +9,7 @@ from app.cache.link import Links
 from app.limits import counters
 from app.limits.attempts import Attempts, Counter
 from app.limits.counters import Limit
-from app.settings import Rate
+from app.setting_values import Rate
 
 FIVE = Rate(5, 900)
 ONE = Rate(1, 900)

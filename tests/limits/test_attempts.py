@@ -10,7 +10,7 @@ from app.errors import RateLimited
 from app.limits import counters
 from app.limits.attempts import Attempts, Counter
 from app.limits.counters import Shared
-from app.settings import Rate
+from app.setting_values import Rate
 from tests.limits.kit import FIVE, ONE, fail, keys, limit_of, now, succeed, valkey_of
 
 # ---- counting -----------------------------------------------------------------------------------------------------

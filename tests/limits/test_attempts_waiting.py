@@ -11,7 +11,7 @@ from app.errors import RateLimited
 from app.limits import attempts as module
 from app.limits.attempts import Attempts, Counter
 from app.limits.counters import OPEN_SECONDS, Limit, Refusal, Shared
-from app.settings import Rate
+from app.setting_values import Rate
 from tests.limits.kit import FIVE, ONE, keys, limit_of, now, succeed, valkey_of
 
 

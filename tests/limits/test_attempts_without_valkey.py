@@ -14,7 +14,7 @@ from app.errors import RateLimited
 from app.limits import counters
 from app.limits.attempts import Attempts, Counter
 from app.limits.counters import OPEN_SECONDS, Refusal, Shared, Twin
-from app.settings import Rate
+from app.setting_values import Rate
 from tests.kit import until
 from tests.limits.conftest import Replica
 from tests.limits.kit import FIVE, ONE, fail, keys, limit_of, succeed, valkey_of

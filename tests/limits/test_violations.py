@@ -10,7 +10,7 @@ from app.limits import violations as violations_module
 from app.limits.attempts import Counter
 from app.limits.violations import Violations
 from app.main import Parts
-from app.settings import Rate
+from app.setting_values import Rate
 from tests.kit import new_ip
 
 CLIENT = Client(ip="192.0.2.1", user_agent="test", request_id="test")

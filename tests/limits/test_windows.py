@@ -8,7 +8,7 @@ from app.cli import embedded
 from app.errors import RateLimited
 from app.limits.counters import Limit
 from app.limits.windows import Windows
-from app.settings import Rate
+from app.setting_values import Rate
 from tests.limits.conftest import Replica
 
 THREE = Rate(3, 3600)
