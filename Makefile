@@ -40,7 +40,7 @@ check: install ## Style, types, import contracts, generated documents
 .PHONY: test
 test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian workers
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='app/identity/*,app/mail/*,app/sessions/*' --fail-under=100

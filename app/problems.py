@@ -40,7 +40,8 @@ BY_STATUS: Mapping[int, type[AppError]] = {
 # What msgspec may say of a value: what it should be. Anything else might echo what it was.
 HARMLESS = re.compile(
     r"Expected `[\w| <>=.,-]+`(?: (?:of length|matching regex|>=|<=|>|<) ?.*)?(?:, got `\w+`)?"
-    r"|Object missing required field `\w+`",
+    r"|Object missing required field `\w+`"
+    r"|takes either \w+ or \w+",  # a Struct's own word
     re.DOTALL,
 )
 MISSING = re.compile(r"Object missing required field `(\w+)`")
@@ -120,7 +121,7 @@ def field_error(item: Mapping[str, Any]) -> tuple[str, str]:
         return (unknown[1] if NAME.fullmatch(unknown[1]) else "body"), "is not a field of this request"
     if message.startswith("Missing required"):
         return field, "is required"
-    if not NAME.fullmatch(field):
+    if field == "data" or not NAME.fullmatch(field):
         field = "body"
     return field, message if HARMLESS.fullmatch(message) else "does not fit its description"
 

@@ -75,6 +75,7 @@ class Settings:
 
     rate_limit_login: Rate | None = Rate(5, 900)
     rate_limit_mfa: Rate | None = Rate(10, 900)  # wrong second factors of an account, over all its logins
+    mfa_codes_per_login: int = 5  # tries, right or wrong; then the password is asked for again
     rate_limit_account: Rate | None = Rate(10, 900)
     rate_limit_register: Rate | None = Rate(3, 3600)
     rate_limit_forgot: Rate | None = Rate(3, 3600)  # mails that anybody can have sent to an address
@@ -241,6 +242,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "argon2_parallelism": read.whole(1, 64, "lanes"),
     "rate_limit_login": read.rate,
     "rate_limit_mfa": read.rate,
+    "mfa_codes_per_login": read.whole(1, 100, "codes"),
     "rate_limit_account": read.rate,
     "rate_limit_register": read.rate,
     "rate_limit_forgot": read.rate,

@@ -57,6 +57,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "RATE_LIMIT_LOGIN": [("1/1s", Rate(1, 1)), ("7/2d", Rate(7, 172800)), ("off", None), ("OFF", None)],
     "RATE_LIMIT_ACCOUNT": [("20/30m", Rate(20, 1800)), ("off", None)],
     "RATE_LIMIT_MFA": [("20/30m", Rate(20, 1800)), ("off", None)],
+    "MFA_CODES_PER_LOGIN": [("1", 1), ("100", 100)],
     "RATE_LIMIT_REGISTER": [("5/2h", Rate(5, 7200)), ("off", None)],
     "RATE_LIMIT_FORGOT": [("5/2h", Rate(5, 7200)), ("off", None)],
     "TRUSTED_PROXIES": [
@@ -139,6 +140,7 @@ BAD: dict[str, list[str]] = {
     "RATE_LIMIT_LOGIN": ["5", "0/15m", "5/0m", "5/15", "5/15w", "-5/15m", "5 / 15m", "on", "1000000/1s"],
     "RATE_LIMIT_ACCOUNT": ["5"],
     "RATE_LIMIT_MFA": ["5"],
+    "MFA_CODES_PER_LOGIN": ["0", "101"],
     "RATE_LIMIT_REGISTER": ["5"],
     "RATE_LIMIT_FORGOT": ["5"],
     "TRUSTED_PROXIES": ["10.0.0.0/33", "proxy.example.org", "10.0.0.1 10.0.0.2"],

@@ -4,7 +4,7 @@ A library that follows shared references (tags 28 and 29) makes gigabytes of two
 """
 
 MAX_DEPTH = 4  # an attestation object holds a statement, and that a list of certificates
-BYTES, TEXT, LIST, MAP, TAG, SIMPLE = range(2, 8)  # major types; 0 and 1 are numbers (§3.1)
+BYTES, TEXT, LIST, MAP, TAG = range(2, 7)  # major types; 0 and 1 are numbers, 7 the rest (§3.1)
 LONGEST_NUMBER = 8  # bytes
 
 
@@ -13,7 +13,7 @@ class NotPlain(Exception):
 
 
 def end_of(data: bytes, start: int = 0, depth: int = 0) -> int:
-    """Where the item that begins there ends."""
+    """Where the item that begins there ends; NotPlain if it is none."""
     if start >= len(data) or depth > MAX_DEPTH:
         raise NotPlain
     major, short = data[start] >> 5, data[start] & 0x1F

@@ -24,7 +24,7 @@ class TotpSecret(Model):
 
 
 class RecoveryCode(Model):
-    """A code that was not used yet: SHA-256 of its 80 random bits."""
+    """A code that was not used yet: SHA-256 of it and its user (app/factors/recovery_codes.py)."""
 
     __tablename__ = "recovery_codes"
 

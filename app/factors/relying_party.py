@@ -36,6 +36,7 @@ BOUND = 8  # bytes that say whom a challenge is for
 ANYBODY = bytes(BOUND)
 MAX_CREDENTIAL_ID = 1023  # bytes (WebAuthn §7.1 step 25)
 FLAGS_AT, BARE_DATA = 32, 37  # bytes of authenticator data: where its flags are, and all of it without what may follow
+AAGUID, LENGTH = 16, 2  # bytes of an attested credential's data before its id: the model, and how long the id is
 EXTENSIONS = 0x80  # of the flags (WebAuthn §6.1)
 
 
@@ -158,8 +159,7 @@ class RelyingParty:
         if answer["response"].get("userHandle") not in (None, "", base64url.encode(_handle(user_id))):
             raise NotAccepted
         try:
-            if len(base64url.decode(answer["response"]["authenticatorData"])) != BARE_DATA:
-                raise NotAccepted  # noqa: TRY301 - extensions, which nobody has asked for
+            _check_extensions(base64url.decode(answer["response"]["authenticatorData"]), BARE_DATA)
             verified = verify_authentication_response(
                 credential=answer,
                 expected_challenge=challenge.sent,
@@ -190,10 +190,17 @@ def _check_attestation(attestation: bytes) -> None:
     """Raises cbor.NotPlain, or whatever it is, unless all that the library will decode is plain."""
     cbor.check(attestation)
     data = cbor2.loads(attestation)["authData"]
-    if data[FLAGS_AT] & EXTENSIONS:
-        raise NotAccepted
-    length = int.from_bytes(data[BARE_DATA + 16 : BARE_DATA + 18], "big")
-    cbor.check(data[BARE_DATA + 18 + length :])
+    length = int.from_bytes(data[BARE_DATA + AAGUID : BARE_DATA + AAGUID + LENGTH], "big")
+    key = BARE_DATA + AAGUID + LENGTH + length
+    extensions = cbor.end_of(data, key)
+    _check_extensions(data, extensions)
+
+
+def _check_extensions(data: bytes, start: int) -> None:
+    """Browsers ask security keys for some by themselves, as Chromium does for `credProtect`; none of ours."""
+    end = cbor.end_of(data, start) if data[FLAGS_AT] & EXTENSIONS else start
+    if end != len(data):
+        raise cbor.NotPlain
 
 
 def bound_to(name: str | None) -> bytes:

@@ -138,7 +138,7 @@ class UsersController(Controller):
         client: NamedDependency[Client],
         administration: NamedDependency[Administration],
     ) -> None:
-        """For somebody who has lost them; he is told by mail. Sessions go on. Needs a login of the last ten minutes."""
+        """For somebody who has lost them; he is signed out and told by mail. Needs a login of the last ten minutes."""
         await administration.reset_factors(caller, user_id, client)
 
     @delete(

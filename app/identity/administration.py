@@ -192,7 +192,9 @@ class Administration:
         self._mails.wake()
 
     async def reset_factors(self, caller: Actor, user_id: int, client: Client) -> None:
-        """Take away a user's second factors and passkeys, for somebody who has lost them.
+        """Take away a user's second factors and passkeys, for somebody who has lost them, and end his sessions.
+
+        One of them may have shown an intruder's factor, and would pass for a present login with the next one.
 
         Raises:
             NotFound: there is no such user.
@@ -204,15 +206,19 @@ class Administration:
             raise Forbidden("Take away your own at /me/mfa: it asks for a code.")
         async with self._db.transaction() as tx:
             person = await _held(tx, caller, user_id)
-            change = await self._entries.outbox.announce(tx, [user_key(user_id)])
-            if await factors.remove_totp(tx, user_id):
+            changes = [await self._entries.outbox.announce(tx, [user_key(user_id)])]
+            had_totp, passkeys = await factors.remove_totp(tx, user_id), await factors.remove_passkeys(tx, user_id)
+            if had_totp or passkeys:
+                ended, _ = await self._sessions.revoke_in(tx, user_id, "factors_reset", caller.user_id, client)
+                changes.append(ended)
+            if had_totp:
                 await queries.set_mfa(tx, user_id, enabled=False)
                 await _note(tx, Event.MFA_DISABLED, caller, user_id, client, {"method": "totp"})
                 await self._mails.notice(tx, "mfa.disabled", person, None, by_administrator=True)
-            if number := await factors.remove_passkeys(tx, user_id):
-                await _note(tx, Event.PASSKEY_REMOVED, caller, user_id, client, {"passkeys": number})
+            if passkeys:
+                await _note(tx, Event.PASSKEY_REMOVED, caller, user_id, client, {"passkeys": passkeys})
                 await self._mails.notice(tx, "passkey.removed", person, None, name=None)
-        await self._entries.outbox.settle(change)
+        await self._entries.outbox.settle(*changes)
         self._mails.wake()
 
     async def _end(

@@ -161,8 +161,6 @@ class LoginController(Controller):
         self, data: JSONBody[SecondStep], client: NamedDependency[Client], login: NamedDependency[Login]
     ) -> TokenResponse:
         """With the `mfa_token` of 401 `mfa_required`, for five minutes and five tries. A code works once."""
-        if (data.code is None) == (data.recovery_code is None):
-            raise ValidationFailed(("body", "takes either code or recovery_code"))
         return await login.second_step(data, client)
 
     @post(

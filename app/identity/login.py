@@ -22,19 +22,17 @@ from app.identity.entry import People
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.queries import Account
-from app.identity.second_factors import BOTH, CODE, SecondFactors
+from app.identity.second_factors import SecondFactors
 from app.identity.structs import Credentials, SecondStep, TokenResponse
 from app.identity.tries import Tries
 from app.keys.opaque import OpaqueTokens
 from app.metrics import Metrics
+from app.sessions import amr
 from app.sessions.queries import Gate
 from app.sessions.service import First, Sessions
 from app.sessions.structs import user_key
 from app.settings import Settings
 from app.uuid7 import uuid7
-
-CODES_A_LOGIN = 5  # tries of a second factor, right or wrong; then the password is asked for again
-PASSWORD = "pwd"  # noqa: S105 - RFC 8176 §2
 
 
 class Login:
@@ -110,14 +108,14 @@ class Login:
                 return None
             raise MfaRequired(self._pending.issue(pending_id.bytes), await self._factors.methods(account.id))
         gate = queries.password_gate(account.id, verified_hash, new_hash)
-        return await self.enter(gate, client, credentials.device_name, [PASSWORD], with_notice=account.has_email)
+        return await self.enter(gate, client, credentials.device_name, amr.BY_PASSWORD, with_notice=account.has_email)
 
     async def enter(
         self,
         gate: Gate,
         client: Client,
         device_name: str | None,
-        amr: list[str],
+        ways: list[str],
         *,
         with_notice: bool = True,
         first: First | None = None,
@@ -131,7 +129,7 @@ class Login:
             greeted = True
 
         told = greet if with_notice and self._settings.new_device_mail else None
-        opened = await self._sessions.open(gate, client, device_name=device_name, amr=amr, greet=told, first=first)
+        opened = await self._sessions.open(gate, client, device_name=device_name, amr=ways, greet=told, first=first)
         if opened is None:
             return None
         session, row = opened
@@ -144,8 +142,8 @@ class Login:
     async def second_step(self, asked: SecondStep, client: Client) -> TokenResponse:
         """Open the session that a right password has left to a second factor.
 
-        Each try counts before it is known how it ends, so that no more than CODES_A_LOGIN get in beside each other; the
-        code, the login that waits, and the session are one transaction.
+        Each try counts before it is known how it ends, so that no more than MFA_CODES_PER_LOGIN get in beside each
+        other; the code, the login that waits, and the session are one transaction.
 
         Raises:
             InvalidMfa: not this code, or not this login (any more).
@@ -156,7 +154,7 @@ class Login:
             raise InvalidMfa
         pending_id = UUID(bytes=said)
         with self._metrics.login() as outcome:
-            pending = await factor_queries.begin_try(self._db, pending_id, CODES_A_LOGIN)
+            pending = await factor_queries.begin_try(self._db, pending_id, self._settings.mfa_codes_per_login)
             if pending is None:
                 raise InvalidMfa
 
@@ -170,8 +168,8 @@ class Login:
                     raise InvalidMfa
 
             async with self._tries.code(pending.user_id, client):
-                gate, amr = queries.second_factor_gate(pending), [PASSWORD, CODE, BOTH]
-                response = await self.enter(gate, client, pending.device_name, amr, first=first)
+                gate, ways = queries.second_factor_gate(pending), [*amr.BY_PASSWORD, *amr.BY_CODE]
+                response = await self.enter(gate, client, pending.device_name, ways, first=first)
                 if response is None:
                     raise InvalidMfa
             outcome.ended("success")

@@ -143,7 +143,10 @@ class OwnAccountController(Controller):
         errors=(ReauthenticationRequired,),
     )
     async def export(self, caller: Caller, holdings: NamedDependency[Holdings]) -> Stream:
-        """One JSON document: the user, sessions, preferences, activity. Needs a login of the last ten minutes."""
+        """One JSON document: the user, factors, passkeys, sessions, preferences, activity.
+
+        Needs a login of the last ten minutes.
+        """
         caller.require_fresh()
         pieces: AsyncIterator[bytes] = await holdings.export(caller.user_id)
         headers = {"Content-Disposition": 'attachment; filename="gatehouse-export.json"'}

@@ -18,9 +18,9 @@ from app.identity.passkeys import PasskeyAssertion
 from app.identity.structs import TokenResponse
 from app.identity.tries import Tries
 from app.metrics import Metrics
+from app.sessions import amr
 from app.sessions.authenticator import Identified, Subject
 
-WAYS = ["pop", "user", "mfa"]  # RFC 8176 §2: a key, somebody there, and more than one factor
 REFUSED = "This passkey is not accepted."
 
 
@@ -67,12 +67,11 @@ class PasskeyLogin:
 
     async def _open(self, shown: Shown, device_name: str | None, client: Client) -> TokenResponse:
         async def first(tx: Transaction) -> None:
-            if await queries.lock(tx, shown.user_id) is None:
-                raise InvalidCredentials(REFUSED)
+            await queries.lock(tx, shown.user_id)  # who is gone has no passkey to use
             await self.use(tx, shown)
 
         gate = queries.passkey_gate(shown.user_id)
-        response = await self._login.enter(gate, client, device_name, WAYS, first=first)
+        response = await self._login.enter(gate, client, device_name, amr.BY_PASSKEY, first=first)
         if response is None:
             raise InvalidCredentials(REFUSED)
         return response

@@ -169,7 +169,10 @@ def password_gate(user_id: int, password_hash: str, new_hash: str) -> Gate:
 async def begin_second_step(
     db: Database, pending_id: UUID, user_id: int, password_hash: str, new_hash: str, device_name: str | None
 ) -> bool:
-    """A login that waits for the second factor of who is still active and has still the password that was verified."""
+    """A login that waits for the second factor of who is still active and has still the password that was verified.
+
+    One statement with the user, though the table is that of factors: nobody changes him between the two.
+    """
     begun = await db.fetchrow(
         """
         WITH person AS (

@@ -4,16 +4,16 @@ from app.cache.entries import Entries
 from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import InvalidMfa, ValidationFailed
+from app.errors import InvalidMfa
 from app.identity.callers import hold_caller
 from app.identity.confirmation import Confirmation
 from app.identity.entry import People
-from app.identity.login import PASSWORD
-from app.identity.passkey_login import WAYS, PasskeyLogin
+from app.identity.passkey_login import PasskeyLogin
 from app.identity.passkeys import PasskeyAssertion
-from app.identity.second_factors import BOTH, CODE, SecondFactors
+from app.identity.second_factors import SecondFactors
 from app.identity.structs import Reauthentication, TokenResponse, UserEntry
 from app.identity.tries import Tries
+from app.sessions import amr
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
 from app.sessions.structs import SessionState
@@ -52,10 +52,7 @@ class Reauthenticator:
             InvalidMfa: the code is none (any more).
             RateLimited: too many were wrong.
             SessionRevoked: the session has ended meanwhile.
-            ValidationFailed: not exactly one of the two.
         """
-        if (asked.password is None) == (asked.code is None):
-            raise ValidationFailed(("body", "takes either password or code"))
         if asked.password is not None:
             return await self._answer(*await self._by_password(caller, asked.password, client))
         return await self._answer(*await self._by_code(caller, asked.code, client))
@@ -67,7 +64,7 @@ class Reauthenticator:
             async with self._db.transaction() as tx:
                 person = await hold_caller(tx, caller)
                 await self._passkey_login.use(tx, shown)
-                change, session = await self._renew(tx, caller, WAYS, client)
+                change, session = await self._renew(tx, caller, amr.BY_PASSKEY, client)
         return await self._answer(person, change, session)
 
     async def _answer(self, person: UserEntry, change: Change, session: SessionState) -> TokenResponse:
@@ -82,15 +79,15 @@ class Reauthenticator:
             person = await hold_caller(tx, caller)
             if not await self._factors.use(tx, person, client, code):
                 raise InvalidMfa
-            return person, *await self._renew(tx, caller, [CODE, BOTH], client)
+            return person, *await self._renew(tx, caller, amr.BY_CODE, client)
 
     async def _by_password(
         self, caller: Identified[Subject], password: str, client: Client
     ) -> tuple[UserEntry, Change, SessionState]:
         async with self._confirmation.confirmed(caller, password, client) as (tx, person):
-            return person, *await self._renew(tx, caller, [PASSWORD], client)
+            return person, *await self._renew(tx, caller, amr.BY_PASSWORD, client)
 
     async def _renew(
-        self, tx: Transaction, caller: Identified[Subject], amr: list[str], client: Client
+        self, tx: Transaction, caller: Identified[Subject], ways: list[str], client: Client
     ) -> tuple[Change, SessionState]:
-        return await self._sessions.reauthenticate(tx, caller.session_id, caller.user_id, amr, client)
+        return await self._sessions.reauthenticate(tx, caller.session_id, caller.user_id, ways, client)

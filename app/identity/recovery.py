@@ -149,11 +149,10 @@ class Recovery:
             except asyncpg.UniqueViolationError:  # taken this very moment: the next try finds that out
                 raise Unavailable from None
             await queries.set_password(tx, person.id, None)
-            if await factors.remove_totp(tx, person.id, since=proof.made_at):  # the intruder's, perhaps
+            had_totp = await factors.remove_totp(tx, person.id, since=proof.made_at)  # the intruder's, perhaps
+            had_passkeys = await factors.remove_passkeys(tx, person.id, since=proof.made_at)
+            if had_totp:
                 await queries.set_mfa(tx, person.id, enabled=False)
-                await record(tx, Event.MFA_DISABLED, client, user_id=person.id, details={"reason": "not_me"})
-            if await factors.remove_passkeys(tx, person.id, since=proof.made_at):
-                await record(tx, Event.PASSKEY_REMOVED, client, user_id=person.id, details={"reason": "not_me"})
             await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
             await proofs.void_not_me(tx, person.id, token_id, proof.email)
             ended, _ = await self._sessions.revoke_in(tx, person.id, "not_me", person.id, client)
@@ -161,6 +160,8 @@ class Recovery:
             for event, details in (
                 (Event.USER_UPDATED, {"changed": ["email"]} if person.email != email else None),
                 (Event.EMAIL_VERIFIED, None if taken or (person.email_verified and person.email == email) else {}),
+                (Event.MFA_DISABLED, {"reason": "not_me"} if had_totp else None),
+                (Event.PASSKEY_REMOVED, {"reason": "not_me"} if had_passkeys else None),
                 (Event.PASSWORD_RESET_REQUESTED, {"reason": "not_me"}),
             ):
                 if details is not None:

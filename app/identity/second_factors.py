@@ -15,11 +15,10 @@ from app.identity.holdings import HeldFactor
 from app.identity.mails import Mails
 from app.identity.structs import TotpRemoval, UserEntry
 from app.identity.tries import Tries
+from app.sessions import amr
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
 from app.sessions.structs import user_key
-
-CODE, BOTH = "otp", "mfa"  # RFC 8176 §2
 
 
 class SecondFactors:
@@ -88,7 +87,7 @@ class SecondFactors:
             await queries.set_mfa(tx, person.id, enabled=True)
             change = await self._entries.outbox.announce(tx, [user_key(person.id)])
             await note(tx, Event.MFA_ENABLED, caller, client, {"method": "totp"})
-            shown = await self._sessions.add_ways(tx, caller.session_id, [CODE, BOTH])
+            shown = await self._sessions.add_ways(tx, caller.session_id, amr.BY_CODE)
         await self._entries.outbox.settle(change, shown)
         self._mails.wake()
         return codes

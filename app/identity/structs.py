@@ -116,12 +116,21 @@ Code = Annotated[str, Meta(min_length=1, max_length=16, description="Six digits 
 PaperCode = Annotated[str, Meta(min_length=1, max_length=64, description="One of the ten, however it is grouped.")]
 
 
+def _one(**fields: str | None) -> None:
+    """Raises ValueError, which becomes 422, unless one of these fields is there, and one only."""
+    if sum(value is not None for value in fields.values()) != 1:
+        raise ValueError(f"takes either {' or '.join(fields)}")
+
+
 class SecondStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Either `code` or `recovery_code`."""
 
     mfa_token: Annotated[str, Meta(min_length=1, max_length=1024)]
     code: Code | None = None
     recovery_code: PaperCode | None = None
+
+    def __post_init__(self) -> None:
+        _one(code=self.code, recovery_code=self.recovery_code)
 
     def __repr__(self) -> str:
         return "SecondStep(...)"
@@ -132,6 +141,9 @@ class Reauthentication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     password: Password | None = None
     code: Code | None = None
+
+    def __post_init__(self) -> None:
+        _one(password=self.password, code=self.code)
 
     def __repr__(self) -> str:
         return "Reauthentication(...)"
@@ -161,6 +173,9 @@ class TotpRemoval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     password: Password
     code: Code | None = None
     recovery_code: PaperCode | None = None
+
+    def __post_init__(self) -> None:
+        _one(code=self.code, recovery_code=self.recovery_code)
 
     def __repr__(self) -> str:
         return "TotpRemoval(...)"

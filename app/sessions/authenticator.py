@@ -9,12 +9,12 @@ import msgspec
 
 from app.cache.entries import Entries
 from app.errors import ReauthenticationRequired, SessionRevoked
+from app.sessions import amr
 from app.sessions.lastseen import LastSeen
 from app.sessions.structs import ADMIN, RIGHTS_KEY, SessionEntry, session_key, user_key
 from app.sessions.tokens import AccessTokens, Claims
 
 FRESH_SECONDS = 600  # that a login counts as having just shown who one is
-SECOND = frozenset(("otp", "pop"))  # RFC 8176: a code, and a passkey, which has asked who is there
 REMEMBERED_TOKENS = 16_384  # a process: about 30 MB when full; what is beyond costs a signature check a request
 
 
@@ -80,7 +80,7 @@ class Identified(Generic[S_co]):
             ReauthenticationRequired: the login is more than FRESH_SECONDS ago, or has not shown the second factor that
                 the user has by now.
         """
-        shown = not self.subject.mfa_enabled or not SECOND.isdisjoint(self.amr)
+        shown = not self.subject.mfa_enabled or amr.SEVERAL in self.amr
         if not shown or time.time() - self.auth_time > FRESH_SECONDS:
             raise ReauthenticationRequired
 

@@ -57,6 +57,7 @@ class Authentication(ASGIMiddleware):
                 now = await self._let_in(scope, token)  # a body may take minutes to come: it is the end that counts
                 if caller.outranks(now):
                     raise Forbidden("Your rights have changed meanwhile.")
+                scope["user"] = now
             return message
 
         scope["user"] = caller

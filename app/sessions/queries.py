@@ -99,7 +99,8 @@ async def add_ways(tx: Transaction, session_id: UUID, amr: list[str]) -> None:
 async def reauthenticate(tx: Transaction, session_id: UUID, user_id: int) -> SessionState | None:
     """A live session of this user, whose login is now.
 
-    Its refresh token is replaced, so that a stolen copy does not come to a present login: it is an old one from now on.
+    Its refresh token is replaced as by a refresh, so that a stolen copy does not come to a present login: once the
+    grace is over, it is an old one.
     """
     row = await tx.fetchrow(
         f"""

@@ -35,6 +35,10 @@ PAUSE = 0.02  # seconds between two looks meanwhile
 ROTATIONS_A_STATEMENT = 200  # some milliseconds of PostgreSQL's time; those above it go with the next
 
 
+class NobodyLetIn(Exception):
+    """The gate let in nobody: what was done before it is undone."""
+
+
 class Sessions:
     """The use cases of sessions. What ends one returns once no replica serves it any more (app/cache/outbox.py)."""
 
@@ -67,6 +71,7 @@ class Sessions:
 
         Beyond SESSIONS_PER_USER the oldest session of the user goes. `greet` is called in the same transaction if the
         user has had sessions, and none on a device of this name; `first` comes before all else in it, and may raise.
+        What it does is undone if nobody is let in.
         """
         device_name = device_name or device_of(client.user_agent)
         open_on = partial(
@@ -81,15 +86,20 @@ class Sessions:
         cap = self._settings.sessions_per_user
         if not cap and greet is None and first is None:
             return await open_on(self._db)
-        async with self._db.transaction() as tx:
-            if first is not None:
-                await first(tx)
-            opened = await open_on(tx)
-            if opened and greet is not None and await queries.is_new_device(tx, opened[0], device_name):
-                await greet(tx, opened[1])
-            change = await self._end_surplus(tx, opened[0].user_id, cap, client) if opened and cap else Change({})
+        change = Change({})
+        try:
+            async with self._db.transaction() as tx:
+                if first is not None:
+                    await first(tx)
+                session, row = _let_in(await open_on(tx))
+                if greet is not None and await queries.is_new_device(tx, session, device_name):
+                    await greet(tx, row)
+                if cap:
+                    change = await self._end_surplus(tx, session.user_id, cap, client)
+        except NobodyLetIn:
+            return None
         await self._entries.outbox.settle(change)
-        return opened
+        return session, row
 
     async def _end_surplus(self, tx: Transaction, user_id: int, cap: int, client: Client) -> Change:
         surplus = await queries.surplus(tx, user_id, cap)
@@ -301,3 +311,9 @@ class Sessions:
         """The ended ones too, as long as they are kept."""
         rows = await queries.sessions_of(self._db, user_id, only_live=False, most=KEPT)
         return [Session(**row, current=False) for row in rows]
+
+
+def _let_in(opened: tuple[SessionState, asyncpg.Record] | None) -> tuple[SessionState, asyncpg.Record]:
+    if opened is None:
+        raise NobodyLetIn
+    return opened

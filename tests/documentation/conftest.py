@@ -14,7 +14,7 @@ from tests.mail.kit import Postbox
 from tests.replica import serving, settings_for
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 async def house(
     postgres: Postgres, postbox: Postbox, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[AsyncClient]:

@@ -104,7 +104,8 @@ async def test_it_goes_with_password_and_code(client: AsyncClient, ada: Person, 
     for body, status, error in (
         ({"password": new_password(), by: code}, 401, "invalid_credentials"),
         ({"password": ada.password, "code": "000000"}, 401, "invalid_mfa"),
-        ({"password": ada.password}, 401, "invalid_mfa"),
+        ({"password": ada.password}, 422, "validation_failed"),
+        ({"password": ada.password, "code": "000000", "recovery_code": "x"}, 422, "validation_failed"),
     ):
         refused = await session.ask("DELETE", "/me/mfa/totp", json=body, headers=from_ip())
         problem(refused, status, error)

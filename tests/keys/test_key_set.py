@@ -28,8 +28,8 @@ def public_claims(session: SignedIn, key: Any, algorithm: str) -> dict[str, Any]
 # ---- what verifiers read ------------------------------------------------------------------------------------------
 
 
-async def test_the_key_set_holds_public_halves_named_by_their_thumbprint(client: AsyncClient) -> None:
-    answer = await client.get(JWKS)
+async def test_the_key_set_holds_public_halves_named_by_their_thumbprint(start: Start) -> None:
+    answer = await (await start()).client.get(JWKS)
 
     assert answer.headers["cache-control"] == "public, max-age=10"
     assert answer.headers["content-type"] == "application/json"

@@ -1,0 +1,11 @@
+"""How a user has shown who he is, in the words of RFC 8176 §2."""
+
+PASSWORD = "pwd"  # noqa: S105 - a word of the RFC
+CODE = "otp"  # of an authenticator, or one of those on paper: both are passwords for once
+KEY = "pop"  # a passkey
+PRESENT = "user"  # somebody was there, and the passkey has asked who
+SEVERAL = "mfa"  # more than one factor
+
+BY_PASSWORD = [PASSWORD]
+BY_CODE = [CODE, SEVERAL]
+BY_PASSKEY = [KEY, PRESENT, SEVERAL]
