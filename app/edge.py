@@ -14,6 +14,7 @@ from litestar.types import HTTPScope, Message, Receive, Scope, Send
 
 from app import logs, problems
 from app.body import Body
+from app.browsers import Browsers, Headers
 from app.client import printable
 from app.deadlines import Deadlines
 from app.errors import AppError, HeadersTooLarge, InternalError, MalformedRequest, NotFound, UnsupportedMediaType
@@ -23,9 +24,9 @@ log = structlog.get_logger(__name__)
 
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 REQUEST_ID_BITS = 128  # as many as a trace id has (W3C Trace Context §3.2.2.3)
-OK = 200
+OK, NO_CONTENT = 200, 204
 SINGLE = frozenset((b"authorization", b"content-type"))
-WATCHED = SINGLE | {b"x-request-id", b"content-encoding", b"transfer-encoding", b"content-length"}
+WATCHED = SINGLE | {b"origin", b"x-request-id", b"content-encoding", b"transfer-encoding", b"content-length"}
 MAX_HEADER_BYTES = 64 * 1024
 LATE_SECONDS = 1.0  # by so much a body may stall longer than it may
 MAX_LOGGED_PATH = 512  # characters; the longest path of ours has half as many
@@ -33,18 +34,13 @@ MAX_LOGGED_PATH = 512  # characters; the longest path of ours has half as many
 # in the audit trail, with the request's id.
 QUIET = ("/health", "/health/live", "/health/ready", "/health/startup", "/metrics", "/refresh")
 
-OWN_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
-]
-
 
 class Edge:
     """Wraps the application.
 
     Args:
         app: the Litestar application.
+        browsers: the headers of every answer.
         without_body: what is answered here, by method and path, if no body comes: see app/express.py.
         with_body: the same if one comes.
     """
@@ -52,10 +48,12 @@ class Edge:
     def __init__(
         self,
         app: Litestar,
+        browsers: Browsers,
         without_body: Mapping[tuple[str, str], Express],
         with_body: Mapping[tuple[str, str], Express],
     ) -> None:
         self.app = app
+        self._browsers = browsers
         self._without_body = without_body
         self._with_body = with_body
         self._deadlines = Deadlines(LATE_SECONDS)
@@ -64,21 +62,33 @@ class Edge:
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        request_id, has_body, problem = _inspect(scope)
+        request_id, has_body, origin, problem = _inspect(scope)
         logs.request_id.set(request_id)  # a request is a task of its own, and takes this with it
         body = None
         ways = self._without_body
         if has_body:
             body = Body(receive, self._deadlines)
             ways = self._with_body
+        if scope["method"] == "OPTIONS" and (preflight := self._browsers.preflight(scope, origin)):
+            await send({"type": "http.response.start", "status": NO_CONTENT, "headers": preflight})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        headers = self._browsers.of(origin)
         express = ways.get((scope["method"], scope["path"]))
         if express is not None and problem is None:
-            await self._answer_here(express, scope, receive, send, request_id, body)
+            await self._answer_here(express, scope, receive, send, request_id, body, headers)
         else:
-            await self._pass_on(scope, receive, send, request_id, body, problem)
+            await self._pass_on(scope, receive, send, request_id, body, headers, problem)
 
     async def _answer_here(
-        self, express: Express, scope: HTTPScope, receive: Receive, send: Send, request_id: str, body: Body | None
+        self,
+        express: Express,
+        scope: HTTPScope,
+        receive: Receive,
+        send: Send,
+        request_id: str,
+        body: Body | None,
+        every: Headers,
     ) -> None:
         started = time.perf_counter()
         status = OK
@@ -87,7 +97,7 @@ class Edge:
         except Exception as error:  # noqa: BLE001 - what is not ours becomes a 500
             status, headers, content = _refused(error, request_id)
         own = ((b"content-length", b"%d" % len(content)), (b"x-request-id", request_id.encode()))
-        await send({"type": "http.response.start", "status": status, "headers": [*headers, *own, *OWN_HEADERS]})
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, *own, *every]})
         if body is not None:
             await body.drain()
         await send({"type": "http.response.body", "body": content, "more_body": False})
@@ -101,10 +111,11 @@ class Edge:
         send: Send,
         request_id: str,
         body: Body | None,
+        every: Headers,
         problem: AppError | None,
     ) -> None:
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
-        own_headers = [(b"x-request-id", request_id.encode()), *OWN_HEADERS]
+        own_headers = [(b"x-request-id", request_id.encode()), *every]
         started = time.perf_counter()
         status = 0
 
@@ -134,11 +145,12 @@ class Edge:
             _write_line(scope, status, time.perf_counter() - started)
 
 
-def _inspect(scope: HTTPScope) -> tuple[str, bool, AppError | None]:
-    """The request's id (a valid incoming one is kept), whether a body comes, and why the request goes no further."""
+def _inspect(scope: HTTPScope) -> tuple[str, bool, bytes | None, AppError | None]:
+    """The request's id (a valid incoming one is kept), whether a body comes, the origin, and why it goes no further."""
     request_id = b""
     size = 0
     has_body = False
+    origin = None
     single = []
     encoded = False
     for name, value in scope["headers"]:
@@ -149,6 +161,8 @@ def _inspect(scope: HTTPScope) -> tuple[str, bool, AppError | None]:
             request_id = value
         elif name in SINGLE:
             single.append(name)
+        elif name == b"origin":
+            origin = value
         elif name == b"content-encoding":
             encoded = True
         elif name == b"transfer-encoding" or value != b"0":
@@ -164,8 +178,8 @@ def _inspect(scope: HTTPScope) -> tuple[str, bool, AppError | None]:
         or "\0" in path
         or "\ufffd" in path
     ):
-        return kept, has_body, _objection(scope, size, single, encoded=encoded and has_body)
-    return kept, has_body, None
+        return kept, has_body, origin, _objection(scope, size, single, encoded=encoded and has_body)
+    return kept, has_body, origin, None
 
 
 def _kept(request_id: bytes) -> str:

@@ -14,6 +14,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from app import devices, logs, problems
 from app.background import end
+from app.browsers import Browsers
 from app.cache.entries import Entries
 from app.database import Database
 from app.documentation.controllers import documentation_handlers
@@ -77,6 +78,7 @@ from app.sessions.controllers import (
     verify_answer,
     verify_handler,
 )
+from app.sessions.cookie import RefreshCookie
 from app.sessions.lastseen import LastSeen
 from app.sessions.listing import SessionDirectory
 from app.sessions.service import Sessions
@@ -119,6 +121,7 @@ class Parts:
     user_list: UserList
     session_directory: SessionDirectory
     maintenance: Maintenance
+    refresh_cookie: RefreshCookie
 
 
 def create() -> ASGIApp:
@@ -139,10 +142,10 @@ def at_the_edge(app: Litestar) -> Edge:
         **{(method, f"{BASE}/verify"): verify for method in methods},
     }
     with_body = {
-        ("POST", f"{BASE}/login"): login_answer(parts.login, parts.settings),
-        ("POST", f"{BASE}/refresh"): refresh_answer(parts.login, parts.settings),
+        ("POST", f"{BASE}/login"): login_answer(parts.login, parts.refresh_cookie, parts.settings),
+        ("POST", f"{BASE}/refresh"): refresh_answer(parts.login, parts.refresh_cookie, parts.settings),
     }
-    return Edge(app, without_body, with_body)
+    return Edge(app, Browsers(parts.settings), without_body, with_body)
 
 
 def assemble(settings: Settings) -> Parts:
@@ -227,6 +230,7 @@ def assemble(settings: Settings) -> Parts:
         UserList(lists, people),
         SessionDirectory(lists, sessions),
         maintenance,
+        RefreshCookie(settings),
     )
 
 
@@ -340,6 +344,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "passkeys": constant(parts.passkeys),
             "recovery": constant(parts.recovery),
             "second_factors": constant(parts.second_factors),
+            "refresh_cookie": constant(parts.refresh_cookie),
             "ring": constant(parts.ring),
             "session_directory": constant(parts.session_directory),
             "sessions": constant(parts.sessions),

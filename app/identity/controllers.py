@@ -3,7 +3,7 @@
 from typing import Annotated, cast
 
 import msgspec
-from litestar import Controller, get, patch, post
+from litestar import Controller, Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
@@ -42,13 +42,13 @@ from app.identity.structs import (
     User,
     UserEntry,
 )
+from app.identity.token_answer import TokenAnswer
 from app.problems import convert
 from app.request import FORM, JSON, Request, client_at, client_of, media_type, read_form, read_json
 from app.sessions.caller import Authenticate, Caller, bearer
+from app.sessions.cookie import RefreshCookie
 from app.sessions.structs import RefreshRequest
 from app.settings import Settings
-
-JSON_HEADERS = [(b"content-type", JSON.encode())]
 
 
 class PasswordGrant(Struct, frozen=True, kw_only=True):
@@ -88,36 +88,51 @@ def me_answer(authenticate: Authenticate) -> Express:
         if caller.memo is None:
             person = cast("UserEntry", caller.subject)
             caller.memo = msgspec.json.encode(person.shown(caller.permissions))
-        return JSON_HEADERS, caller.memo
+        return [(b"content-type", JSON.encode())], caller.memo
 
     return answer
 
 
-def login_answer(login: Login, settings: Settings) -> Express:
+def login_answer(login: Login, refresh_cookie: RefreshCookie, settings: Settings) -> Express:
     """What `POST /login` answers; the edge asks it directly."""
 
     async def answer(scope: Scope, request_id: str, receive: Receive) -> Answered:
         credentials = await credentials_of(scope, receive, password_grant=settings.password_grant)
+        cookie = refresh_cookie.chosen(scope, credentials.transport)
         response = await login.login(credentials, client_at(scope, settings.trusted_proxies, request_id))
-        return JSON_HEADERS, msgspec.json.encode(response)
+        return TokenAnswer(response, cookie).express()
 
     return answer
 
 
-def refresh_answer(login: Login, settings: Settings) -> Express:
+def refresh_answer(login: Login, refresh_cookie: RefreshCookie, settings: Settings) -> Express:
     """What `POST /refresh` answers; the edge asks it directly."""
 
     async def answer(scope: Scope, request_id: str, receive: Receive) -> Answered:
         sent = convert(await read_json(scope, receive), RefreshRequest)
-        response = await login.refresh(sent.refresh_token, client_at(scope, settings.trusted_proxies, request_id))
-        return JSON_HEADERS, msgspec.json.encode(response)
+        client = client_at(scope, settings.trusted_proxies, request_id)
+        return (await refreshed(login, refresh_cookie, scope, sent, client)).express()
 
     return answer
 
 
-class LoginController(Controller):
-    """The two that are asked most take one dependency: Litestar resolves two in a task group, which costs 0.1 ms."""
+async def refreshed(
+    login: Login, refresh_cookie: RefreshCookie, scope: Scope, sent: RefreshRequest | None, client: Client
+) -> TokenAnswer:
+    """By the token in the body, else by that in the cookie, which goes where it is good for nothing any more."""
+    if sent is not None and sent.refresh_token is not None:
+        return TokenAnswer(await login.refresh(sent.refresh_token, client), None)
+    token = refresh_cookie.read(scope)
+    if token is None:
+        raise ValidationFailed(("refresh_token", "is required"))
+    try:
+        return TokenAnswer(await login.refresh(token, client), refresh_cookie)
+    except (InvalidRefreshToken, RefreshTokenReused) as refused:
+        refused.headers["Set-Cookie"] = refresh_cookie.gone
+        raise
 
+
+class LoginController(Controller):
     tags = ("authentication",)
 
     @post(
@@ -140,7 +155,9 @@ class LoginController(Controller):
         body={"application/json": Credentials, FORM: PasswordGrant},
         errors=(InvalidCredentials, MfaRequired, Forbidden, RateLimited, Overloaded, Unavailable),
     )
-    async def login(self, request: Request, login: NamedDependency[Login]) -> TokenResponse:
+    async def login(
+        self, request: Request, login: NamedDependency[Login], refresh_cookie: NamedDependency[RefreshCookie]
+    ) -> Response[TokenResponse]:
         """Opens a session. `username` may be the e-mail address.
 
         An unknown, inactive or password-less user and a wrong password are answered alike. The form is the password
@@ -148,37 +165,50 @@ class LoginController(Controller):
         """
         password_grant = request.app.state.settings.password_grant
         credentials = await credentials_of(request.scope, request.receive, password_grant=password_grant)
-        return await login.login(credentials, client_of(request))
+        cookie = refresh_cookie.chosen(request.scope, credentials.transport)
+        return TokenAnswer(await login.login(credentials, client_of(request)), cookie).response()
 
     @post(
         "/login/mfa",
         status_code=HTTP_200_OK,
         exclude_from_auth=True,
         summary="Log in: the second factor",
-        errors=(InvalidMfa, RateLimited, Unavailable),
+        errors=(InvalidMfa, Forbidden, RateLimited, Unavailable),
     )
     async def second_step(
-        self, data: JSONBody[SecondStep], client: NamedDependency[Client], login: NamedDependency[Login]
-    ) -> TokenResponse:
+        self,
+        request: Request,
+        data: JSONBody[SecondStep],
+        client: NamedDependency[Client],
+        login: NamedDependency[Login],
+        refresh_cookie: NamedDependency[RefreshCookie],
+    ) -> Response[TokenResponse]:
         """With the `mfa_token` of 401 `mfa_required`, for five minutes and five tries. A code works once."""
-        return await login.second_step(data, client)
+        cookie = refresh_cookie.chosen(request.scope, data.transport)
+        return TokenAnswer(await login.second_step(data, client), cookie).response()
 
     @post(
         "/refresh",
         status_code=HTTP_200_OK,
         exclude_from_auth=True,
         summary="Refresh",
-        errors=(InvalidRefreshToken, RefreshTokenReused, Unavailable),
+        errors=(InvalidRefreshToken, RefreshTokenReused, Forbidden, Unavailable),
     )
     async def refresh(
-        self, data: JSONBody[RefreshRequest], request: Request, login: NamedDependency[Login]
-    ) -> TokenResponse:
+        self,
+        request: Request,
+        login: NamedDependency[Login],
+        refresh_cookie: NamedDependency[RefreshCookie],
+        data: JSONBody[RefreshRequest | None] = None,
+    ) -> Response[TokenResponse]:
         """Exchanges a refresh token for its successor and a new access token; the session ends when it would have.
+
+        Without one in the body it is that of the cookie, for pages of this service and of CORS_ORIGINS (else 403).
 
         The token just replaced is answered with the same successor for a few seconds, for an answer may get lost. Any
         older one ends the session, since somebody else must hold a copy.
         """
-        return await login.refresh(data.refresh_token, client_of(request))
+        return (await refreshed(login, refresh_cookie, request.scope, data, client_of(request))).response()
 
 
 class AccountController(Controller):

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from litestar import Controller, delete, get, patch, post
+from litestar import Controller, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
@@ -11,6 +11,7 @@ from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from app.client import Client
 from app.errors import (
     Conflict,
+    Forbidden,
     InvalidCredentials,
     InvalidMfa,
     NotFound,
@@ -40,9 +41,11 @@ from app.identity.structs import (
     TotpEnrolment,
     TotpRemoval,
 )
+from app.identity.token_answer import TokenAnswer
 from app.problems import convert
 from app.request import JSON, Request, read_json
 from app.sessions.caller import Caller
+from app.sessions.cookie import RefreshCookie
 
 
 class MfaController(Controller):
@@ -124,15 +127,18 @@ class ReauthenticationController(Controller):
         caller: Caller,
         client: NamedDependency[Client],
         reauthenticator: NamedDependency[Reauthenticator],
-    ) -> TokenResponse:
+        refresh_cookie: NamedDependency[RefreshCookie],
+    ) -> Response[TokenResponse]:
         """Tokens of the same session with a present `auth_time`. Take both: the refresh token before it is used now.
 
         For what asks for a login of the last ten minutes (403 `reauthentication_required`).
         """
         sent = await read_json(request.scope, request.receive)
         if isinstance(sent, dict) and "response" in sent:
-            return await reauthenticator.by_passkey(caller, convert(sent, PasskeyAssertion), client)
-        return await reauthenticator.reauthenticate(caller, convert(sent, Reauthentication), client)
+            response = await reauthenticator.by_passkey(caller, convert(sent, PasskeyAssertion), client)
+        else:
+            response = await reauthenticator.reauthenticate(caller, convert(sent, Reauthentication), client)
+        return TokenAnswer(response, refresh_cookie.used(request.scope)).response()
 
 
 class PasskeysController(Controller):
@@ -227,13 +233,16 @@ class PasskeyLoginController(Controller):
         exclude_from_auth=True,
         operation_id="passkey_login",
         summary="Log in by passkey",
-        errors=(InvalidCredentials, RateLimited, Unavailable),
+        errors=(InvalidCredentials, Forbidden, RateLimited, Unavailable),
     )
     async def login(
         self,
+        request: Request,
         data: JSONBody[PasskeyAssertion],
         client: NamedDependency[Client],
         passkey_login: NamedDependency[PasskeyLogin],
-    ) -> TokenResponse:
+        refresh_cookie: NamedDependency[RefreshCookie],
+    ) -> Response[TokenResponse]:
         """What the browser gave, as its `toJSON()` writes it. It counts as two factors: no code is asked for."""
-        return await passkey_login.login(data, client)
+        cookie = refresh_cookie.chosen(request.scope, data.transport)
+        return TokenAnswer(await passkey_login.login(data, client), cookie).response()

@@ -16,6 +16,7 @@ from app.factors.relying_party import NotAccepted, RelyingParty
 from app.identity import names, queries
 from app.identity.callers import hold_caller, note
 from app.identity.mails import Mails
+from app.identity.structs import Transport
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.structs import Time
 from app.uuid7 import uuid7
@@ -51,13 +52,14 @@ class AssertionResponse(Struct, frozen=True, kw_only=True):
 
 
 class PasskeyAssertion(Struct, frozen=True, kw_only=True):
-    """`PublicKeyCredential.toJSON()` of what `navigator.credentials.get()` gave; `device_name` may be added."""
+    """`PublicKeyCredential.toJSON()` of what `navigator.credentials.get()` gave; the last two may be added."""
 
     id: Base64Url
     raw_id: Base64Url = field(name="rawId")
     type: Annotated[str, Meta(max_length=32)]
     response: AssertionResponse
     device_name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    transport: Transport = "body"
 
     def plain(self) -> dict[str, Any]:
         """As the browser wrote it."""

@@ -1,7 +1,7 @@
 """What the wire and the cache see of a person."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -101,12 +101,16 @@ class Registration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return f"Registration(username={self.username!r}, password=...)"
 
 
+Transport = Annotated[Literal["body", "cookie"], Meta(description="How the refresh token travels.")]
+
+
 class Credentials(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`username` may be the e-mail address; the session is named by the device, if it has a name."""
 
     username: Annotated[str, Meta(min_length=1, max_length=255)]
     password: Annotated[str, Meta(min_length=1, max_length=1024)]
     device_name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    transport: Transport = "body"
 
     def __repr__(self) -> str:
         return f"Credentials(username={self.username!r}, password=...)"
@@ -128,6 +132,7 @@ class SecondStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mfa_token: Annotated[str, Meta(min_length=1, max_length=1024)]
     code: Code | None = None
     recovery_code: PaperCode | None = None
+    transport: Transport = "body"
 
     def __post_init__(self) -> None:
         _one(code=self.code, recovery_code=self.recovery_code)
@@ -199,7 +204,7 @@ class TokenResponse(Struct, frozen=True, kw_only=True):
     """RFC 6749 §5.1, with the session and the user."""
 
     access_token: str
-    refresh_token: str
+    refresh_token: Annotated[str, Meta(description="Absent where it travels in the cookie.")] | UnsetType = UNSET
     token_type: str
     expires_in: Annotated[int, Meta(description="Seconds that the access token is good for.")]
     refresh_expires_in: Annotated[int, Meta(description="Seconds that the session lasts; no refresh extends it.")]

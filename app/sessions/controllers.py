@@ -4,7 +4,7 @@ from typing import Annotated
 from urllib.parse import parse_qs
 from uuid import UUID
 
-from litestar import Controller, asgi, delete, get, post
+from litestar import Controller, Response, asgi, delete, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.openapi.spec import OpenAPIHeader, OpenAPIResponse, OpenAPIType, Operation, Parameter, Schema
@@ -27,6 +27,7 @@ from app.errors import (
 from app.express import Answered, Express, send_answer
 from app.request import Request
 from app.sessions.caller import Authenticate, Caller, bearer
+from app.sessions.cookie import RefreshCookie
 from app.sessions.service import Sessions
 from app.sessions.structs import LogoutRequest, SessionList
 
@@ -118,23 +119,34 @@ def logout_handler(authenticate: Authenticate) -> HTTPRouteHandler:
         optional_auth=True,
         tags=["authentication"],
         summary="Log out",
-        errors=(NotAuthenticated, InvalidRefreshToken),
+        errors=(NotAuthenticated, InvalidRefreshToken, Forbidden),
     )
     async def logout(
         request: Request,
         client: NamedDependency[Client],
         sessions: NamedDependency[Sessions],
+        refresh_cookie: NamedDependency[RefreshCookie],
         data: JSONBody[LogoutRequest | None] = None,
-    ) -> None:
-        """Ends this session: by the refresh token if one is sent, else by the access token."""
-        token = bearer(request.scope)
-        if data is not None and data.refresh_token is not None:
-            await sessions.log_out_with(data.refresh_token, client)
-        elif token is not None:
-            caller = await authenticate(token)
-            await sessions.log_out(caller.user_id, client, session_id=caller.session_id)
-        else:
-            raise NotAuthenticated
+    ) -> Response[None]:
+        """Ends this session: by the refresh token if one is sent, in the body or the cookie, else by the access token.
+
+        The cookie goes; pages but those of this service and of CORS_ORIGINS may not use it (403).
+        """
+        access_token, by_cookie = bearer(request.scope), refresh_cookie.read(request.scope)
+        refresh_token = (data.refresh_token if data else None) or by_cookie
+        headers = {"Set-Cookie": refresh_cookie.gone} if by_cookie else None
+        try:
+            if refresh_token is not None:
+                await sessions.log_out_with(refresh_token, client)
+            elif access_token is not None:
+                caller = await authenticate(access_token)
+                await sessions.log_out(caller.user_id, client, session_id=caller.session_id)
+            else:
+                raise NotAuthenticated
+        except InvalidRefreshToken as refused:
+            refused.headers.update(headers or {})
+            raise
+        return Response(None, status_code=HTTP_204_NO_CONTENT, headers=headers)
 
     return logout
 

@@ -77,7 +77,7 @@ class Tokens(Struct, frozen=True, kw_only=True):
 
 
 class RefreshRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    refresh_token: Annotated[str, Meta(min_length=1, max_length=1024)]
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
 
     def __repr__(self) -> str:
         return "RefreshRequest(refresh_token=...)"

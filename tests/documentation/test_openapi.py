@@ -328,6 +328,7 @@ REFUSED = {
     "reset": 401,
     "not_me": 401,
     "verify_email": 401,
+    "refresh": 422,  # without a body, for the cookie is not there
     "second_step": 401,
     "reauthenticate": 401,
     "add_passkey": 422,

@@ -6,6 +6,7 @@ import pytest
 from litestar import get
 from litestar.exceptions import HTTPException
 
+from app.browsers import Browsers
 from app.edge import Edge
 from app.express import Answered
 from app.main import at_the_edge, create_app
@@ -57,7 +58,9 @@ async def test_a_fault_on_the_short_way_is_a_problem_as_well(settings: Settings,
     async def fail(*_: object) -> Answered:
         raise RuntimeError(CANARY)
 
-    edge = Edge(create_app(settings), {("GET", f"{BASE}/me"): fail}, {("POST", f"{BASE}/refresh"): fail})
+    edge = Edge(
+        create_app(settings), Browsers(settings), {("GET", f"{BASE}/me"): fail}, {("POST", f"{BASE}/refresh"): fail}
+    )
     async with http(edge) as client:
         answer = await client.request(method, path, json={} if method == "POST" else None)
 

@@ -1,0 +1,74 @@
+"""The refresh token where no script can read it: in a cookie that the browser keeps (RFC 6265bis §4.1.3)."""
+
+from typing import Self
+
+from litestar.types import Scope
+
+from app.errors import Forbidden
+from app.request import header
+from app.setting_values import origin_of
+from app.settings import Settings
+
+
+class RefreshCookie:
+    """Reads and writes it, for pages of our own origin and those of CORS_ORIGINS."""
+
+    def __init__(self, settings: Settings) -> None:
+        secure = settings.public_url.startswith("https://")
+        self.name = "__Host-gatehouse-refresh" if secure else "gatehouse-refresh"
+        self._attributes = "Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
+        self._origins = {origin_of(settings.public_url), *settings.cors_origins}
+
+    def read(self, scope: Scope) -> str | None:
+        """The token that a request carries in its cookie; None if it carries none, or two: which one is whose?
+
+        Raises:
+            Forbidden: it was not a page of ours that sent it.
+        """
+        found = self._found(scope)
+        if found and not self._from_own_page(scope):
+            raise Forbidden("Only pages of this service and of CORS_ORIGINS may use the cookie.")
+        return found[0] if len(found) == 1 else None
+
+    def chosen(self, scope: Scope, transport: str) -> Self | None:
+        """Itself, where a session is to begin with it: another page shall not sign its visitor in as somebody else.
+
+        Raises:
+            Forbidden: it was a page that asked, and none of ours.
+        """
+        if transport != "cookie":
+            return None
+        if header(scope, b"origin") is not None and not self._from_own_page(scope):
+            raise Forbidden("Only pages of this service and of CORS_ORIGINS may use the cookie.")
+        return self
+
+    def used(self, scope: Scope) -> Self | None:
+        """Itself, where a session goes on with it."""
+        return self if self._found(scope) else None
+
+    def holding(self, token: str, seconds: int) -> str:
+        """What `Set-Cookie` says, until the session ends anyway."""
+        return f"{self.name}={token}; Max-Age={seconds}; {self._attributes}"
+
+    @property
+    def gone(self) -> str:
+        return f"{self.name}=; Max-Age=0; {self._attributes}"
+
+    def _found(self, scope: Scope) -> list[str]:
+        begin = f"{self.name}="
+        pairs = [
+            pair.strip()
+            for name, value in scope["headers"]
+            if name == b"cookie"
+            for pair in value.decode("latin-1").split(";")
+        ]
+        return [pair.removeprefix(begin) for pair in pairs if pair.startswith(begin) and pair != begin]
+
+    def _from_own_page(self, scope: Scope) -> bool:
+        """By `Origin`, and where a browser sends them by the Fetch Metadata headers: a script's, and of this site."""
+        site, mode = header(scope, b"sec-fetch-site"), header(scope, b"sec-fetch-mode")
+        return (
+            header(scope, b"origin") in self._origins
+            and site in (None, "same-origin", "same-site")
+            and mode != "navigate"
+        )
