@@ -68,6 +68,10 @@ bench: install ## Speed as ratios, measured in one run on this machine (needs wr
 bench-storm: install ## What four times the logins that can be hashed do to everybody else (needs wrk)
 	$(BIN)/python -m bench.storm
 
+.PHONY: bench-door
+bench-door: install ## What an answer's time tells of an account, and what 300 logins at once do to the rest
+	$(BIN)/python -m bench.door
+
 .PHONY: bench-faults
 bench-faults: install ## How soon an ended token is refused elsewhere while stores break, and what that costs
 	$(BIN)/python -m tests.faults --figures

@@ -173,6 +173,7 @@ def assemble(settings: Settings) -> Parts:
     sender = Sender(db, settings, partial(mailed_link, settings, one_time_tokens), errands, metrics)
     mails = Mails(sender.wake, available=sender.available)
     mailings = Quota("forgot", windows, violations, settings.rate_limit_forgot)
+    askings = Quota("forgot_ip", windows, violations, settings.rate_limit_forgot_ip)
     registrations = Quota("register", windows, violations, settings.rate_limit_register)
     tries = Tries(db, attempts, violations, settings)
     confirmation = Confirmation(db, passwords, tries)
@@ -183,7 +184,7 @@ def assemble(settings: Settings) -> Parts:
     passkey_login = PasskeyLogin(db, party, login, tries, metrics)
     emails = Emails(db, entries, mails, mailings, one_time_tokens)
     accounts = Accounts(db, entries, people, sessions, passwords, confirmation, registrations, mails, emails, settings)
-    recovery = Recovery(db, entries, sessions, passwords, mails, mailings, one_time_tokens)
+    recovery = Recovery(db, entries, sessions, passwords, mails, mailings, askings, one_time_tokens)
     errands[FORGOT] = recovery.remind
     reauthenticator = Reauthenticator(db, entries, sessions, people, confirmation, tries, second_factors, passkey_login)
     administration = Administration(db, entries, people, sessions, passwords, mails, recovery)

@@ -79,6 +79,7 @@ class Settings:
     rate_limit_account: Rate | None = Rate(10, 900)
     rate_limit_register: Rate | None = Rate(3, 3600)
     rate_limit_forgot: Rate | None = Rate(3, 3600)  # mails that anybody can have sent to an address
+    rate_limit_forgot_ip: Rate | None = Rate(20, 3600)  # asked for from one network, whoever has the addresses
 
     trusted_proxies: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()  # whose pages may call us, and use passkeys here
@@ -246,6 +247,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "rate_limit_account": read.rate,
     "rate_limit_register": read.rate,
     "rate_limit_forgot": read.rate,
+    "rate_limit_forgot_ip": read.rate,
     "trusted_proxies": read.list_of(read.network),
     "cors_origins": read.list_of(read.origin),
     "smtp_url": read.smtp_url,

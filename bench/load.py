@@ -32,9 +32,10 @@ class Connection:
         self._reader, self._writer = await asyncio.open_connection(self._url.hostname, self._url.port)
         return self
 
-    async def post(self, path: str, body: dict[str, str]) -> tuple[int, bytes]:
+    async def post(self, path: str, body: dict[str, str], address: int | None = None) -> tuple[int, bytes]:
+        """From an address that nobody has used, or from the one of this number."""
         content = json.dumps(body).encode()
-        number = next(_addresses)
+        number = next(_addresses) if address is None else address
         head = (
             f"POST {self._url.path}{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"X-Forwarded-For: 100.{64 + (number >> 16) % 64}.{(number >> 8) & 255}.{number & 255}\r\n"

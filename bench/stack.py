@@ -66,7 +66,8 @@ class Stack:
     """`gatehouse serve` with one worker and default settings, and the bare application under the same server."""
 
     def __init__(self, postgres: Postgres, valkey: Valkey, core: int) -> None:
-        port, bare_port = free_port(), free_port()
+        self.port = port = free_port()
+        bare_port = free_port()
         self.url = f"http://127.0.0.1:{port}{BASE}"
         self.bare_url = f"http://127.0.0.1:{bare_port}"
         self.database_url = postgres.url()
@@ -101,6 +102,10 @@ class Stack:
             process.terminate()
         for process in self._processes:
             process.wait(20)
+
+    @property
+    def server_pid(self) -> int:
+        return self._processes[0].pid
 
     def place(self, hashing: int, others: int) -> None:
         """Hold the threads that hash to one core, and all else of the service to another.

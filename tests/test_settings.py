@@ -60,6 +60,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "MFA_CODES_PER_LOGIN": [("1", 1), ("100", 100)],
     "RATE_LIMIT_REGISTER": [("5/2h", Rate(5, 7200)), ("off", None)],
     "RATE_LIMIT_FORGOT": [("5/2h", Rate(5, 7200)), ("off", None)],
+    "RATE_LIMIT_FORGOT_IP": [("5/2h", Rate(5, 7200)), ("off", None)],
     "TRUSTED_PROXIES": [
         ("10.0.0.7, 2001:db8::/32", (ipaddress.ip_network("10.0.0.7/32"), ipaddress.ip_network("2001:db8::/32"))),
         ("10.1.2.3/8", (ipaddress.ip_network("10.0.0.0/8"),)),
@@ -143,6 +144,7 @@ BAD: dict[str, list[str]] = {
     "MFA_CODES_PER_LOGIN": ["0", "101"],
     "RATE_LIMIT_REGISTER": ["5"],
     "RATE_LIMIT_FORGOT": ["5"],
+    "RATE_LIMIT_FORGOT_IP": ["5"],
     "TRUSTED_PROXIES": ["10.0.0.0/33", "proxy.example.org", "10.0.0.1 10.0.0.2"],
     "CORS_ORIGINS": [
         "*",

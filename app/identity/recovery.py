@@ -38,6 +38,7 @@ class Recovery:
         passwords: Passwords,
         mails: Mails,
         mailings: Quota,
+        askings: Quota,
         tokens: OneTimeTokens,
     ) -> None:
         self._db = db
@@ -46,6 +47,7 @@ class Recovery:
         self._passwords = passwords
         self._mails = mails
         self._mailings = mailings
+        self._askings = askings
         self._tokens = tokens
 
     # ---- asking for a link ------------------------------------------------------------------------------------------
@@ -55,11 +57,12 @@ class Recovery:
 
         Raises:
             ValidationFailed: it is not an address.
-            RateLimited: too many mails to this address.
+            RateLimited: too many mails to this address, or asked for from this network.
             Unavailable: this installation sends no mail.
         """
         email = names.email(email)
         self._mails.require()
+        await self._askings.hit(client.network, client, None)
         await self._mailings.hit(email, client, None)
         async with self._db.transaction() as tx:
             await self._mails.leave_errand(tx, FORGOT, email, client)

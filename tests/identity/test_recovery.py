@@ -250,3 +250,15 @@ async def test_who_is_made_without_a_password_is_invited(
     assert await reset(client, token(invitation, "reset-password"), password) == 204
     session = await log_in(client, Person(made.json()["id"], name, password))
     assert (session.body["user"]["email_verified"], session.body["user"]["must_change_password"]) == (True, False)
+
+
+async def test_one_network_asks_for_twenty_an_hour_whoever_has_the_addresses(client: AsyncClient) -> None:
+    here = from_ip()
+    for _ in range(20):
+        answer = await client.post("/password/forgot", json={"email": f"{new_name()}@example.org"}, headers=here)
+        assert answer.status_code == 202
+
+    answer = await client.post("/password/forgot", json={"email": f"{new_name()}@example.org"}, headers=here)
+
+    problem(answer, 429, "rate_limited")
+    assert 3500 <= int(answer.headers["retry-after"]) <= 3600
