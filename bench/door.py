@@ -1,8 +1,9 @@
 """`make bench-door`: what an answer's time tells of an account, and what 300 logins at once do to the rest.
 
 First: whether known and unknown, inactive, password-less and locked accounts can be told apart by how long login,
-forgot and passkey options take. Each sample is a name of its own, asked in random order on one connection. Then: a
-flood of logins, from as many connections as it has parallel tries, against one worker with default settings.
+forgot and passkey options take. Each sample is a name of its own, asked in random order on one connection. Then: many
+right logins from one address. Then: a flood, from as many connections as it has parallel tries, against one worker
+with default settings.
 """
 
 import asyncio
@@ -31,7 +32,8 @@ FLOOD, FLOOD_SECONDS = 300, 20  # parallel logins
 LIVE_MS, RECOVERY_SECONDS = 250.0, 2.0  # at most: the 99th of 100 answers of /health/live, and the first login after it
 ARGON2_MIB = 19  # of a hash (ARGON2_MEMORY_KIB)
 MARGIN_MIB = 60  # for 300 connections with what they hold, and for the allocator
-OVERLOADED, REFUSED, LIMITED = 503, 401, 429
+REGULARS, ADDRESS = 1000, 1 << 21  # logins, and an address (bench/load.py) that nothing else comes from
+OK, OVERLOADED, REFUSED, LIMITED = 200, 503, 401, 429
 
 HEADING = """
 | call | one | other | statuses | chance that the one takes longer | |
@@ -169,6 +171,20 @@ async def flood(stack: Stack) -> bool:
     )
 
 
+async def regulars(stack: Stack) -> bool:
+    """Right logins in a row from one address, which no limit may come between."""
+    (person,) = await load.sign_in(stack.url, 1)
+    connection = await load.Connection(stack.url).open()
+    statuses: Counter[int] = Counter()
+    for _ in range(REGULARS):
+        credentials = {"username": person.username, "password": person.password}
+        status, _ = await connection.post("/login", credentials, ADDRESS)
+        statuses[status] += 1
+    connection.close()
+    print(f"{REGULARS} right logins in a row from one address: {dict(statuses)}")  # noqa: T201
+    return statuses.keys() == {OK}
+
+
 async def live(stack: Stack) -> float:
     started = time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", stack.port)
@@ -190,6 +206,7 @@ async def measure(stack: Stack) -> bool:
         await compare(stack, "/login", "username", name, ("locked", "lockednobody"), LOCKED),
         await compare(stack, "/password/forgot", "email", address, ("known", "unknown", "inactive"), SAMPLES),
         await compare(stack, "/login/passkey/options", "username", name, ("known", "unknown"), SAMPLES),
+        await regulars(stack),
         await flood(stack),
     ]
     return all(good)
