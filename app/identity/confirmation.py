@@ -30,6 +30,7 @@ class Confirmation:
         Raises:
             InvalidCredentials: it is another one.
             RateLimited: too many were wrong.
+            Overloaded: there is more to hash than can be done soon.
         """
         async with self._tries.password(f"user {user_id}", user_id, client):
             if not await self._passwords.verify(password_hash, password) or password_hash is None:
@@ -48,7 +49,8 @@ class Confirmation:
 
         Raises:
             NotFound: he is gone.
-            InvalidCredentials, RateLimited: as above.
+            SessionRevoked: his session is.
+            InvalidCredentials, RateLimited, Overloaded: as above.
         """
         for _ in range(ROUNDS):
             row = await queries.by_id(self._db, caller.user_id)

@@ -113,6 +113,7 @@ class Passkeys:
 
         Raises:
             ReauthenticationRequired: the login is too long ago.
+            SessionRevoked: the session has ended meanwhile.
             ValidationFailed: it was not made for this user and site, without asking who is there, or too late.
             Conflict: it is somebody's already, or there are too many.
         """
@@ -151,7 +152,7 @@ class Passkeys:
         return [Passkey(**{key: row[key] for key in Passkey.__struct_fields__}) for row in rows]
 
     async def rename(self, caller: Identified[Subject], passkey_id: UUID, name: str) -> Passkey:
-        """Raises NotFound if the user has no such passkey."""
+        """Raises NotFound if the user has no such passkey, SessionRevoked if his session has ended meanwhile."""
         name = names.label(name, "name") or name
         async with self._db.transaction() as tx:
             await hold_caller(tx, caller)
@@ -165,6 +166,7 @@ class Passkeys:
 
         Raises:
             ReauthenticationRequired: the login is too long ago.
+            SessionRevoked: the session has ended meanwhile.
             NotFound: the user has no such passkey.
             Conflict: it is the last way to sign in.
         """

@@ -49,6 +49,7 @@ class SecondFactors:
 
         Raises:
             ReauthenticationRequired: the login is too long ago.
+            SessionRevoked: the session has ended meanwhile.
             Conflict: one is in use, which has to be taken away first.
         """
         caller.require_fresh()
@@ -65,6 +66,7 @@ class SecondFactors:
 
         Raises:
             ReauthenticationRequired: the login is too long ago.
+            SessionRevoked: the session has ended meanwhile.
             Conflict: no secret waits to be confirmed (any more).
             InvalidMfa: not its code.
             RateLimited: too many wrong codes.
@@ -97,6 +99,7 @@ class SecondFactors:
 
         Raises:
             ReauthenticationRequired: the login is too long ago, or was without the second factor.
+            SessionRevoked: the session has ended meanwhile.
             Conflict: no second factor is in use.
             InvalidCredentials: the password is another one.
         """
@@ -149,6 +152,7 @@ class SecondFactors:
 
         Raises:
             ReauthenticationRequired: the login is too long ago.
+            SessionRevoked: the session has ended meanwhile.
             Conflict: no second factor is in use.
             InvalidCredentials: the password is another one.
             InvalidMfa: not a code that is good.
