@@ -17,6 +17,12 @@ async def test_nobody_is_nobody(client: AsyncClient) -> None:
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
+async def test_a_token_in_the_address_is_none(client: AsyncClient, session: SignedIn) -> None:
+    for path in ("/me", "/preferences", "/verify"):
+        answer = await client.get(path, params={"access_token": session.access})
+        problem(answer, 401, "not_authenticated")
+
+
 async def test_other_credentials_are_no_access_token(client: AsyncClient, session: SignedIn) -> None:
     basic = await client.get("/me", headers={"Authorization": "Basic YWRhOmFkYQ=="})
     refresh = await client.get("/me", headers={"Authorization": f"Bearer {session.refresh_token}"})

@@ -210,6 +210,16 @@ async def test_an_old_hash_is_upgraded_at_login(client: AsyncClient, ada: Person
     await log_in(client, ada)
 
 
+async def test_a_password_does_not_grow_too_old(client: AsyncClient, ada: Person, parts: Parts) -> None:
+    long_ago = "now() - interval '10 years'"
+    await parts.db.execute(f"UPDATE users SET created_at = {long_ago}, updated_at = {long_ago} WHERE id = $1", ada.id)
+
+    session = await log_in(client, ada)
+
+    assert not session.body["user"]["must_change_password"]
+    assert (await session.ask("GET", "/preferences")).status_code == 200
+
+
 async def test_a_password_changed_while_it_was_verified_opens_no_session(
     client: AsyncClient, ada: Person, parts: Parts
 ) -> None:

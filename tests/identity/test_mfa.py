@@ -1,12 +1,16 @@
 """An authenticator is set up and taken away, and so are its codes on paper; everybody concerned is told."""
 
 import asyncio
+import base64
+import re
 import xml.etree.ElementTree as ET
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from httpx import AsyncClient
 
+from app.factors import recovery_codes
+from app.factors.totp import Totp
 from app.main import Parts
 from tests.identity.factorkit import Authenticator, enrolled, first_step, long_ago, second_step, with_factor
 from tests.identity.mailkit import proved, token, use
@@ -22,6 +26,17 @@ async def test_a_secret_can_be_scanned_and_typed(session: SignedIn, ada: Person)
     assert (uri.scheme, uri.netloc, unquote(uri.path)) == ("otpauth", "totp", f"/auth.example.test:{ada.username}")
     assert (said["secret"], said["issuer"]) == ([made["secret"]], ["auth.example.test"])
     assert ET.fromstring(made["qr_svg"]).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+async def test_each_secret_and_each_code_on_paper_is_new_and_long_enough(ada: Person, parts: Parts) -> None:
+    """160 bits as RFC 4226 §4 asks, and 80: four groups of four of Crockford's base32."""
+    secrets = {Totp(parts.settings).enrol(ada.id, ada.username).secret for _ in range(20)}
+    codes = [code for _ in range(20) for code in recovery_codes.make()]
+
+    assert {len(base64.b32decode(secret)) for secret in secrets} == {20}
+    assert len(secrets) == 20
+    assert all(re.fullmatch(r"[0-9a-hjkmnp-tv-z]{4}(-[0-9a-hjkmnp-tv-z]{4}){3}", code) for code in codes)
+    assert len(set(codes)) == 200
 
 
 async def test_it_is_asked_for_once_its_first_code_has_come(

@@ -1,6 +1,7 @@
 """Which passwords are taken, and what is said of those that are not."""
 
 import pytest
+from zxcvbn.frequency_lists import FREQUENCY_LISTS  # type: ignore[import-untyped]
 
 from app.errors import ValidationFailed, WeakPassword
 from app.identity.passwords import Passwords
@@ -51,6 +52,16 @@ async def test_a_weak_password_is_refused_and_not_repeated(passwords: Passwords,
     shown = f"{refused.value.detail} {refused.value.members}"
     assert len(refused.value.detail) > len("The password")
     assert not password or password not in shown
+
+
+async def test_none_of_the_passwords_that_leak_most_is_taken(passwords: Passwords) -> None:
+    """The 3,000 that are long enough to be asked about (OWASP ASVS 5.0.0, V6.2.4)."""
+    leaked = [password for password in FREQUENCY_LISTS["passwords"] if len(password) >= 8][:3000]
+    assert len(leaked) == 3000
+
+    for password in leaked:
+        with pytest.raises(WeakPassword):
+            await check(passwords, password)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,30 @@ async def test_a_hash_is_argon2id_in_phc_format_with_the_parameters_of_the_setti
     assert (parameters.type, parameters.salt_len, parameters.hash_len) == (Type.ID, 16, 32)
 
 
+async def test_what_a_hash_costs_by_default_is_what_owasp_asks() -> None:
+    """OWASP ASVS 5.0.0, appendix C: 19 MiB at two passes."""
+    settings = Settings()
+
+    assert (settings.argon2_memory_kib, settings.argon2_time_cost) >= (19456, 2)
+
+
+@pytest.mark.parametrize(
+    ("password", "other"),
+    [
+        ("x" * 1023 + "a", "x" * 1023 + "b"),
+        ("x" * 72 + "a", "x" * 72 + "b"),  # bcrypt would see no difference
+        ("correct horse", "correct horse "),
+        ("correct horse", " correct horse"),
+        ("correct  horse", "correct horse"),
+    ],
+)
+async def test_every_character_of_a_password_counts(passwords: Passwords, password: str, other: str) -> None:
+    password_hash = await passwords.hash(password)
+
+    assert await passwords.verify(password_hash, password)
+    assert not await passwords.verify(password_hash, other)
+
+
 async def test_equal_passwords_have_different_hashes(passwords: Passwords) -> None:
     assert await passwords.hash("correct horse") != await passwords.hash("correct horse")
 

@@ -10,8 +10,11 @@ from uuid import uuid4
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from httpx import AsyncClient
+from jwt import PyJWKClient
 
+from app.keys.ring import public_jwk
 from app.main import Parts
 from app.uuid7 import uuid7
 from tests.kit import SignedIn, problem
@@ -115,6 +118,33 @@ async def test_the_algorithm_is_the_keys_own(client: AsyncClient, session: Signe
 
     for token in (unsigned, unsigned_with_text, f"{by_the_public_key}.{encoded(mac)}"):
         assert not await accepted(client, token)
+
+
+@pytest.mark.parametrize("kid", ["its own", "ours"])
+async def test_no_key_comes_from_the_token(
+    client: AsyncClient, session: SignedIn, parts: Parts, kid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = ec.generate_private_key(ec.SECP256R1())
+    jwk = public_jwk("ES256", stranger.public_key())
+    headers = {
+        "typ": "at+jwt",
+        "kid": parts.ring.signing().kid if kid == "ours" else jwk["kid"],
+        "jwk": jwk,
+        "jku": "https://evil.example/jwks.json",
+        "x5u": "https://evil.example/chain.pem",
+        "x5c": ["MIIB"],
+    }
+    claims = jwt.decode(session.access, options={"verify_signature": False})
+    monkeypatch.setattr(PyJWKClient, "fetch_data", lambda _: pytest.fail("nothing is fetched"))
+
+    assert not await accepted(client, jwt.encode(claims, stranger, algorithm="ES256", headers=headers))
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b"1", b"{", b'{"sub": "\xff"}', '{"sub": "1"}'.encode("utf-16")])
+async def test_a_payload_that_is_no_object_in_utf_8_is_refused(
+    client: AsyncClient, parts: Parts, session: SignedIn, payload: bytes
+) -> None:
+    assert not await accepted(client, parts.ring.signing().sign("at+jwt", payload))
 
 
 def encoded(raw: bytes) -> str:
