@@ -38,9 +38,10 @@ check: install ## Style, types, import contracts, generated documents
 	$(BIN)/python -m db.describe --check
 
 .PHONY: test
-test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian workers
+test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian workers; it has to show what docs/security.md says
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile --junitxml .reports/tests.xml
+	$(BIN)/python -m tests.security_table .reports/tests.xml
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='app/identity/*,app/mail/*,app/sessions/*' --fail-under=100
