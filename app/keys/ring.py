@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 RELOAD_INTERVAL = 5.0  # seconds between two looks at the table
 UNKNOWN_INTERVAL = 0.1  # seconds between two looks because of tokens whose key is not known
 PUBLISH_SECONDS = 20.0  # a new key is published as long before it signs: four looks of every replica
-RSA_BITS = 2048  # NIST SP 800-131A
+RSA_BITS = 3072  # 128 bits of security (NIST SP 800-57 part 1, table 2)
 HMAC_KID = "shared"
 
 

@@ -83,6 +83,7 @@ async def test_anybody_can_verify_a_token_by_the_key_set(start: Start, algorithm
     assert header == {"alg": algorithm, "typ": "at+jwt", "kid": key["kid"]}
     assert (key["kty"], key["alg"]) == (kty, algorithm)
     assert not {"d", "p", "q", "dp", "dq", "qi", "k", "oth"} & set(key)
+    assert algorithm != "RS256" or len(base64.urlsafe_b64decode(key["n"] + "==")) * 8 == 3072
     assert public_claims(session, jwt.PyJWK(key), algorithm)["sub"] == str(session.user_id)
     assert await status(replica, session) == 200
 

@@ -23,7 +23,7 @@ async def sealed(replica: Replica) -> dict[str, bytes]:
 SECRETS: dict[str, Callable[[Any], bytes]] = {
     "ES256": lambda private: private.private_numbers().private_value.to_bytes(32, "big"),
     "EdDSA": lambda private: private.private_bytes_raw(),
-    "RS256": lambda private: private.private_numbers().d.to_bytes(256, "big"),
+    "RS256": lambda private: private.private_numbers().d.to_bytes(384, "big"),
 }
 
 
