@@ -32,6 +32,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "METRICS_TOKEN": settings.metrics_token,
         "SMTP_URL": settings.smtp_url,
         "MAIL_FROM": settings.mail_from,
+        "LOG_LEVEL": settings.log_level,
         "DRAIN_SECONDS": "0",
     }
 

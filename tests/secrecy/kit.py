@@ -70,7 +70,12 @@ class Canaries:
     def found_in(self, place: bytes) -> list[str]:
         """What of them stands there, and in what form."""
         lower = place.lower()
-        found = {name for form, name in self._names.items() if form in lower}
+        beginnings = {lower[at : at + SHORT] for at in range(len(lower))}  # or each form would be sought by itself
+        found = {
+            name
+            for form, name in self._names.items()
+            if (len(form) < SHORT or form[:SHORT] in beginnings) and form in lower
+        }
         return sorted(found | {name for name, word in self._words.items() if word.search(place)})
 
     def left_in(self, places: Mapping[str, bytes]) -> dict[str, list[str]]:
