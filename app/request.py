@@ -25,6 +25,8 @@ ENDED_EARLY = "The body ended early."
 TOO_DEEP = f"The body is nested deeper than {MAX_DEPTH} levels."
 MAX_FIELDS = 100  # of a form; OAuth 2 knows about ten
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # refused by PostgreSQL in text and json
+TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*+(:?)')  # of valid JSON; a name has its colon behind it
+NESTING = (dict, list)  # what msgspec makes of objects and arrays, exactly
 
 _decode = msgspec.json.Decoder().decode
 
@@ -127,7 +129,8 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 - JSON is any value
     """The JSON value of these bytes.
 
     Raises:
-        MalformedRequest: not UTF-8, not JSON, nested too deep, or with a NUL.
+        MalformedRequest: not UTF-8, not JSON, nested too deep, with a NUL, or with a name twice in one object: a proxy
+            may have gone by the other value (RFC 8259 §4).
     """
     if b"u0000" in body and NUL.search(body):
         raise MalformedRequest("The body holds a NUL character.")
@@ -137,21 +140,37 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 - JSON is any value
         raise MalformedRequest(TOO_DEEP) from None
     except ValueError:  # msgspec's errors and UnicodeDecodeError, too
         raise MalformedRequest("The body is not valid JSON.") from None
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _too_deep(value):
-        raise MalformedRequest(TOO_DEEP)
+    colons, brackets = body.count(b":"), body.count(b"[") + body.count(b"{")
+    if brackets <= MAX_DEPTH and isinstance(value, dict) and len(value) == colons:  # the rule: a flat object
+        return value
+    names = _names(value)
+    if names != colons and names != TEXT.findall(body).count(b":"):  # a text may hold colons, too
+        raise MalformedRequest("An object of the body has a name twice.")
     return value
 
 
-def _too_deep(value: Any) -> bool:  # noqa: ANN401 - JSON is any value
-    level = [value] if isinstance(value, list | dict) else []
+def _names(value: Any) -> int:  # noqa: ANN401 - JSON is any value
+    """How many members all of its objects have together.
+
+    Raises:
+        MalformedRequest: it is nested deeper than MAX_DEPTH levels.
+    """
+    found = 0
+    level = [value] if type(value) in NESTING else []
     for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for each in level
-            for child in (each.values() if isinstance(each, dict) else each)
-            if isinstance(child, list | dict)
-        ]
-    return bool(level)
+        if not level:
+            break
+        below = []
+        for each in level:
+            children = each
+            if type(each) is dict:
+                found += len(each)
+                children = each.values()
+            below += [child for child in children if type(child) in NESTING]
+        level = below
+    if level:
+        raise MalformedRequest(TOO_DEEP)
+    return found
 
 
 def decode_form(body: bytes) -> dict[str, str]:

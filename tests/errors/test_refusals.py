@@ -57,6 +57,14 @@ async def test_64_levels_are_read_and_brackets_in_a_text_are_none(client: AsyncC
         problem(answer, 422, "validation_failed")
 
 
+async def test_a_name_may_come_again_in_another_object_and_in_a_text(session: SignedIn) -> None:
+    value = {"a": {"a": [{"a": 1}, {"a": 2.5}]}, "b": "a: a:", "c:": {"c:": 10**15}}
+
+    answer = await session.ask("PUT", "/preferences/x", json=value)
+
+    assert (answer.status_code, answer.json()) == (200, value)
+
+
 async def test_a_written_out_escape_is_no_nul(client: AsyncClient) -> None:
     body = rb'{"username": "a\\u0000b", "password": "x"}'
     problem(await client.post("/login", content=body, headers=JSON | from_ip()), 401, "invalid_credentials")
