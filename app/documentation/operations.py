@@ -109,8 +109,12 @@ class Describer:
 
     def _request_body(self, name: str, handler: HTTPRouteHandler, body: Mapping[str, Any]) -> dict[str, Any]:
         data = handler.parsed_fn_signature.parameters.get("data")
-        content = {media_type: self._media(kind, examples.of_body(name, kind)) for media_type, kind in body.items()}
-        return {"required": not (data and data.is_optional), "content": content}
+        optional = bool(data and data.is_optional)
+        content = {
+            media_type: self._media(kind | None if optional else kind, examples.of_body(name, kind))
+            for media_type, kind in body.items()
+        }
+        return {"required": not optional, "content": content}
 
     def _answers(self, name: str, handler: HTTPRouteHandler) -> dict[str, Any]:
         kinds = {handler.status_code: _annotated(handler), **handler.opt.get("answers", {})}

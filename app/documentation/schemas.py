@@ -36,11 +36,17 @@ class Schemas:
 
     def put(self, kind: Any, holder: dict[str, Any]) -> None:  # noqa: ANN401 - any type
         """Let `holder` (a media type, a parameter) have the schema of this type."""
+        holder["schema"] = {}
         try:
             msgspec.json.schema(kind)
-        except TypeError:  # a type of an application's own route, that msgspec does not know
-            kind = Any
-        holder["schema"] = {}
+        except TypeError:
+            if get_origin(kind) in (Union, UnionType):  # of Structs that msgspec cannot tell apart: a route does
+                parts: list[dict[str, Any]] = [{} for _ in get_args(kind)]
+                for each, part in zip(get_args(kind), parts, strict=True):
+                    self.put(each, part)
+                holder["schema"]["anyOf"] = [part["schema"] for part in parts]
+                return
+            kind = Any  # a type of an application's own route, that msgspec does not know
         self._asked.append((kind, holder))
 
     def components(self) -> dict[str, Any]:

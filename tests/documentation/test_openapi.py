@@ -170,6 +170,24 @@ def test_its_errors_are_problems_named_by_their_codes(operation: Operation) -> N
             assert f"`{code}`" in response["description"] or status == "default"
 
 
+def test_a_body_that_may_be_one_of_two_says_which() -> None:
+    body = DOCUMENT["paths"]["/api/auth/v2/me/reauthenticate"]["post"]["requestBody"]["content"][JSON]
+
+    assert [part["$ref"].rpartition("/")[2] for part in body["schema"]["anyOf"]] == [
+        "Reauthentication",
+        "PasskeyAssertion",
+    ]
+
+
+def test_a_body_that_may_be_missing_may_be_null() -> None:
+    for path in ("logout", "login/passkey/options"):
+        body = DOCUMENT["paths"][f"/api/auth/v2/{path}"]["post"]["requestBody"]
+
+        assert not body["required"]
+        assert wrong(None, body["content"][JSON]["schema"]) == []
+        assert wrong([], body["content"][JSON]["schema"]) != []
+
+
 def test_a_wait_and_a_challenge_are_documented_as_headers() -> None:
     responses = DOCUMENT["paths"]["/api/auth/v2/login"]["post"]["responses"]
 
