@@ -12,7 +12,7 @@ from httpx import AsyncClient
 from app.edge import Edge
 from app.problems import field_error
 from tests.errors.kit import CANARY, UNREADABLE, answered, nested
-from tests.kit import BASE, SignedIn, from_ip, problem
+from tests.kit import BASE, SignedIn, from_ip, new_name, problem
 
 JSON = {"Content-Type": "application/json"}
 MIB = 1 << 20
@@ -131,6 +131,14 @@ async def test_each_field_that_is_wrong_is_named_with_what_it_should_be(client: 
 
         assert problem(answer, 422, "validation_failed")["errors"] == [{"field": field, "message": message}]
         answered(answer)
+
+
+async def test_a_boolean_is_true_or_false_and_nothing_like_it(admin: SignedIn) -> None:
+    for value, kind in ((1, "int"), (0, "int"), ("true", "str"), ("1", "str"), ("null", "str")):
+        answer = await admin.ask("POST", "/users", json={"username": new_name(), "is_active": value})
+
+        message = f"Expected `bool`, got `{kind}`"
+        assert problem(answer, 422, "validation_failed")["errors"] == [{"field": "is_active", "message": message}]
 
 
 def test_a_message_that_might_repeat_what_was_sent_is_not_passed_on() -> None:
