@@ -4,15 +4,12 @@ Beside this module only `app/identity/listing.py` and `app/sessions/listing.py` 
 request of `/login`, `/refresh`, `/me` or `/verify` can reach imports them.
 """
 
-import hashlib
-import hmac
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from types import GenericAlias
 from typing import Annotated, Any
 
 import asyncpg
-import msgspec
 from msgspec import Meta, Struct
 from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, tuple_
 from sqlalchemy.exc import DBAPIError
@@ -22,7 +19,6 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement, Executable
 
-from app import base64url
 from app.database import (
     ACQUIRE_TIMEOUT,
     CONNECT_TIMEOUT,
@@ -31,14 +27,13 @@ from app.database import (
     DatabaseUnavailable,
     reachable,
 )
-from app.errors import UseCursor, ValidationFailed
-from app.keys.secrets import derive
+from app.errors import UseCursor
+from app.keys.cursors import Cursors
 
 MOST_ROWS = 10_000  # that page numbers reach, and that are counted exactly
 MOST_PER_PAGE = 200  # rows
 ORDER_COLUMNS = 2  # of every row, behind the statement's own: what the order compares, and the id
 CONNECTIONS = 2  # a process, beside its pool: a slow list holds up another list, never a login
-MAC_BYTES = 16  # of HMAC-SHA256: half of it is what RFC 2104 §5 asks
 
 PageNumber = Annotated[int, Meta(ge=1, description="With `page_size` it reaches 10,000 rows; beyond, take `cursor`.")]
 PageSize = Annotated[int, Meta(ge=1, le=MOST_PER_PAGE, description="Rows of a page, at most 200.")]
@@ -96,39 +91,6 @@ class Order:
         )
         follows = here < there if self._descending else here > there
         return or_(follows, self.column.is_(None)) if self._nullable else follows
-
-
-class Cursors:
-    """Where a page ended, for its reader to bring back: opaque, and good only for the list that it was made of."""
-
-    def __init__(self, secret: str, previous: str = "") -> None:
-        self._keys = [derive(each, "cursors") for each in (secret, previous) if each]
-
-    def seal(self, about: bytes, place: tuple[int, object, object]) -> str:
-        """`about` says which list: its name, its order, its filters."""
-        payload = msgspec.json.encode(place)
-        return base64url.encode(_mac(self._keys[0], about, payload) + payload)
-
-    def open(self, about: bytes, cursor: str, kind: GenericAlias) -> tuple[int, object, object]:
-        """The place that was sealed: the number of the page that it begins, and the row before.
-
-        Raises:
-            ValidationFailed: it was made by nobody, or of another list.
-        """
-        try:
-            sealed = base64url.decode(cursor)
-            mac, payload = sealed[:MAC_BYTES], sealed[MAC_BYTES:]
-            if any(hmac.compare_digest(mac, _mac(key, about, payload)) for key in self._keys):
-                place: tuple[int, object, object] = msgspec.json.decode(payload, type=kind)
-                return place
-        except (ValueError, msgspec.MsgspecError):
-            pass
-        raise ValidationFailed(("cursor", "is not a cursor of this list"))
-
-
-def _mac(key: bytes, about: bytes, payload: bytes) -> bytes:
-    about_length = len(about).to_bytes(4, "big")  # so that no two pairs run together into the same bytes
-    return hmac.digest(key, about_length + about + payload, hashlib.sha256)[:MAC_BYTES]
 
 
 class Lists:

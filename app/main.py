@@ -53,12 +53,13 @@ from app.identity.second_factors import SecondFactors
 from app.identity.structs import UserEntry
 from app.identity.tries import Tries
 from app.keys.controllers import WellKnownController
+from app.keys.cursors import Cursors
 from app.keys.ring import Ring
 from app.limits.attempts import Attempts
 from app.limits.quota import Quota
 from app.limits.violations import Violations
 from app.limits.windows import Windows
-from app.listing import Cursors, Lists
+from app.listing import Lists
 from app.mail.sender import Handler, Sender
 from app.maintenance.controllers import MaintenanceController
 from app.maintenance.service import Maintenance
@@ -189,9 +190,11 @@ def assemble(settings: Settings) -> Parts:
     reauthenticator = Reauthenticator(db, entries, sessions, people, confirmation, tries, second_factors, passkey_login)
     administration = Administration(db, entries, people, sessions, passwords, mails, recovery)
     preferences = Preferences(db)
+    cursors = Cursors(settings.secret_key, settings.secret_key_previous)
     holdings = Holdings(
         db,
         people,
+        cursors,
         {
             "second_factor": second_factors.held_of,
             "passkeys": passkeys.all_of,
@@ -199,7 +202,7 @@ def assemble(settings: Settings) -> Parts:
             "preferences": preferences.all_of,
         },
     )
-    lists = Lists(settings.database_url, Cursors(settings.secret_key, settings.secret_key_previous))
+    lists = Lists(settings.database_url, cursors)
     maintenance = Maintenance(db, settings)
     health = Health(db, entries, settings)
     return Parts(

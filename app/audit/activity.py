@@ -1,6 +1,5 @@
 """What happened to a user, as he may read it himself."""
 
-import struct
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,14 +7,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from app import base64url
 from app.database import Database
-from app.errors import ValidationFailed
 
 PAGE = 50  # events
 FIRST = 2**63 - 1  # an id above all there are
 
-CursorText = Annotated[str, Meta(min_length=1, max_length=64, description="`next_cursor` of the page before.")]
+CursorText = Annotated[str, Meta(min_length=1, max_length=128, description="`next_cursor` of the page before.")]
 PageSize = Annotated[int, Meta(ge=1, le=200, description="Events of a page, at most 200.")]
 
 
@@ -47,12 +44,11 @@ class ActivityPage(Struct, frozen=True, kw_only=True):
 
 
 async def activity(
-    db: Database, user_id: int, cursor: str | None, page_size: int, *, with_acts: bool = False
-) -> ActivityPage:
-    """A user's events, newest first, from behind the cursor on; `with_acts` also what he did to others.
+    db: Database, user_id: int, before: int | None, most: int, *, with_acts: bool = False
+) -> tuple[list[ActivityItem], int | None]:
+    """A user's events, newest first, those before this id alone, and where the rest begins.
 
-    Raises:
-        ValidationFailed: the cursor is none of ours.
+    `with_acts` also what he did to others.
     """
     rows = await db.fetch(
         """
@@ -64,22 +60,9 @@ async def activity(
         FROM audit_events WHERE (user_id = $1 OR ($4 AND actor_id = $1)) AND id < $2 ORDER BY id DESC LIMIT $3
         """,
         user_id,
-        FIRST if cursor is None else _before(cursor),
-        page_size + 1,
+        FIRST if before is None else before,
+        most + 1,
         with_acts,
     )
-    items = [ActivityItem(**{**row, "details": msgspec.json.decode(row["details"])}) for row in rows[:page_size]]
-    more = len(rows) > page_size
-    return ActivityPage(items=items, next_cursor=_cursor(items[-1].id) if more else None)
-
-
-def _cursor(event_id: int) -> str:
-    return base64url.encode(struct.pack(">q", event_id))
-
-
-def _before(cursor: str) -> int:
-    try:
-        (event_id,) = struct.unpack(">q", base64url.decode(cursor))
-    except (ValueError, struct.error):
-        raise ValidationFailed(("cursor", "is not one of this list")) from None
-    return int(event_id)
+    items = [ActivityItem(**{**row, "details": msgspec.json.decode(row["details"])}) for row in rows[:most]]
+    return items, items[-1].id if len(rows) > most else None

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from types import GenericAlias
 from typing import Annotated, Any
 
 import msgspec
@@ -14,10 +15,12 @@ from app.identity import queries
 from app.identity.entry import People
 from app.identity.passkeys import Passkey
 from app.identity.structs import User
+from app.keys.cursors import Cursors
 from app.proofs import queries as proofs
 from app.sessions.structs import Session, Time
 
 EVENTS_A_QUERY = 1000  # of an export: some hundred kB at a time
+EVENT = GenericAlias(tuple, (int,))  # the last one of a page: what a cursor says
 
 Section = Callable[[int], Awaitable[object]]
 
@@ -48,16 +51,26 @@ class Holdings:
     Args:
         db: where it is.
         people: for the user himself.
+        cursors: of his activity.
         sections: what other rooms hold, by the name in the document.
     """
 
-    def __init__(self, db: Database, people: People, sections: Mapping[str, Section]) -> None:
+    def __init__(self, db: Database, people: People, cursors: Cursors, sections: Mapping[str, Section]) -> None:
         self._db = db
         self._people = people
+        self._cursors = cursors
         self._sections = sections
 
     async def activity(self, user_id: int, cursor: str | None, page_size: int) -> ActivityPage:
-        return await activity(self._db, user_id, cursor, page_size)
+        """What happened to a user, from where the cursor says.
+
+        Raises:
+            ValidationFailed: the cursor is none of his.
+        """
+        about = b"activity %d" % user_id
+        before = None if cursor is None else self._cursors.open(about, cursor, EVENT)[0]
+        items, last = await activity(self._db, user_id, before, page_size)
+        return ActivityPage(items=items, next_cursor=None if last is None else self._cursors.seal(about, (last,)))
 
     async def export(self, user_id: int) -> AsyncIterator[bytes]:
         """An `Export` in pieces; all but the activity, which may be long, is read before the first.
@@ -78,13 +91,12 @@ class Holdings:
 
     async def _pieces(self, user_id: int, head: bytes) -> AsyncIterator[bytes]:
         yield head.removesuffix(b"}") + b',"activity":['
-        cursor, separator = None, b""
+        last, separator = None, b""
         while True:
-            page = await activity(self._db, user_id, cursor, EVENTS_A_QUERY, with_acts=True)
-            for item in page.items:
+            items, last = await activity(self._db, user_id, last, EVENTS_A_QUERY, with_acts=True)
+            for item in items:
                 yield separator + msgspec.json.encode(item)
                 separator = b","
-            cursor = page.next_cursor
-            if cursor is None:
+            if last is None:
                 yield b"]}"
                 return

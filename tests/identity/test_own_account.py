@@ -1,6 +1,8 @@
 """What is held on oneself, and leaving."""
 
 import asyncio
+import base64
+import struct
 from datetime import datetime
 from typing import Any
 
@@ -46,6 +48,17 @@ async def test_activity_is_ones_own_newest_first_page_by_page(client: AsyncClien
 async def test_a_cursor_that_is_none_is_invalid(session: SignedIn) -> None:
     for params in ({"cursor": "x"}, {"cursor": "AAAA"}, {"cursor": "!" * 64}, {"page_size": 0}, {"page_size": 201}):
         problem(await session.ask("GET", "/me/activity", params=params), 422, "validation_failed")
+
+
+async def test_a_cursor_is_good_for_ones_own_activity_alone(client: AsyncClient, ada: Person) -> None:
+    session, other = await log_in(client, ada), await log_in(client, await register(client))
+    cursor = (await activity(session, page_size=1))["next_cursor"]
+    of_an_id = base64.urlsafe_b64encode(struct.pack(">q", 2**40)).rstrip(b"=").decode()
+
+    assert (await activity(session, cursor=cursor))["items"]
+    for asker, text in ((other, cursor), (session, cursor[:-1]), (session, of_an_id)):
+        answer = await asker.ask("GET", "/me/activity", params={"cursor": text})
+        assert problem(answer, 422, "validation_failed")["errors"][0]["field"] == "cursor"
 
 
 async def test_where_an_administrator_sat_is_his_own_affair(

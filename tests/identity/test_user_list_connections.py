@@ -11,7 +11,8 @@ from sqlalchemy.exc import DBAPIError
 
 from app import listing
 from app.database import DatabaseUnavailable
-from app.listing import Cursors, Lists
+from app.keys.cursors import Cursors
+from app.listing import Lists
 from app.main import Parts
 from tests.kit import SignedIn
 
