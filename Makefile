@@ -57,6 +57,12 @@ MINUTES ?= 5
 torture: install ## Break stores and processes under two replicas for MINUTES=5, and check all that clients saw
 	$(BIN)/python -m tests.faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+CASES ?= 20000
+TOKENS ?= 10000
+.PHONY: fuzz
+fuzz: install ## CASES=20000 requests that the document allows or forbids, TOKENS=10000 mutated tokens, SEED of an earlier run
+	$(BIN)/python -m tests.fuzz --cases $(CASES) --tokens $(TOKENS) $(if $(SEED),--seed $(SEED))
+
 .PHONY: mutants
 mutants: install ## Show that this check can find: switch off one rule of the cache after another
 	$(BIN)/python -m tests.faults --mutants

@@ -15,6 +15,7 @@ from tests.kit import BASE
 
 COMMAND = Path(sys.executable).parent / "gatehouse"
 START_SECONDS = 30.0
+LIMITS = ("rate_limit_login", "rate_limit_mfa", "rate_limit_account", "rate_limit_register", "rate_limit_forgot")
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -34,6 +35,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "MAIL_FROM": settings.mail_from,
         "LOG_LEVEL": settings.log_level,
         "DRAIN_SECONDS": "0",
+        **{name.upper(): "off" for name in LIMITS if getattr(settings, name) is None},
     }
 
 
