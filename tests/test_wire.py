@@ -1,49 +1,18 @@
 """What only a real server shows: answers to requests that are broken, endless or far too large; and what it logs."""
 
 import asyncio
-import json
-import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from httpx import AsyncClient
 
 from app.settings import Settings
 from tests.cli.kit import eventually
 from tests.kit import BASE, SignedIn, from_ip, log_in, new_password, register
 from tests.servers import Servers
+from tests.wirekit import CLOSE, JSON, Server, code_of, status_of
 
 CANARY = "cAnArY-5f0c7d1e"
 MIB = 1 << 20
-JSON = f"POST {BASE}/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-CLOSE = "Connection: close\r\n"
-
-
-class Server:
-    """A server, spoken to by bytes, and its log."""
-
-    def __init__(self, client: AsyncClient, log: Path) -> None:
-        self.client = client
-        self.log = log
-
-    async def exchange(self, head: str | bytes, *body: bytes) -> bytes:
-        """All that is answered until the server closes, whether or not it lets us finish."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.client.base_url.port)
-        try:
-            writer.write(head.encode() if isinstance(head, str) else head)
-            for chunk in body:
-                writer.write(chunk)
-                await writer.drain()
-        except ConnectionError:
-            pass
-        try:
-            return await reader.read()
-        finally:
-            writer.close()
-
-    def lines(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +20,6 @@ async def server(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
     directory = tmp_path_factory.mktemp("wire")
     async with Servers(settings, directory, 1) as servers:
         yield Server(servers.clients[0], directory / "replica-0.log")
-
-
-def status_of(answer: bytes) -> int:
-    match = re.match(rb"HTTP/1\.1 (\d{3}) ", answer)
-    assert match, answer
-    return int(match[1])
-
-
-def code_of(answer: bytes) -> str:
-    body = answer.rpartition(b"\r\n\r\n")[2]
-    assert b"content-type: application/problem+json" in answer
-    return str(json.loads(body)["code"])
 
 
 @pytest.mark.parametrize("length", ["content-length", "chunked"])
