@@ -19,7 +19,7 @@ class User(Model):
     email: Mapped[str | None]  # lower case, IDNA domain: the form it is compared in
     email_verified: Mapped[bool] = mapped_column(server_default=text("false"))
     full_name: Mapped[str | None]
-    password_hash: Mapped[str | None]  # PHC string; none: cannot sign in by password
+    password_hash: Mapped[str | None]  # as `stored_hashes` reads it; none: cannot sign in by password
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     must_change_password: Mapped[bool] = mapped_column(server_default=text("false"))
     mfa_enabled: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import structlog
-from argon2 import PasswordHasher, extract_parameters
-from argon2.exceptions import HashingError, VerificationError, VerifyMismatchError
-from argon2.low_level import error_to_str
+from argon2 import PasswordHasher
+from argon2.exceptions import HashingError
 
 from app.errors import Overloaded, ValidationFailed, WeakPassword
+from app.identity import stored_hashes
+from app.identity.stored_hashes import HashRefused
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -31,11 +32,6 @@ WEIGHT = 0.1  # of the newest hash in the running average: it follows a change o
 NICENESS = 5  # added to that of the event loop, which so gets thrice the weight where both want the core
 
 SALT_BYTES, DIGEST_BYTES = 16, 32  # RFC 9106 §3.1; 256 bits of digest
-CEILING_KIB = 262_144  # of a stored hash: 256 MiB is libsodium's "moderate"; our own setting may be higher
-CEILING_PASSES = 4  # over as much memory: about half a second
-MOST_LANES = 64  # each is a thread; as many as the setting takes
-LONGEST_STORED = 512  # characters; ours have 97
-EXHAUSTED = (error_to_str(-22), error_to_str(-33))  # ARGON2_MEMORY_ALLOCATION_ERROR, ARGON2_THREAD_FAIL
 
 MAX_LENGTH = 1024  # characters
 MOST_CODE_POINTS = 4 * MAX_LENGTH  # before NFC, which is quadratic in marks: 25 ms for as many, 3 s for 65,536
@@ -100,6 +96,17 @@ class Passwords:
             return self._hasher.check_needs_rehash(password_hash)
         except ValueError:
             return True
+
+    def importable(self, password_hash: str) -> None:
+        """Refuse a hash that others have made unless it can be verified here, at a cost that anybody would ask.
+
+        Raises:
+            ValidationFailed: and why, without a word of the hash.
+        """
+        try:
+            stored_hashes.read(password_hash, self._hasher)
+        except HashRefused as refused:
+            raise ValidationFailed(("password_hash", str(refused))) from None
 
     async def check_strength(
         self, password: str, *, username: str, email: str | None, full_name: str | None, field: str = "password"
@@ -169,49 +176,33 @@ class Passwords:
         try:
             secret = _secret(password)
         except ValueError:  # nobody has such a password
-            secret, stored = b"", None
-        matches = None if stored is None else self._matches(stored, secret)
+            secret, stored, password = b"", None, ""
+        secrets = [secret]
+        if stored is not None and password.encode() != secret and self.needs_rehash(stored):
+            secrets.append(password.encode())  # others hash what a keyboard sends as it comes
+        matches = None if stored is None else self._matches(stored, secrets)
         if matches is None:
-            self._matches(self._dummy, secret)
+            self._matches(self._dummy, [secret])
             return False
         return matches
 
-    def _matches(self, stored: str, secret: bytes) -> bool | None:
+    def _matches(self, stored: str, secrets: Iterable[bytes]) -> bool | None:
         """None, and a line in the log, if the hash cannot be read or costs more than anybody would ask."""
         try:
-            if self._affordable(stored):
-                return self._hasher.verify(stored, secret)
-            log.warning("password.hash_refused", reason="costs too much")
-        except VerifyMismatchError:
-            return False
-        except VerificationError as error:
-            if str(error) in EXHAUSTED:
-                raise Overloaded from error
-            log.warning("password.hash_refused", reason="cannot be read")
-        except ValueError:
-            log.warning("password.hash_refused", reason="cannot be read")
+            return any(map(stored_hashes.read(stored, self._hasher), secrets))
+        except HashRefused as refused:
+            log.warning("password.hash_refused", reason=str(refused))
         return None
-
-    def _affordable(self, stored: str) -> bool:
-        """Whether a stored hash may be run at all: it may have come by an import, and memory is shared by all."""
-        cost = extract_parameters(stored)
-        own = self._hasher
-        return (
-            len(stored) <= LONGEST_STORED
-            and cost.parallelism <= MOST_LANES
-            and cost.memory_cost <= max(CEILING_KIB, 4 * own.memory_cost)
-            and cost.memory_cost * cost.time_cost
-            <= max(CEILING_KIB * CEILING_PASSES, 4 * own.memory_cost * own.time_cost)
-        )
 
 
 def _secret(password: str) -> bytes:
     """The bytes that are hashed: NFC, so that a password is the same on every keyboard (RFC 8265 §4.2.2).
 
     Raises:
-        ValueError: too long by far, or with a surrogate that stands alone.
+        ValueError: too long by far, with a surrogate that stands alone, or with a NUL (HMAC and bcrypt would read some
+            of these as another password).
     """
-    if len(password) > MOST_CODE_POINTS:
+    if len(password) > MOST_CODE_POINTS or "\0" in password:
         raise ValueError
     return unicodedata.normalize("NFC", password).encode()
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from argon2 import PasswordHasher
 from httpx import AsyncClient
 
 from app.identity import passwords as module
@@ -26,3 +27,17 @@ async def passwords(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Passwords]
     passwords = Passwords(CHEAP)
     yield passwords
     await passwords.stop()
+
+
+@pytest.fixture
+def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The hashes that are run, each verification in full."""
+    run: list[str] = []
+    verify = PasswordHasher.verify
+
+    def spy(hasher: PasswordHasher, stored: str, secret: bytes) -> bool:
+        run.append(stored)
+        return verify(hasher, stored, secret)
+
+    monkeypatch.setattr(PasswordHasher, "verify", spy)
+    return run

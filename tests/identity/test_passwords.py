@@ -12,20 +12,6 @@ from app.identity.passwords import Passwords
 from app.settings import Settings
 
 
-@pytest.fixture
-def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The hashes that are run, each verification in full."""
-    run: list[str] = []
-    verify = PasswordHasher.verify
-
-    def spy(hasher: PasswordHasher, stored: str, secret: bytes) -> bool:
-        run.append(stored)
-        return verify(hasher, stored, secret)
-
-    monkeypatch.setattr(PasswordHasher, "verify", spy)
-    return run
-
-
 async def test_a_password_is_verified_by_its_hash_and_no_other_is(passwords: Passwords) -> None:
     password_hash = await passwords.hash("correct horse")
 
@@ -136,7 +122,7 @@ async def test_a_hash_of_stronger_settings_is_still_verified_and_due_for_renewal
     assert not passwords.needs_rehash(await passwords.hash("correct horse"))
 
 
-@pytest.mark.parametrize("password", ["lone \ud800 surrogate", "x" * 5000])
+@pytest.mark.parametrize("password", ["lone \ud800 surrogate", "a\0b", "x" * 5000])
 async def test_what_cannot_be_a_password_is_not_hashed_and_matches_nothing(passwords: Passwords, password: str) -> None:
     stored = await passwords.hash("correct horse")
 
@@ -162,3 +148,16 @@ async def test_no_memory_for_a_hash_is_no_verdict_on_the_password(
         await passwords.verify(stored, "correct horse")
     with pytest.raises(Overloaded):
         await passwords.hash("correct horse")
+
+
+async def test_a_hash_that_argon2_itself_cannot_read_matches_nothing(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = await passwords.hash("correct horse")
+
+    def unreadable(*_: object) -> None:
+        raise VerificationError(error_to_str(-32))  # ARGON2_DECODING_FAIL
+
+    monkeypatch.setattr(PasswordHasher, "verify", unreadable)
+
+    assert not await passwords.verify(stored, "correct horse")
