@@ -65,7 +65,7 @@ class Accounts:
             raise Forbidden("Registration is closed.")
         username = names.local_username(new.username)
         email = names.email(new.email) if new.email is not None else None
-        full_name = names.label(new.full_name, "full_name")
+        full_name = names.full_name(new.full_name)
         await self._passwords.check_strength(new.password, username=username, email=email, full_name=full_name)
         await self._registrations.hit(client.network, client, None)
         # before the transaction: no connection is held meanwhile
@@ -84,7 +84,7 @@ class Accounts:
 
     async def change(self, caller: Identified[Subject], asked: ProfileChange, client: Client) -> User:
         """Change what is named of the caller's profile; a new address once it is proved (see `Emails.change`)."""
-        full_name = None if asked.full_name is UNSET else names.label(asked.full_name, "full_name")
+        full_name = None if asked.full_name is UNSET else names.full_name(asked.full_name)
         if asked.email is not UNSET:
             await self._emails.change(caller, asked.email, client)
         if asked.full_name is not UNSET:

@@ -81,7 +81,7 @@ class Administration:
         """
         username = names.local_username(new.username)
         email = names.email(new.email) if new.email is not None else None
-        full_name = names.label(new.full_name, "full_name")
+        full_name = names.full_name(new.full_name)
         roles = _roles(new, [])
         password_hash = None
         invited = new.password is None and email is not None and new.is_active
@@ -316,7 +316,7 @@ def _changed(before: UserEntry, asked: UserChange) -> UserEntry:
         before,
         email=email,
         email_verified=before.email_verified and email == before.email,
-        full_name=before.full_name if asked.full_name is UNSET else names.label(asked.full_name, "full_name"),
+        full_name=before.full_name if asked.full_name is UNSET else names.full_name(asked.full_name),
         is_active=before.is_active if asked.is_active is UNSET else asked.is_active,
         roles=_roles(asked, before.roles),
         must_change_password=must_change if asked.must_change_password is UNSET else asked.must_change_password,

@@ -64,7 +64,7 @@ class UserList:
         Raises:
             UseCursor, ValidationFailed: as they say.
         """
-        names.label(wanted.search, "search")
+        wanted = msgspec.structs.replace(wanted, search=names.label(wanted.search, "search"))
         about = msgspec.json.encode(("users", sort, wanted))
         async with self._lists.reading() as connection:
             page = await self._lists.page(connection, _statement(wanted), _order(sort), asked, about)

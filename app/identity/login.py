@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import asyncpg
+from msgspec.structs import replace
 
 from app.cache.entries import Entries
 from app.client import Client
@@ -72,7 +73,7 @@ class Login:
             RateLimited: too many failures from this network or on this account.
             Overloaded: more sign-ins than the cores can hash.
         """
-        names.label(credentials.device_name, "device_name")
+        credentials = replace(credentials, device_name=names.label(credentials.device_name, "device_name"))
         email = names.comparable_email(credentials.username) if "@" in credentials.username else None
         with self._metrics.login() as outcome:
             found = await queries.by_name(self._db, credentials.username, email)

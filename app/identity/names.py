@@ -1,6 +1,7 @@
 """Names and addresses in the form they are kept and compared in."""
 
 import re
+import unicodedata
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -9,6 +10,28 @@ from app.errors import ValidationFailed
 NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")  # ends an IPv4 address, or nothing (WHATWG URL, "ends in a number")
 MAX_LOCAL_PART = 64  # octets (RFC 5321 §4.5.3.1.1)
 LOCAL_USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+# What has no picture of its own and is needed all the same: joiners in the scripts from Arabic to N'Ko, of India, and
+# from Burma to Mongolia; variants of ideographs, of Mongolian letters and of emoji; joiners of emoji. Each only behind
+# what it belongs to, so that there are no two in a row and none in Latin.
+JOINING = "\u0600-\u07ff\u0840-\u0dff\u1000-\u109f\u1780-\u17b3\u17b6-\u180a\u1810-\u18af"
+IDEOGRAPHS = "\u3400-\u9fff\U00020000-\U000323af"
+EMOJI = "\u00a9\u00ae\u203c-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
+IN_PLACE = re.compile(
+    f"(?<=[{JOINING}])[\u200c\u200d]"
+    f"|(?<=[{IDEOGRAPHS}])[\ufe00-\ufe02\U000e0100-\U000e01ef]"
+    "|(?<=[\u1820-\u18aa])[\u180b-\u180f]"
+    f"|(?<=[{EMOJI}])[\ufe0e\ufe0f]"
+    "|(?<=[0-9#*])\ufe0f(?=\u20e3)"
+    f"|(?<=[{EMOJI}\ufe0f])\u200d(?=[{EMOJI}])"
+)
+# What Python calls printable and nobody sees: Default_Ignorable_Code_Point (UAX #44) and three blanks.
+HIDDEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159\U000e0100-\U000e01ef]"
+)
+SHAPES = {"Mn": "n", "Me": "n", "Mc": "c", "Zs": " "}
+MARKS = re.compile("(?:^| )[nc]|n{5}")  # four on a letter are enough (UTS #39 §5.4); more paint over other lines
+ALPHABETS = {"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "COPTIC"}  # whose letters are taken for each other's
 
 
 def local_username(text: str) -> str:
@@ -29,11 +52,16 @@ def email(text: str) -> str:
     """An e-mail address in lower case with its domain in ASCII (IDNA); dots and plus signs stay, they mean something.
 
     Raises:
-        ValidationFailed: it is not an address.
+        ValidationFailed: it is not an address, or it is written to be taken for another. (A domain cannot be: people
+            are shown its ASCII.)
     """
     found = comparable_email(text)
     if found is None:
         raise ValidationFailed(("email", "is not an e-mail address"))
+    local_part = found.rpartition("@")[0]
+    if unicodedata.normalize("NFKC", local_part) != local_part or HIDDEN.search(local_part):
+        raise ValidationFailed(("email", "has characters that look like others, or like nothing"))
+    _one_alphabet_a_word(local_part, "email")
     return found
 
 
@@ -48,12 +76,42 @@ def comparable_email(text: str) -> str | None:
     return normal if normal.isprintable() else None
 
 
-def label(text: str | None, field: str) -> str | None:
-    """A name for people to read, without anything that does not print.
+def full_name(text: str | None) -> str | None:
+    """What a person is called: a label, each word of it in one alphabet.
 
     Raises:
-        ValidationFailed: it has control characters, lone surrogates or the like.
+        ValidationFailed: it is no label, or has a word like "\u0410dmin", whose first letter is Russian.
     """
-    if text is not None and not text.isprintable():
+    name = label(text, "full_name")
+    if name is not None:
+        _one_alphabet_a_word(name, "full_name")
+    return name
+
+
+def label(text: str | None, field: str) -> str | None:
+    """A name for people to read, in NFC, one plain space between words (RFC 8266 §2.1); None if nothing is left.
+
+    Raises:
+        ValidationFailed: it has control or invisible characters, lone surrogates, or marks without a letter.
+    """
+    if text is None:
+        return None
+    spaced = (" " if unicodedata.category(character) == "Zs" else character for character in text)
+    name = " ".join(filter(None, unicodedata.normalize("NFC", "".join(spaced)).split(" ")))
+    seen = IN_PLACE.sub("", name)
+    if not seen.isprintable() or HIDDEN.search(seen):
         raise ValidationFailed((field, "has characters that do not print"))
-    return text
+    if MARKS.search("".join(SHAPES.get(unicodedata.category(character), "x") for character in seen)):
+        raise ValidationFailed((field, "has marks without a letter, or too many on one"))
+    return name or None
+
+
+def _one_alphabet_a_word(text: str, field: str) -> None:
+    used: set[str] = set()
+    for character in text:
+        if character.isalpha():
+            used |= ALPHABETS & {unicodedata.name(character, "").partition(" ")[0]}
+        elif not unicodedata.combining(character):
+            used.clear()
+        if len(used) > 1:
+            raise ValidationFailed((field, "mixes the letters of two alphabets in a word"))

@@ -53,12 +53,12 @@ class PasskeyLogin:
             InvalidCredentials: nobody's passkey, or not what it was asked for; all alike.
             RateLimited: too many failures from this network.
         """
-        names.label(sent.device_name, "device_name")
+        device_name = names.label(sent.device_name, "device_name")
         with self._metrics.login() as outcome:
             found = await factors.credential(self._db, _bytes(sent.raw_id))
             try:
                 async with self._tries.passkey(found.user_id if found else None, client):
-                    response = await self._open(await self.shown(found, sent), sent.device_name, client)
+                    response = await self._open(await self.shown(found, sent), device_name, client)
             except InvalidCredentials:
                 outcome.ended("invalid_passkey")
                 raise

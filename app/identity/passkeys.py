@@ -152,11 +152,19 @@ class Passkeys:
         return [Passkey(**{key: row[key] for key in Passkey.__struct_fields__}) for row in rows]
 
     async def rename(self, caller: Identified[Subject], passkey_id: UUID, name: str) -> Passkey:
-        """Raises NotFound if the user has no such passkey, SessionRevoked if his session has ended meanwhile."""
-        name = names.label(name, "name") or name
+        """Give one another name.
+
+        Raises:
+            SessionRevoked: the session has ended meanwhile.
+            NotFound: the user has no such passkey.
+            ValidationFailed: the name cannot be one.
+        """
+        label = names.label(name, "name")
+        if label is None:
+            raise ValidationFailed(("name", "is blank"))
         async with self._db.transaction() as tx:
             await hold_caller(tx, caller)
-            row = await factors.rename_passkey(tx, caller.user_id, passkey_id, name)
+            row = await factors.rename_passkey(tx, caller.user_id, passkey_id, label)
         if row is None:
             raise NotFound
         return Passkey(**row)

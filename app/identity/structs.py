@@ -21,7 +21,9 @@ Email = Annotated[
     str,
     Meta(min_length=3, max_length=254, description="Compared in lower case; an IDNA domain may be written either way."),
 ]
-FullName = Annotated[str, Meta(max_length=200)]
+FullName = Annotated[
+    str, Meta(max_length=200, description="Kept in NFC, one space between words; a blank one is none.")
+]
 Password = Annotated[
     str,
     Meta(

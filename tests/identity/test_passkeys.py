@@ -40,8 +40,11 @@ async def test_one_is_made_listed_named_and_taken_away(session: SignedIn, parts:
 
     first, second = (await session.ask("GET", "/me/passkeys")).json()["items"]
     assert (second["name"], second["transports"], second["last_used_at"]) == ("Ada's telephone", ["internal"], None)
-    renamed = await session.ask("PATCH", f"/me/passkeys/{first['id']}", json={"name": "Ada's key"})
+    renamed = await session.ask("PATCH", f"/me/passkeys/{first['id']}", json={"name": " Ada's  key "})
     assert renamed.json() == first | {"name": "Ada's key"}
+    for name in ("", " ", "\u3164"):
+        refused = await session.ask("PATCH", f"/me/passkeys/{first['id']}", json={"name": name})
+        assert [each["field"] for each in problem(refused, 422, "validation_failed")["errors"]] == ["name"]
     assert (await session.ask("DELETE", f"/me/passkeys/{second['id']}")).status_code == 204
 
     assert [each["name"] for each in (await session.ask("GET", "/me/passkeys")).json()["items"]] == ["Ada's key"]
@@ -201,7 +204,7 @@ async def test_it_signs_in_with_and_without_a_name(client: AsyncClient, named: s
     key = await added(await log_in(client, ada))
     name = {None: None, "username": ada.username, "USERNAME": ada.username.upper(), "email": ada.email}[named]
 
-    answer = await sign_in(client, key.shown(await login_options(client, name)) | {"device_name": "Ada's telephone"})
+    answer = await sign_in(client, key.shown(await login_options(client, name)) | {"device_name": " Ada's  telephone"})
 
     assert answer.status_code == 200, answer.text
     session = SignedIn(client, answer.json())
