@@ -365,7 +365,24 @@ async def test_no_hash_is_longer_than_512_characters(passwords: Passwords) -> No
     assert refusal(passwords, f"{head}s{longest.removeprefix(head)}") == "has more than 512 characters"
 
 
-NUMBERS = ["0", "-1", "01", "010", "+8", "8.0", "1e1", " 8", "8 ", "0x8", "", "1_0", "\u0668", "\uff18", "eight"]
+NUMBERS = [
+    "0",
+    "-1",
+    "01",
+    "010",
+    "+8",
+    "8.0",
+    "1e1",
+    " 8",
+    "8 ",
+    "0x8",
+    "",
+    "1_0",
+    "\u0668",
+    "\uff18",
+    "1\uff18",
+    "eight",
+]
 
 
 @pytest.mark.parametrize("number", [*NUMBERS, str(2**63), str(2**64), "9" * 400])
