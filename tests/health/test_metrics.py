@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 import pytest
 from httpx import AsyncClient
-from prometheus_client.parser import text_string_to_metric_families
 
 from app.cli import children
 from app.main import at_the_edge, create_app
@@ -18,32 +17,10 @@ from app.metrics import Metrics, forget_dead
 from app.setting_values import Rate
 from app.settings import Settings
 from tests.cli.kit import Process, eventually, gatehouse
+from tests.health.kit import URL, samples, scraped, value
 from tests.kit import BASE, from_ip, log_in, new_ip, new_name, new_password, problem, register
 from tests.replica import Start, http
 from tests.servers import environment
-
-URL = "https://auth.example.test/metrics"
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def samples(text: str) -> Samples:
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def value(found: Samples, name: str, **labels: str) -> float:
-    return found.get((name, tuple(sorted(labels.items()))), 0.0)
-
-
-async def scraped(client: AsyncClient, url: str = URL, token: str = "metrics-token-of-the-tests") -> Samples:
-    answer = await client.get(url, headers={"Authorization": f"Bearer {token}"})
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    return samples(answer.text)
-
 
 # ---- who may read it ----------------------------------------------------------------------------------------------
 

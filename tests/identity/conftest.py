@@ -11,6 +11,7 @@ from app.identity.passwords import Passwords
 from app.main import Parts
 from tests.identity.kit import CHEAP, new_role, person
 from tests.kit import SignedIn, log_in
+from tests.replica import Start
 
 
 @pytest.fixture
@@ -18,6 +19,12 @@ async def deputy(client: AsyncClient, admin: SignedIn, parts: Parts) -> SignedIn
     """Somebody who looks after accounts and is no administrator."""
     role = await new_role(parts, "users:read", "users:write")
     return await log_in(client, await person(admin, roles=[role]))
+
+
+@pytest.fixture
+async def unlimited(start: Start) -> list[AsyncClient]:
+    """Two applications on stores of their own that count no wrong codes: of fifty, each is looked at."""
+    return [(await start(rate_limit_mfa=None)).client for _ in range(2)]
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from app.proofs import queries as proofs
 from app.proofs.queries import Proof
 from app.proofs.tokens import OneTimeTokens, Purpose
 from tests.identity.mailkit import joined, proved, token, use
+from tests.identity.webauthnkit import added, login_options, sign_in
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 from tests.mail.kit import Postbox
 from tests.replica import Start
@@ -283,3 +284,19 @@ def test_no_secret_prints() -> None:
 
     assert [each for each in holders if secret in repr(each)] == []
     assert "ada@example.org" in repr(Forgotten(email="ada@example.org"))
+
+
+async def test_a_passkey_that_lets_nobody_in_is_not_used_up(
+    client: AsyncClient, admin: SignedIn, ada: Person, parts: Parts
+) -> None:
+    key = await added(await log_in(client, ada))
+    query = "SELECT sign_count, last_used_at FROM passkeys WHERE user_id = $1"
+    before = await parts.db.fetchrow(query, ada.id)
+    assert (await admin.ask("PATCH", f"/users/{ada.id}", json={"is_active": False})).status_code == 200
+
+    shown = key.shown(await login_options(client))
+    problem(await sign_in(client, shown), 401, "invalid_credentials")
+
+    assert await parts.db.fetchrow(query, ada.id) == before
+    assert (await admin.ask("PATCH", f"/users/{ada.id}", json={"is_active": True})).status_code == 200
+    assert (await sign_in(client, shown)).status_code == 200

@@ -124,7 +124,7 @@ async def test_a_credential_id_has_its_bounds(session: SignedIn) -> None:
     problem(await session.ask("POST", "/me/passkeys", json=made), 422, "validation_failed")
 
 
-async def test_an_assertion_carries_no_extensions(client: AsyncClient, ada: Person) -> None:
+async def test_an_assertion_carries_none_that_explodes(client: AsyncClient, ada: Person) -> None:
     key = await added(await log_in(client, ada))
     shown = key.shown(await login_options(client), flags=EXTENDED, extensions=laughs(64))
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import pytest
 from httpx import AsyncClient, Response
 
+from tests.identity.factorkit import enrolled
+from tests.identity.webauthnkit import Key, registration_options
 from tests.kit import Person, SignedIn, log_in, new_name, problem
 
 Meanwhile = Callable[[], Awaitable[object]]
@@ -90,3 +92,14 @@ async def test_whose_rights_stay_is_let_in(client: AsyncClient, admin: SignedIn,
     )
 
     assert answer.json() == {"app.kept": "here"}
+
+
+async def test_a_second_factor_that_comes_meanwhile_is_asked_for(client: AsyncClient, ada: Person) -> None:
+    """A thief's session begins to add a passkey, and its owner sets up an authenticator in another one."""
+    thief, owner = await log_in(client, ada), await log_in(client, ada)
+    made = Key().made(await registration_options(thief))
+
+    answer = await slowly(thief, "POST", "/me/passkeys", made, lambda: enrolled(owner))
+
+    problem(answer, 403, "reauthentication_required")
+    assert (await owner.ask("GET", "/me/passkeys")).json()["items"] == []
