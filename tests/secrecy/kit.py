@@ -70,11 +70,10 @@ class Canaries:
     def found_in(self, place: bytes) -> list[str]:
         """What of them stands there, and in what form."""
         lower = place.lower()
-        beginnings = {lower[at : at + SHORT] for at in range(len(lower))}  # or each form would be sought by itself
+        beginnings = {form[:SHORT] for form in self._names}  # or the place would be gone through for each form
+        begun = {part for at in range(len(lower)) if (part := lower[at : at + SHORT]) in beginnings}
         found = {
-            name
-            for form, name in self._names.items()
-            if (len(form) < SHORT or form[:SHORT] in beginnings) and form in lower
+            name for form, name in self._names.items() if (len(form) < SHORT or form[:SHORT] in begun) and form in lower
         }
         return sorted(found | {name for name, word in self._words.items() if word.search(place)})
 

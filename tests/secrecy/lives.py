@@ -198,7 +198,7 @@ class Lives:
         path = path.format(user_id=4849321706, session_id=uuid7(), passkey_id=uuid7(), key="theme")
         url = self.client.base_url.join(path)
         first, *others = bodies(said)
-        for query in ({}, own, {name: marked() for name in SECRET}, {"token": f"{marked()}\0"}):
+        for query in ({}, own | {name: marked() for name in SECRET}, {"token": f"{marked()}\0"}):
             await self.client.request(method, url, params=query, headers=headers, content=first)
         for body in others:
             await self.client.request(method, url, headers=headers, content=body)

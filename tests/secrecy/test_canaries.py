@@ -1,4 +1,4 @@
-"""Secrets go through every route, and are found nowhere: not in logs, audit, metrics, stores, errors or mails."""
+"""Secrets go through every route, and are found nowhere: not in logs, audit, metrics, stores, mails or answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +18,8 @@ from tests.secrecy.kit import Canaries, letters, stores
 from tests.secrecy.lives import Lives
 from tests.secrecy.witness import PUBLIC, SECRET, Witness
 from tests.servers import Servers
+
+PLACES = ("PostgreSQL", "Valkey", "audit", "log", "mails", "metrics", "problems", "reads")
 
 
 @dataclass
@@ -64,6 +66,7 @@ async def evidence(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory)
                 "mails": letters(postbox.mails),
                 "metrics": metrics,
                 "problems": b"\n".join(witness.refusals),
+                "reads": b"\n".join(witness.reads),
             }
             yield Evidence(canaries, witness, places)
 
@@ -98,13 +101,14 @@ def fields(schema: Any) -> Iterator[str]:
         ("mails", b"reset-password"),
         ("metrics", b"auth_login_failure_total"),
         ("problems", b"invalid_mfa"),
+        ("reads", b"last_accessed"),
     ],
 )
 async def test_what_is_looked_through_is_what_is_meant(evidence: Evidence, place: str, everyday: bytes) -> None:
     assert everyday in evidence.places[place]
 
 
-@pytest.mark.parametrize("place", ["PostgreSQL", "Valkey", "audit", "log", "mails", "metrics", "problems"])
+@pytest.mark.parametrize("place", PLACES)
 async def test_no_secret_is_left_anywhere(evidence: Evidence, place: str) -> None:
     assert evidence.canaries.found_in(evidence.places[place]) == []
 

@@ -67,6 +67,7 @@ class Witness:
     served: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
     refusals: list[bytes] = field(default_factory=list)
+    reads: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         paths = sorted(self.document["paths"], key=lambda path: path.count("{"))
@@ -98,6 +99,7 @@ class Witness:
             self._keep(f"{name} from {where}", base64url.decode(value).decode() if name == "challenge" else value)
         if response.is_success:
             self.served.add(where)
+            self.reads += [content] if response.request.method == "GET" else []
             return
         self.refused.add(where)
         if isinstance(body, dict) and body.get("code") == "mfa_required":
