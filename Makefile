@@ -30,12 +30,13 @@ run: install ## Start PostgreSQL, Valkey and the service for a laptop; data in .
 	@$(BIN)/gatehouse dev
 
 .PHONY: check
-check: install ## Style, types, import contracts, generated documents
+check: install ## Style, types, import contracts, generated documents, advisories against what we depend on
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m db.describe --check
+	$(BIN)/python -m tests.advisories requirements/base.txt
 
 .PHONY: test
 test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian workers; it has to show what docs/security.md says
