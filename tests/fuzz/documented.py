@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice, zip_longest
 from typing import Any
 from unittest import SkipTest
 
@@ -17,7 +18,7 @@ import httpx
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis.errors import HypothesisException
+from hypothesis.errors import Unsatisfiable
 from openapi_schema_validator import OAS31Validator
 from schemathesis.checks import load_all_checks, not_a_server_error
 from schemathesis.core.failures import AcceptedNegativeData, Failure, FailureGroup
@@ -120,9 +121,7 @@ class Fuzzer:
 
     def run(self, number: int) -> Report:
         """So many cases: up to a half of them at the bounds of every field, the rest by chance."""
-        corners = list(self._corners())
-        self._chance.shuffle(corners)
-        for role, case in corners[: number // 2]:
+        for role, case in islice(self._corners(), number // 2):
             self._send(case, role)
         while self.report.cases < number:
             for operation in self._chance.sample(self.operations, len(self.operations)):
@@ -135,14 +134,21 @@ class Fuzzer:
         return self.report
 
     def _corners(self) -> Iterator[tuple[str, Any]]:
+        """In rounds: one of each operation and role, then the next one of each."""
+        rows = []
         for role in ROLES:
             for operation in self.operations:
-                generation = self._schema.config.generation_for(operation=operation)
-                for case in self._schema.iter_coverage_cases(
-                    operation, generation_modes=list(GenerationMode), generation_config=generation
-                ):
-                    yield role, case
-            self._schema.coverage_unexpected_methods_seen.clear()
+                cases = self._schema.iter_coverage_cases(
+                    operation,
+                    generation_modes=list(GenerationMode),
+                    generation_config=self._schema.config.generation_for(operation=operation),
+                )
+                rows.append([(role, case) for case in cases])
+                self._chance.shuffle(rows[-1])
+            self._schema.coverage_unexpected_methods_seen.clear()  # or the next role would ask none of them
+        self._chance.shuffle(rows)
+        for round_ in zip_longest(*rows):
+            yield from (each for each in round_ if each is not None)
 
     def _draw(self, operation: Any, mode: GenerationMode, number: int, role: str) -> None:
         @seed(self._chance.getrandbits(64))
@@ -159,7 +165,7 @@ class Fuzzer:
 
         try:
             send()
-        except (SkipTest, HypothesisException):  # nothing of this operation can be wrong, as it takes nothing
+        except (SkipTest, Unsatisfiable):  # nothing of this operation can be wrong, as it takes nothing
             if mode is GenerationMode.POSITIVE:
                 raise
 
