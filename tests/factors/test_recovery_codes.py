@@ -10,11 +10,11 @@ from app.factors.recovery_codes import digest
 CODE = "0a1b-c2d3-e4f5-g6h7"
 
 
-def test_there_are_ten_of_eighty_bits() -> None:
+def test_there_are_ten_of_a_hundred_and_forty_bits() -> None:
     made = recovery_codes.make()
 
     assert len(set(made)) == 10
-    assert all(re.fullmatch(r"(?:[0-9a-hjkmnp-tv-z]{4}-){3}[0-9a-hjkmnp-tv-z]{4}", code) for code in made)
+    assert all(re.fullmatch(r"(?:[0-9a-hjkmnp-tv-z]{4}-){6}[0-9a-hjkmnp-tv-z]{4}", code) for code in made)
     assert not set(made) & set(recovery_codes.make())
 
 

@@ -35,7 +35,7 @@ async def test_each_secret_and_each_code_on_paper_is_new_and_long_enough(ada: Pe
 
     assert {len(base64.b32decode(secret)) for secret in secrets} == {20}
     assert len(secrets) == 20
-    assert all(re.fullmatch(r"[0-9a-hjkmnp-tv-z]{4}(-[0-9a-hjkmnp-tv-z]{4}){3}", code) for code in codes)
+    assert all(re.fullmatch(r"[0-9a-hjkmnp-tv-z]{4}(-[0-9a-hjkmnp-tv-z]{4}){6}", code) for code in codes)
     assert len(set(codes)) == 200
 
 

@@ -31,6 +31,7 @@ PUBLIC = {
     "conversation_history",
     "default_model",
     "device_name",
+    "transport",
     "email",
     "enabled",
     "full_name",
