@@ -2,18 +2,29 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar.types import Receive
 
 from app.deadlines import Deadlines
 from app.errors import AppError
 
+T = TypeVar("T")
+
 MAX_DRAINED_BYTES = 8 * 1024 * 1024  # what a client that does not know the limit may have begun to send
 MAX_DRAIN_SECONDS = 5.0
 MAX_BODY_SECONDS = 120.0  # for all of it: 1 MiB over a line of 70 kbit/s
 MAX_STALL_SECONDS = 30.0  # without a byte of the body; a sign-in over a bad line pauses for less
+
+
+class ClientGone(AppError):
+    """Nobody reads this answer; the status is for the log (as nginx has it)."""
+
+    status = 499
+    code = "client_gone"
+    title = "The client closed the connection."
 
 
 class BodyStalled(AppError):
@@ -25,6 +36,31 @@ class BodyStalled(AppError):
 
     def __init__(self) -> None:
         super().__init__(headers={"Connection": "close"})
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work for a client whose body has come; cancel it once he has gone.
+
+    Raises:
+        ClientGone: he has, before it was done.
+    """
+    task, gone = asyncio.create_task(work), asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise ClientGone from None
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class Body:

@@ -53,7 +53,6 @@ class Browsers:
         if origin not in self._readers or not asks:
             return None
         return [
-            *self.of(origin),
             (b"access-control-allow-methods", METHODS),
             (b"access-control-allow-headers", REQUEST_HEADERS),
             (b"access-control-max-age", b"%d" % PREFLIGHT_SECONDS),

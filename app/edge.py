@@ -18,15 +18,15 @@ from app.browsers import Browsers, Headers
 from app.client import printable
 from app.deadlines import Deadlines
 from app.errors import AppError, HeadersTooLarge, InternalError, MalformedRequest, NotFound, UnsupportedMediaType
-from app.express import Express
+from app.express import Answered, Express
 
 log = structlog.get_logger(__name__)
 
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 REQUEST_ID_BITS = 128  # as many as a trace id has (W3C Trace Context §3.2.2.3)
-OK, NO_CONTENT = 200, 204
-SINGLE = frozenset((b"authorization", b"content-type"))
-WATCHED = SINGLE | {b"origin", b"x-request-id", b"content-encoding", b"transfer-encoding", b"content-length"}
+OK = 200
+SINGLE = frozenset((b"authorization", b"content-type", b"origin", b"sec-fetch-site", b"sec-fetch-mode"))
+WATCHED = SINGLE | {b"x-request-id", b"content-encoding", b"transfer-encoding", b"content-length"}
 MAX_HEADER_BYTES = 64 * 1024
 LATE_SECONDS = 1.0  # by so much a body may stall longer than it may
 MAX_LOGGED_PATH = 512  # characters; the longest path of ours has half as many
@@ -69,12 +69,10 @@ class Edge:
         if has_body:
             body = Body(receive, self._deadlines)
             ways = self._with_body
-        if scope["method"] == "OPTIONS" and (preflight := self._browsers.preflight(scope, origin)):
-            await send({"type": "http.response.start", "status": NO_CONTENT, "headers": preflight})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
         headers = self._browsers.of(origin)
         express = ways.get((scope["method"], scope["path"]))
+        if scope["method"] == "OPTIONS" and problem is None and (asked := self._browsers.preflight(scope, origin)):
+            express = _answering(asked)
         if express is not None and problem is None:
             await self._answer_here(express, scope, receive, send, request_id, body, headers)
         else:
@@ -145,6 +143,13 @@ class Edge:
             _write_line(scope, status, time.perf_counter() - started)
 
 
+def _answering(headers: Headers) -> Express:
+    async def answer(*_: object) -> Answered:
+        return headers, b""
+
+    return answer
+
+
 def _inspect(scope: HTTPScope) -> tuple[str, bool, bytes | None, AppError | None]:
     """The request's id (a valid incoming one is kept), whether a body comes, the origin, and why it goes no further."""
     request_id = b""
@@ -161,8 +166,8 @@ def _inspect(scope: HTTPScope) -> tuple[str, bool, bytes | None, AppError | None
             request_id = value
         elif name in SINGLE:
             single.append(name)
-        elif name == b"origin":
-            origin = value
+            if name == b"origin":
+                origin = value
         elif name == b"content-encoding":
             encoded = True
         elif name == b"transfer-encoding" or value != b"0":

@@ -163,7 +163,8 @@ def assemble(settings: Settings) -> Parts:
     entries.register(USER_KIND, lambda ids: identity_queries.truths(db, ids))
     entries.register(RIGHTS_KEY.partition(":")[0], lambda ids: identity_rights.truths(db, ids))
     people = People(entries, rights)
-    sessions = Sessions(db, entries, access, RefreshTokens(settings.secret_key, settings.secret_key_previous), settings)
+    refresh_tokens = RefreshTokens(settings.secret_key, settings.secret_key_previous)
+    sessions = Sessions(db, entries, access, refresh_tokens, settings)
     passwords = Passwords(settings, workers=int(os.environ.get("GATEHOUSE_WORKERS", "1")))
     attempts = Attempts(entries.links)
     windows = Windows(entries.links)
@@ -234,7 +235,7 @@ def assemble(settings: Settings) -> Parts:
         UserList(lists, people),
         SessionDirectory(lists, sessions),
         maintenance,
-        RefreshCookie(settings),
+        RefreshCookie(refresh_tokens, settings),
     )
 
 
@@ -242,9 +243,9 @@ def measure(metrics: Metrics, db: Database, entries: Entries, passwords: Passwor
     """The gauges: how full the pool and the queues are."""
     metrics.gauge("auth_database_pool_connections", "Connections that are open.", lambda: db.gauge()[0])
     metrics.gauge("auth_database_pool_in_use", "Connections that are in use.", lambda: db.gauge()[1])
-    metrics.gauge("auth_hashing_threads", "Threads that hash passwords.", lambda: passwords.threads)
-    metrics.gauge("auth_hashing_busy", "Threads that are hashing.", lambda: passwords.busy)
-    metrics.gauge("auth_hashing_queued", "Passwords that wait to be hashed.", lambda: passwords.queued)
+    metrics.gauge("auth_hashing_threads", "Threads that hash passwords.", lambda: passwords.threads.count)
+    metrics.gauge("auth_hashing_busy", "Threads that are hashing.", lambda: passwords.threads.busy)
+    metrics.gauge("auth_hashing_queued", "Passwords that wait to be hashed.", lambda: passwords.threads.queued)
     metrics.gauge("auth_cache_outbox_pending", "Entries whose change was pending.", lambda: len(entries.outbox.pending))
 
 

@@ -162,18 +162,23 @@ class Pending(Struct, frozen=True):
     device_name: str | None
 
 
-async def begin_try(db: Database, pending_id: UUID, most: int) -> Pending | None:
-    """Count a try before it is known how it ends: of any number of parallel ones `most` are let in."""
+async def pending(db: Database, pending_id: UUID) -> Pending | None:
     row = await db.fetchrow(
         """
-        UPDATE pending_logins SET tries = tries + 1
-        WHERE id = $1 AND tries < $2 AND expires_at > clock_timestamp()
-        RETURNING user_id, password_digest, device_name
+        SELECT user_id, password_digest, device_name FROM pending_logins
+        WHERE id = $1 AND expires_at > clock_timestamp()
         """,
         pending_id,
-        most,
     )
     return None if row is None else Pending(*row)
+
+
+async def begin_try(db: Database, pending_id: UUID, most: int) -> bool:
+    """Count a try before it is known how it ends: of any number of parallel ones `most` are let in."""
+    begun = await db.fetchrow(
+        "UPDATE pending_logins SET tries = tries + 1 WHERE id = $1 AND tries < $2 RETURNING id", pending_id, most
+    )
+    return begun is not None
 
 
 async def end_pending(tx: Transaction, pending_id: UUID) -> bool:

@@ -10,6 +10,7 @@ from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from litestar.types import Receive, Scope
 from msgspec import Meta, Struct
 
+from app.body import while_connected
 from app.client import Client
 from app.errors import (
     EmailTaken,
@@ -99,7 +100,8 @@ def login_answer(login: Login, refresh_cookie: RefreshCookie, settings: Settings
     async def answer(scope: Scope, request_id: str, receive: Receive) -> Answered:
         credentials = await credentials_of(scope, receive, password_grant=settings.password_grant)
         cookie = refresh_cookie.chosen(scope, credentials.transport)
-        response = await login.login(credentials, client_at(scope, settings.trusted_proxies, request_id))
+        client = client_at(scope, settings.trusted_proxies, request_id)
+        response = await while_connected(receive, login.login(credentials, client))
         return TokenAnswer(response, cookie).express()
 
     return answer
@@ -109,7 +111,8 @@ def refresh_answer(login: Login, refresh_cookie: RefreshCookie, settings: Settin
     """What `POST /refresh` answers; the edge asks it directly."""
 
     async def answer(scope: Scope, request_id: str, receive: Receive) -> Answered:
-        sent = convert(await read_json(scope, receive), RefreshRequest)
+        value = await read_json(scope, receive)
+        sent = None if value is None else convert(value, RefreshRequest)
         client = client_at(scope, settings.trusted_proxies, request_id)
         return (await refreshed(login, refresh_cookie, scope, sent, client)).express()
 

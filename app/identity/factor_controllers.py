@@ -138,7 +138,7 @@ class ReauthenticationController(Controller):
             response = await reauthenticator.by_passkey(caller, convert(sent, PasskeyAssertion), client)
         else:
             response = await reauthenticator.reauthenticate(caller, convert(sent, Reauthentication), client)
-        return TokenAnswer(response, refresh_cookie.used(request.scope)).response()
+        return TokenAnswer(response, refresh_cookie.used(request.scope, caller.session_id)).response()
 
 
 class PasskeysController(Controller):

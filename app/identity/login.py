@@ -155,7 +155,7 @@ class Login:
             raise InvalidMfa
         pending_id = UUID(bytes=said)
         with self._metrics.login() as outcome:
-            pending = await factor_queries.begin_try(self._db, pending_id, self._settings.mfa_codes_per_login)
+            pending = await factor_queries.pending(self._db, pending_id)
             if pending is None:
                 raise InvalidMfa
 
@@ -169,6 +169,8 @@ class Login:
                     raise InvalidMfa
 
             async with self._tries.code(pending.user_id, client):
+                if not await factor_queries.begin_try(self._db, pending_id, self._settings.mfa_codes_per_login):
+                    raise InvalidMfa
                 gate, ways = queries.second_factor_gate(pending), [*amr.BY_PASSWORD, *amr.BY_CODE]
                 response = await self.enter(gate, client, pending.device_name, ways, first=first)
                 if response is None:

@@ -67,6 +67,11 @@ class Owed:
     failed: bool
     ended_at: float = field(default_factory=time.monotonic)
 
+    @property
+    def matters_seconds(self) -> int:
+        """How long Valkey would go by it: a failure counts for its window, a place is free at its deadline."""
+        return max(limit.seconds for limit in self.reservation.limits) if self.failed else OPEN_SECONDS
+
 
 class Attempts:
     """Admits attempts; while Valkey is away, each process by what it has seen itself."""
@@ -176,7 +181,7 @@ class Attempts:
         """
         if not self._owed or self._links.current is None:
             return
-        owed = [each for each in self._owed if each.ended_at > time.monotonic() - OPEN_SECONDS]
+        owed = [each for each in self._owed if each.ended_at > time.monotonic() - each.matters_seconds]
         self._owed.clear()
         try:
             await asyncio.gather(*(self._tell(each) for each in owed))

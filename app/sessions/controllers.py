@@ -132,8 +132,9 @@ def logout_handler(authenticate: Authenticate) -> HTTPRouteHandler:
 
         The cookie goes; pages but those of this service and of CORS_ORIGINS may not use it (403).
         """
-        access_token, by_cookie = bearer(request.scope), refresh_cookie.read(request.scope)
-        refresh_token = (data.refresh_token if data else None) or by_cookie
+        access_token, refresh_token = bearer(request.scope), data.refresh_token if data else None
+        by_cookie = refresh_cookie.read(request.scope) if refresh_token is None else None
+        refresh_token = refresh_token or by_cookie
         headers = {"Set-Cookie": refresh_cookie.gone} if by_cookie else None
         try:
             if refresh_token is not None:

@@ -1,11 +1,13 @@
 """The refresh token where no script can read it: in a cookie that the browser keeps (RFC 6265bis §4.1.3)."""
 
 from typing import Self
+from uuid import UUID
 
 from litestar.types import Scope
 
-from app.errors import Forbidden
+from app.errors import Forbidden, InvalidRefreshToken
 from app.request import header
+from app.sessions.tokens import RefreshTokens
 from app.setting_values import origin_of
 from app.settings import Settings
 
@@ -13,7 +15,8 @@ from app.settings import Settings
 class RefreshCookie:
     """Reads and writes it, for pages of our own origin and those of CORS_ORIGINS."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, tokens: RefreshTokens, settings: Settings) -> None:
+        self._tokens = tokens
         secure = settings.public_url.startswith("https://")
         self.name = "__Host-gatehouse-refresh" if secure else "gatehouse-refresh"
         self._attributes = "Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
@@ -26,8 +29,8 @@ class RefreshCookie:
             Forbidden: it was not a page of ours that sent it.
         """
         found = self._found(scope)
-        if found and not self._from_own_page(scope):
-            raise Forbidden("Only pages of this service and of CORS_ORIGINS may use the cookie.")
+        if found:
+            self._refuse_strangers(scope)
         return found[0] if len(found) == 1 else None
 
     def chosen(self, scope: Scope, transport: str) -> Self | None:
@@ -38,13 +41,19 @@ class RefreshCookie:
         """
         if transport != "cookie":
             return None
-        if header(scope, b"origin") is not None and not self._from_own_page(scope):
-            raise Forbidden("Only pages of this service and of CORS_ORIGINS may use the cookie.")
+        if header(scope, b"origin") is not None:
+            self._refuse_strangers(scope)
         return self
 
-    def used(self, scope: Scope) -> Self | None:
-        """Itself, where a session goes on with it."""
-        return self if self._found(scope) else None
+    def used(self, scope: Scope, session_id: UUID) -> Self | None:
+        """Itself, where this session goes on with it."""
+        return self if any(self._session_of(token) == session_id for token in self._found(scope)) else None
+
+    def _session_of(self, token: str) -> UUID | None:
+        try:
+            return self._tokens.read(token).session_id
+        except InvalidRefreshToken:
+            return None
 
     def holding(self, token: str, seconds: int) -> str:
         """What `Set-Cookie` says, until the session ends anyway."""
@@ -64,11 +73,11 @@ class RefreshCookie:
         ]
         return [pair.removeprefix(begin) for pair in pairs if pair.startswith(begin) and pair != begin]
 
-    def _from_own_page(self, scope: Scope) -> bool:
+    def _refuse_strangers(self, scope: Scope) -> None:
         """By `Origin`, and where a browser sends them by the Fetch Metadata headers: a script's, and of this site."""
-        site, mode = header(scope, b"sec-fetch-site"), header(scope, b"sec-fetch-mode")
-        return (
-            header(scope, b"origin") in self._origins
-            and site in (None, "same-origin", "same-site")
-            and mode != "navigate"
-        )
+        if (
+            header(scope, b"origin") not in self._origins
+            or header(scope, b"sec-fetch-site") not in (None, "same-origin", "same-site")
+            or header(scope, b"sec-fetch-mode") == "navigate"
+        ):
+            raise Forbidden("Only pages of this service and of CORS_ORIGINS, on its own site, may use the cookie.")

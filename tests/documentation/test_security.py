@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.identity.passwords import CONTEXT
+from app.identity.password_strength import CONTEXT
 from app.proofs.tokens import Purpose
 from app.setting_values import Rate
 from app.settings import Settings

@@ -133,6 +133,42 @@ async def test_who_shows_once_more_who_he_is_keeps_it(browser: AsyncClient, ada:
     assert (await browser.post("/refresh", json={}, headers=OURS)).status_code == 200
 
 
+async def test_who_goes_on_without_it_gets_the_token_in_the_body(
+    browser: AsyncClient, client: AsyncClient, ada: Person
+) -> None:
+    """Also in a browser that has the cookie of another session."""
+    await signed_in(browser, ada)
+    kept = browser.cookies[NAME]
+    other = SignedIn(browser, (await log_in(client, ada)).body)
+
+    answer = await other.ask("POST", "/me/reauthenticate", json={"password": ada.password})
+
+    assert "refresh_token" in answer.json()
+    assert browser.cookies[NAME] == kept
+    headers = OURS | {"Cookie": f"{NAME}=nothing", "Authorization": f"Bearer {other.access}"}
+    again = await client.post("/me/reauthenticate", json={"password": ada.password}, headers=headers)
+    assert "refresh_token" in again.json()
+
+
+async def test_a_logout_by_the_body_leaves_the_session_of_the_cookie(
+    browser: AsyncClient, client: AsyncClient, ada: Person
+) -> None:
+    session, other = await signed_in(browser, ada), await log_in(client, ada)
+
+    answer = await browser.post("/logout", json={"refresh_token": other.refresh_token})
+
+    assert answer.status_code == 204
+    assert "set-cookie" not in answer.headers
+    assert (await session.ask("GET", "/me")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/refresh", "/refresh/"])
+async def test_null_is_no_body(browser: AsyncClient, ada: Person, path: str) -> None:
+    await signed_in(browser, ada)
+
+    in_cookie(await browser.post(path, content=b"null", headers=OURS | {"Content-Type": "application/json"}))
+
+
 async def test_the_form_sets_none(browser: AsyncClient, ada: Person) -> None:
     form = {"grant_type": "password", "username": ada.username, "password": ada.password, "transport": "cookie"}
 

@@ -1,0 +1,72 @@
+"""What makes a password one that others would not guess (NIST SP 800-63B-4 §3.1.1.2, with zxcvbn for its blocklist)."""
+
+import threading
+import unicodedata
+from collections.abc import Iterable
+
+from app.errors import ValidationFailed, WeakPassword
+from app.identity.threads import Threads
+from app.setting_values import MAX_PASSWORD
+
+MOST_CODE_POINTS = 4 * MAX_PASSWORD  # before NFC, which is quadratic in marks: 25 ms for as many, 3 s for 65,536
+CONTAINED = 4  # characters of a name that a password may not contain; a shorter one is found in half of all words
+SCORED = 24  # characters that zxcvbn looks at (docs/decisions/0006-password-strength.md)
+MIN_SCORE = 2  # of 4: more than a million guesses
+SCORING_SECONDS = 0.2  # at worst, all of it the interpreter's: so much waits in a queue of its own, not before a login
+CONTEXT = "gatehouse"  # the service's own name is the first that comes to mind
+
+ZXCVBN = threading.Lock()  # it keeps the names of the call under way in a global of its own
+
+
+class PasswordStrength:
+    """Judges passwords in one thread of its own, so that whoever tries many keeps nobody from signing in."""
+
+    def __init__(self, min_length: int) -> None:
+        self._min_length = min_length
+        self._threads = Threads("strength", 1, SCORING_SECONDS, weight=0.0)
+
+    async def stop(self) -> None:
+        await self._threads.stop()
+
+    async def check(
+        self, password: str, *, username: str, email: str | None, full_name: str | None, field: str = "password"
+    ) -> None:
+        """Refuse a password that others would guess.
+
+        Raises:
+            WeakPassword: and why, without a word of the password.
+            ValidationFailed: this is no text, or there is a NUL in it.
+            Overloaded: there is more to do than can be done soon.
+        """
+        names = [name for name in (username, (email or "").partition("@")[0]) if name]
+        hints = [*names, *(email or "").partition("@")[2].split("."), *(full_name or "").split(), CONTEXT]
+        await self._threads.run(lambda: _judge(password, self._min_length, names, hints, field))
+
+
+def _judge(password: str, min_length: int, names: Iterable[str], hints: Iterable[str], field: str) -> None:
+    if "\0" in password:
+        raise ValidationFailed((field, "may not contain the NUL character"))
+    if any("\ud800" <= character <= "\udfff" for character in password):
+        raise ValidationFailed((field, "contains half of a surrogate pair"))
+    if len(password) <= MOST_CODE_POINTS:
+        password = unicodedata.normalize("NFC", password)
+    if len(password) < min_length:
+        raise WeakPassword(f"The password has to have at least {min_length} characters.", field)
+    if len(password) > MAX_PASSWORD:
+        raise WeakPassword(f"The password may have at most {MAX_PASSWORD} characters.", field)
+    plain = password.casefold()
+    for name in (unicodedata.normalize("NFC", name).casefold() for name in names):
+        if plain == name or (len(name) >= CONTAINED and name in plain):
+            raise WeakPassword("The password may not contain the username or the e-mail address.", field)
+    _score(password, hints, field)
+
+
+def _score(password: str, hints: Iterable[str], field: str) -> None:
+    # Here, because it takes 55 ms and 14 MB (its word lists), which only a process that sets passwords should spend.
+    from zxcvbn import zxcvbn  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    with ZXCVBN:
+        found = zxcvbn(password[:SCORED], user_inputs=list(hints))
+    if found["score"] < MIN_SCORE:  # its advice consists of sentences of its own, none of which quotes the password
+        advice = [found["feedback"]["warning"], *found["feedback"]["suggestions"]]
+        raise WeakPassword(" ".join(["The password is too easy to guess.", *filter(None, advice)]), field)
