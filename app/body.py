@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 from litestar.types import Receive
 
 from app.deadlines import Deadlines
-from app.errors import AppError
+from app.errors import AppError, Overloaded
 
 T = TypeVar("T")
 
+MAX_HELD_BYTES = 64 * 1024 * 1024  # of a process: sixty of the longest at once
 MAX_DRAINED_BYTES = 8 * 1024 * 1024  # what a client that does not know the limit may have begun to send
 MAX_DRAIN_SECONDS = 5.0
 MAX_BODY_SECONDS = 120.0  # for all of it: 1 MiB over a line of 70 kbit/s
@@ -63,6 +64,13 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
+class Held:
+    """How many bytes of bodies that are under way this process holds: 10,000 connections could bring 10 GB."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
 class Body:
     """The `receive` of one request.
 
@@ -70,8 +78,10 @@ class Body:
     of it is read and dropped, up to bounds, before the answer ends.
     """
 
-    def __init__(self, receive: Receive, deadlines: Deadlines) -> None:
+    def __init__(self, receive: Receive, deadlines: Deadlines, held: Held) -> None:
         self._receive = receive
+        self._held = held
+        self._size = 0  # of what is held of this one
         self._deadlines = deadlines
         self._more = True
         self._until = time.monotonic() + MAX_BODY_SECONDS
@@ -86,14 +96,31 @@ class Body:
             self._more = False
             raise BodyStalled from None
         self._more = message["type"] == "http.request" and message.get("more_body", False)
+        if message["type"] == "http.request":
+            self._hold(len(message.get("body", b"")))
         return message
 
+    def _hold(self, size: int) -> None:
+        """Raises Overloaded where there is no room for as much."""
+        self._size += size
+        self._held.size += size
+        if self._held.size > MAX_HELD_BYTES:
+            raise Overloaded
+
+    def release(self) -> None:
+        """Nothing of it is held any more."""
+        self._held.size -= self._size
+        self._size = 0
+
     async def drain(self) -> None:
+        self.release()
         if not self._more:
             return
         left = MAX_DRAINED_BYTES
-        with suppress(TimeoutError, BodyStalled):
+        with suppress(TimeoutError, BodyStalled, Overloaded):
             async with asyncio.timeout(MAX_DRAIN_SECONDS):
                 while self._more and left > 0:
                     message = await self()
+                    self.release()
                     left -= len(message.get("body", b""))
+        self.release()

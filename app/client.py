@@ -24,15 +24,20 @@ class Client(Struct, frozen=True, kw_only=True):
         return str(ipaddress.ip_network((self.ip, 64), strict=False)) if ":" in self.ip else self.ip
 
 
+LONGEST_HOP = 64  # characters: an IPv6 address with brackets, zone and port, and blanks around it
 UNKNOWN = ipaddress.ip_address("0.0.0.0")  # noqa: S104 - not an address to bind: a peer without one (a Unix socket)
 
 
-@lru_cache(4096)  # proxies and clients come again
 def address(text: str) -> Address | None:
     """An address, an IPv4 one mapped into IPv6 as the IPv4 one that it is; None for anything else.
 
     Some proxies write the port, too. A zone (`fe80::1%eth0`) says something on its own host alone, and is dropped.
     """
+    return _address(text) if len(text) <= LONGEST_HOP else None
+
+
+@lru_cache(4096)  # proxies and clients come again
+def _address(text: str) -> Address | None:
     host = text.strip().partition("%")[0]
     if host.startswith("["):
         host = host[1:].partition("]")[0]

@@ -13,7 +13,7 @@ from litestar.enums import ScopeType
 from litestar.types import HTTPScope, Message, Receive, Scope, Send
 
 from app import logs, problems
-from app.body import Body
+from app.body import Body, Held
 from app.browsers import Browsers, Headers
 from app.client import printable
 from app.deadlines import Deadlines
@@ -23,6 +23,7 @@ from app.express import Answered, Express
 log = structlog.get_logger(__name__)
 
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+HIDDEN = re.compile(rb"%2f|%5c", re.IGNORECASE)  # slashes that are seen only by who decodes
 REQUEST_ID_BITS = 128  # as many as a trace id has (W3C Trace Context §3.2.2.3)
 OK = 200
 SINGLE = frozenset((b"authorization", b"content-type", b"origin", b"sec-fetch-site", b"sec-fetch-mode"))
@@ -57,6 +58,7 @@ class Edge:
         self._without_body = without_body
         self._with_body = with_body
         self._deadlines = Deadlines(LATE_SECONDS)
+        self._held = Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -67,16 +69,20 @@ class Edge:
         body = None
         ways = self._without_body
         if has_body:
-            body = Body(receive, self._deadlines)
+            body = Body(receive, self._deadlines, self._held)
             ways = self._with_body
         headers = self._browsers.of(origin)
         express = ways.get((scope["method"], scope["path"]))
         if scope["method"] == "OPTIONS" and problem is None and (asked := self._browsers.preflight(scope, origin)):
             express = _answering(asked)
-        if express is not None and problem is None:
-            await self._answer_here(express, scope, receive, send, request_id, body, headers)
-        else:
-            await self._pass_on(scope, receive, send, request_id, body, headers, problem)
+        try:
+            if express is not None and problem is None:
+                await self._answer_here(express, scope, receive, send, request_id, body, headers)
+            else:
+                await self._pass_on(scope, receive, send, request_id, body, headers, problem)
+        finally:
+            if body is not None:
+                body.release()
 
     async def _answer_here(
         self,
@@ -179,6 +185,7 @@ def _inspect(scope: HTTPScope) -> tuple[str, bool, bytes | None, AppError | None
         or len(single) > 1
         or encoded
         or b"%" in scope["query_string"]
+        or b"%" in scope["raw_path"]
         or "//" in path
         or "\0" in path
         or "\ufffd" in path
@@ -197,7 +204,7 @@ def _objection(scope: HTTPScope, size: int, single: list[bytes], *, encoded: boo
         return HeadersTooLarge()
     if "\0" in path or "\ufffd" in path or not _readable(query):
         return MalformedRequest("The address is not UTF-8, or holds a NUL character.")
-    if "//" in path:  # the router would take it for one, and a proxy's rules for another path
+    if "//" in path or HIDDEN.search(scope["raw_path"]):  # the router would take it for another path than a proxy
         return NotFound()
     if len(set(single)) < len(single):  # a proxy may have gone by the other one
         return MalformedRequest("A header comes twice that may come once.")

@@ -85,8 +85,10 @@ from app.sessions.listing import SessionDirectory
 from app.sessions.service import Sessions
 from app.sessions.structs import RIGHTS_KEY, SESSION_KIND, USER_KIND
 from app.sessions.tokens import AccessTokens, RefreshTokens
+from app.setting_values import Rate
 from app.settings import BASE, Settings, load
 
+JUDGEMENTS = Rate(60, 3600)  # passwords of a network that are judged before it registers: 0.2 s each at worst
 SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges
 
 
@@ -175,8 +177,10 @@ def assemble(settings: Settings) -> Parts:
     sender = Sender(db, settings, partial(mailed_link, settings, one_time_tokens), errands, metrics)
     mails = Mails(sender.wake, available=sender.available)
     mailings = Quota("forgot", windows, violations, settings.rate_limit_forgot)
+    welcomes = Quota("welcome", windows, violations, settings.rate_limit_forgot)
     askings = Quota("forgot_ip", windows, violations, settings.rate_limit_forgot_ip)
     registrations = Quota("register", windows, violations, settings.rate_limit_register)
+    judgements = Quota("password_strength", windows, violations, settings.rate_limit_register and JUDGEMENTS)
     tries = Tries(db, attempts, violations, settings)
     confirmation = Confirmation(db, passwords, tries)
     second_factors = SecondFactors(db, entries, sessions, Totp(settings), confirmation, tries, mails)
@@ -185,7 +189,20 @@ def assemble(settings: Settings) -> Parts:
     passkeys = Passkeys(db, party, mails)
     passkey_login = PasskeyLogin(db, party, login, tries, metrics)
     emails = Emails(db, entries, mails, mailings, one_time_tokens)
-    accounts = Accounts(db, entries, people, sessions, passwords, confirmation, registrations, mails, emails, settings)
+    accounts = Accounts(
+        db,
+        entries,
+        people,
+        sessions,
+        passwords,
+        confirmation,
+        registrations,
+        judgements,
+        welcomes,
+        mails,
+        emails,
+        settings,
+    )
     recovery = Recovery(db, entries, sessions, passwords, mails, mailings, askings, one_time_tokens)
     errands[FORGOT] = recovery.remind
     reauthenticator = Reauthenticator(db, entries, sessions, people, confirmation, tries, second_factors, passkey_login)

@@ -13,6 +13,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MIN_SECRET_BYTES = 32  # 256 bits: RFC 7518 §3.2 asks as much of an HS256 key
 DIFFERENT_IN_SECRET = 8  # characters; fewer were typed, not generated
 MAX_PASSWORD = 1024  # characters; nobody could sign in with a longer one
+MOST_CODE_POINTS = 4 * MAX_PASSWORD  # as it is typed, before NFC, which is quadratic in marks: 25 ms for as many
 MAX_PORT = 65535
 LOOPBACK = ("localhost", "127.0.0.1", "::1")  # hosts that the way to is no network
 ADDRESS = re.compile(  # a mailbox of RFC 5321 §4.1.2 without its quoted forms; `=?` would be read as an encoded word

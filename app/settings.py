@@ -22,6 +22,7 @@ BASE = "/api/auth/v2"  # of the API; the contract's, and no setting
 Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
 
 DIFFERENT_IN_PASSWORD = 5  # characters
+SCORED, MIN_SCORE = 24, 2  # as for everybody's password (app/identity/password_strength.py)
 GUESSABLE_PASSWORDS = (
     "admin",
     "password",
@@ -216,6 +217,10 @@ def guessable(password: str, username: str, min_length: int) -> str | None:
         or plain.startswith(GUESSABLE_PASSWORDS)
         or plain.rstrip("0123456789!") == username.casefold()
     ):
+        return "is guessable; leave it empty and use `gatehouse users create-admin`, or choose another"
+    from zxcvbn import zxcvbn  # type: ignore[import-untyped]  # noqa: PLC0415 - only where there is such a password
+
+    if zxcvbn(password[:SCORED], user_inputs=[username])["score"] < MIN_SCORE:
         return "is guessable; leave it empty and use `gatehouse users create-admin`, or choose another"
     return None
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import cbor2
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec import Struct
 from webauthn import (
     generate_authentication_options,
@@ -37,7 +38,11 @@ ANYBODY = bytes(BOUND)
 MAX_CREDENTIAL_ID = 1023  # bytes (WebAuthn §7.1 step 25)
 FLAGS_AT, BARE_DATA = 32, 37  # bytes of authenticator data: where its flags are, and all of it without what may follow
 AAGUID, LENGTH = 16, 2  # bytes of an attested credential's data before its id: the model, and how long the id is
-EXTENSIONS = 0x80  # of the flags (WebAuthn §6.1)
+ATTESTED, EXTENSIONS = 0x40, 0x80  # of the flags (WebAuthn §6.1)
+MAX_AUTHENTICATOR_DATA = 8192  # bytes: an RSA key of 8192 bits, an id of 1023, and some extensions
+RSA_EXPONENT = 65537  # what everybody uses; a small one invites forgeries, a large one takes long
+RSA_BITS = range(2048, 8193)  # NIST SP 800-131A, and what still takes a millisecond
+TRANSPORTS = ("usb", "nfc", "ble", "smart-card", "hybrid", "internal")  # WebAuthn §5.8.4
 
 
 class NotAccepted(Exception):
@@ -136,10 +141,12 @@ class RelyingParty:
                 expected_origin=self._origins,
                 require_user_verification=True,
             )
-            decoded_public_key_to_cryptography(decode_credential_public_key(verified.credential_public_key))
+            _check_key(decoded_public_key_to_cryptography(decode_credential_public_key(verified.credential_public_key)))
         except Exception as error:  # the library lets out whatever its parsers raise
             raise NotAccepted from error
         if not 0 < len(verified.credential_id) <= MAX_CREDENTIAL_ID:
+            raise NotAccepted
+        if base64url.decode(answer["rawId"]) != verified.credential_id:
             raise NotAccepted
         return Registered(
             challenge,
@@ -159,7 +166,7 @@ class RelyingParty:
         if answer["response"].get("userHandle") not in (None, "", base64url.encode(_handle(user_id))):
             raise NotAccepted
         try:
-            _check_extensions(base64url.decode(answer["response"]["authenticatorData"]), BARE_DATA)
+            _check_asserted(base64url.decode(answer["response"]["authenticatorData"]))
             verified = verify_authentication_response(
                 credential=answer,
                 expected_challenge=challenge.sent,
@@ -178,7 +185,7 @@ class RelyingParty:
             data = msgspec.json.decode(base64url.decode(answer["response"]["clientDataJSON"]), type=ClientData)
             sent = base64url.decode(data.challenge)
             said = tokens.read(sent.decode("ascii"))
-        except (ValueError, msgspec.MsgspecError):
+        except (ValueError, RecursionError, msgspec.MsgspecError):
             raise NotAccepted from None
         if said is None or data.cross_origin:
             raise NotAccepted
@@ -187,13 +194,30 @@ class RelyingParty:
 
 
 def _check_attestation(attestation: bytes) -> None:
-    """Raises cbor.NotPlain, or whatever it is, unless all that the library will decode is plain."""
+    """Raises NotPlain, or whatever it is, unless the library reads the same as we do, and nothing that explodes.
+
+    It decodes the key and writes it anew to know where its extensions begin, so the key has to be as it would write it.
+    """
     cbor.check(attestation)
     data = cbor2.loads(attestation)["authData"]
+    _check_size(data, data[FLAGS_AT] & ATTESTED == ATTESTED)
     length = int.from_bytes(data[BARE_DATA + AAGUID : BARE_DATA + AAGUID + LENGTH], "big")
     key = BARE_DATA + AAGUID + LENGTH + length
     extensions = cbor.end_of(data, key)
+    if cbor2.dumps(cbor2.loads(data[key:extensions])) != data[key:extensions]:
+        raise cbor.NotPlain
     _check_extensions(data, extensions)
+
+
+def _check_asserted(data: bytes) -> None:
+    _check_size(data, data[FLAGS_AT] & ATTESTED == 0)
+    _check_extensions(data, BARE_DATA)
+
+
+def _check_size(data: bytes, is_as_asked: bool) -> None:  # noqa: FBT001 - said where it is called
+    """Authenticator data of a registration holds an attested credential, that of a login none (WebAuthn §6.1)."""
+    if not is_as_asked or len(data) > MAX_AUTHENTICATOR_DATA:
+        raise NotAccepted
 
 
 def _check_extensions(data: bytes, start: int) -> None:
@@ -201,6 +225,13 @@ def _check_extensions(data: bytes, start: int) -> None:
     end = cbor.end_of(data, start) if data[FLAGS_AT] & EXTENSIONS else start
     if end != len(data):
         raise cbor.NotPlain
+    if end > start and cbor2.dumps(cbor2.loads(data[start:end])) != data[start:end]:
+        raise cbor.NotPlain
+
+
+def _check_key(key: object) -> None:
+    if isinstance(key, rsa.RSAPublicKey) and (key.key_size not in RSA_BITS or key.public_numbers().e != RSA_EXPONENT):
+        raise NotAccepted
 
 
 def bound_to(name: str | None) -> bytes:

@@ -37,6 +37,8 @@ class Accounts:
         passwords: Passwords,
         confirmation: Confirmation,
         registrations: Quota,
+        judgements: Quota,
+        welcomes: Quota,
         mails: Mails,
         emails: Emails,
         settings: Settings,
@@ -48,6 +50,8 @@ class Accounts:
         self._passwords = passwords
         self._confirmation = confirmation
         self._registrations = registrations
+        self._judgements = judgements
+        self._welcomes = welcomes
         self._mails = mails
         self._emails = emails
         self._settings = settings
@@ -66,8 +70,10 @@ class Accounts:
         username = names.local_username(new.username)
         email = names.email(new.email) if new.email is not None else None
         full_name = names.full_name(new.full_name)
+        await self._judgements.hit(client.network, client, None)
         await self._passwords.check_strength(new.password, username=username, email=email, full_name=full_name)
         await self._registrations.hit(client.network, client, None)
+        may_be_mailed = email is not None and await self._welcomes.has_room(email, client)
         # before the transaction: no connection is held meanwhile
         password_hash = await self._passwords.hash(new.password)
         async with self._db.transaction() as tx:
@@ -77,7 +83,7 @@ class Accounts:
             if user_id is None:
                 raise await taken(tx, username, email)
             await record(tx, Event.USER_REGISTERED, client, user_id=user_id, actor_id=user_id)
-            if email is not None:
+            if may_be_mailed:  # else he asks for the letter himself, once he is signed in
                 await self._mails.ask_to_verify(tx, await queries.person(tx, user_id))
         self._mails.wake()
         return await self._shown(user_id)

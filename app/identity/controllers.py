@@ -49,6 +49,7 @@ from app.request import FORM, JSON, Request, client_at, client_of, media_type, r
 from app.sessions.caller import Authenticate, Caller, bearer
 from app.sessions.cookie import RefreshCookie
 from app.sessions.structs import RefreshRequest
+from app.setting_values import MOST_CODE_POINTS
 from app.settings import Settings
 
 
@@ -56,7 +57,7 @@ class PasswordGrant(Struct, frozen=True, kw_only=True):
     """The form of OAuth 2's password grant (RFC 6749 §4.3.2); what else a client sends in it has no meaning here."""
 
     username: Annotated[str, Meta(min_length=1, max_length=255)]
-    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    password: Annotated[str, Meta(min_length=1, max_length=MOST_CODE_POINTS)]
     grant_type: Annotated[str, Meta(extra_json_schema={"enum": ["password"]})]
 
 

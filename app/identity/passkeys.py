@@ -12,7 +12,7 @@ from app.database import Database
 from app.devices import device_name
 from app.errors import Conflict, NotFound, ValidationFailed
 from app.factors import queries as factors
-from app.factors.relying_party import NotAccepted, RelyingParty
+from app.factors.relying_party import TRANSPORTS, NotAccepted, RelyingParty
 from app.identity import names, queries
 from app.identity.callers import hold_caller, note
 from app.identity.mails import Mails
@@ -138,7 +138,7 @@ class Passkeys:
                 registered.public_key,
                 registered.sign_count,
                 name=name,
-                transports=made.response.transports,
+                transports=[each for each in made.response.transports if each in TRANSPORTS],
                 backed_up=registered.backed_up,
             )
             if row is None:

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 from app.errors import ValidationFailed, WeakPassword
 from app.identity.threads import Threads
-from app.setting_values import MAX_PASSWORD
+from app.setting_values import MAX_PASSWORD, MOST_CODE_POINTS
 
-MOST_CODE_POINTS = 4 * MAX_PASSWORD  # before NFC, which is quadratic in marks: 25 ms for as many, 3 s for 65,536
 CONTAINED = 4  # characters of a name that a password may not contain; a shorter one is found in half of all words
 SCORED = 24  # characters that zxcvbn looks at (docs/decisions/0006-password-strength.md)
 MIN_SCORE = 2  # of 4: more than a million guesses

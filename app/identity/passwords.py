@@ -3,7 +3,6 @@
 import base64
 import secrets
 import unicodedata
-from collections.abc import Iterable
 
 import structlog
 from argon2 import PasswordHasher
@@ -11,15 +10,17 @@ from argon2.exceptions import HashingError
 
 from app.errors import Overloaded, ValidationFailed
 from app.identity import stored_hashes
-from app.identity.password_strength import MOST_CODE_POINTS, PasswordStrength
+from app.identity.password_strength import PasswordStrength
 from app.identity.stored_hashes import HashRefused
 from app.identity.threads import Threads, cores
+from app.setting_values import MOST_CODE_POINTS
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 ASSUMED_SECONDS = 0.025  # what a hash takes until this process knows: argon2-cffi's wheel on a slow core
 
+OURS = "$argon2id$"  # what a hash of ours begins with; somebody else's may as well
 SALT_BYTES, DIGEST_BYTES = 16, 32  # RFC 9106 §3.1; 256 bits of digest
 
 
@@ -94,19 +95,18 @@ class Passwords:
             secret = _secret(password)
         except ValueError:  # nobody has such a password
             secret, stored, password = b"", None, ""
-        secrets = [secret]
-        if stored is not None and password.encode() != secret and self.needs_rehash(stored):
-            secrets.append(password.encode())  # others hash what a keyboard sends as it comes
-        matches = None if stored is None else self._matches(stored, secrets)
+        if stored is not None and not stored.startswith(OURS):
+            secret = password.encode()  # others hash what a keyboard sends as it comes
+        matches = None if stored is None else self._matches(stored, secret)
         if matches is None:
-            self._matches(self._dummy, [secret])
+            self._matches(self._dummy, secret)
             return False
         return matches
 
-    def _matches(self, stored: str, secrets: Iterable[bytes]) -> bool | None:
+    def _matches(self, stored: str, secret: bytes) -> bool | None:
         """None, and a line in the log, if the hash cannot be read or costs more than anybody would ask."""
         try:
-            return any(map(stored_hashes.read(stored, self._hasher), secrets))
+            return stored_hashes.read(stored, self._hasher)(secret)
         except HashRefused as refused:
             log.warning("password.hash_refused", reason=str(refused))
         return None

@@ -79,7 +79,7 @@ class Reauthenticator:
             person = await hold_caller(tx, caller)
             if not await self._factors.use(tx, person, client, code):
                 raise InvalidMfa
-            return person, *await self._renew(tx, caller, amr.BY_CODE, client)
+            return person, *await self._renew(tx, caller, amr.BY_CODE, client, beside_others=True)
 
     async def _by_password(
         self, caller: Identified[Subject], password: str, client: Client
@@ -88,6 +88,14 @@ class Reauthenticator:
             return person, *await self._renew(tx, caller, amr.BY_PASSWORD, client)
 
     async def _renew(
-        self, tx: Transaction, caller: Identified[Subject], ways: list[str], client: Client
+        self,
+        tx: Transaction,
+        caller: Identified[Subject],
+        ways: list[str],
+        client: Client,
+        *,
+        beside_others: bool = False,
     ) -> tuple[Change, SessionState]:
-        return await self._sessions.reauthenticate(tx, caller.session_id, caller.user_id, ways, client)
+        return await self._sessions.reauthenticate(
+            tx, caller.session_id, caller.user_id, ways, client, beside_others=beside_others
+        )

@@ -131,8 +131,8 @@ class Recovery:
 
         Every session ends, the password is void and so are links that the intruder may have, the address to which the
         letter was sent is the user's again, and a link for a new password goes there. A second factor that is younger
-        than the letter is taken away, for it may be the intruder's; an older one stays, for it keeps out who reads the
-        mail and no more.
+        than the oldest such letter to this address that is still good is taken away, for it may be the intruder's; an
+        older one stays, for it keeps out who reads the mail and no more.
 
         Raises:
             InvalidOneTimeToken: it is good for nothing (any more).
@@ -152,8 +152,10 @@ class Recovery:
             except asyncpg.UniqueViolationError:  # taken this very moment: the next try finds that out
                 raise Unavailable from None
             await queries.set_password(tx, person.id, None)
-            had_totp = await factors.remove_totp(tx, person.id, since=proof.made_at)  # the intruder's, perhaps
-            had_passkeys = await factors.remove_passkeys(tx, person.id, since=proof.made_at)
+            # what is younger than any letter to this address may be the intruder's: who knows which one is read?
+            since = min(filter(None, (proof.made_at, await proofs.oldest(tx, person.id, Purpose.NOT_ME, proof.email))))
+            had_totp = await factors.remove_totp(tx, person.id, since=since)
+            had_passkeys = await factors.remove_passkeys(tx, person.id, since=since)
             if had_totp:
                 await queries.set_mfa(tx, person.id, enabled=False)
             await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)

@@ -24,6 +24,7 @@ LONGEST = 512  # characters; ours have 97, Django's scrypt some 140
 
 ARGON2_KIB = 262_144  # 256 MiB is libsodium's "moderate"; our own setting may be higher
 ARGON2_PASSES = 4  # over as much memory: 0.9 s on one lane
+ARGON2_STARTS = 256  # passes times lanes: each starts four threads, which little memory does not show
 ARGON2_LANES = 64  # each is a thread; as many as the setting takes
 ARGON2_SALT, ARGON2_DIGEST = 8, 16  # bytes at least (RFC 9106 §3.1; a digest of 4, which it allows, can be guessed)
 EXHAUSTED = (error_to_str(-22), error_to_str(-33))  # ARGON2_MEMORY_ALLOCATION_ERROR, ARGON2_THREAD_FAIL
@@ -85,6 +86,7 @@ def _argon2(stored: str, hasher: PasswordHasher) -> Matches:
     if (
         lanes > ARGON2_LANES
         or memory > max(ARGON2_KIB, 4 * own)
+        or passes * lanes > max(ARGON2_STARTS, hasher.time_cost * hasher.parallelism)
         or memory * passes > max(ARGON2_KIB * ARGON2_PASSES, 4 * own * hasher.time_cost)
     ):
         raise HashRefused(f"costs too much: argon2 with {ARGON2_PASSES} passes over {ARGON2_KIB} KiB is the most")

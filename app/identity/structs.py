@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.sessions.structs import ADMIN, Time, Tokens
+from app.setting_values import MOST_CODE_POINTS
 
 Username = Annotated[
     str,
@@ -28,7 +29,7 @@ Password = Annotated[
     str,
     Meta(
         min_length=1,
-        max_length=1024,
+        max_length=MOST_CODE_POINTS,
         description="PASSWORD_MIN_LENGTH (8 unless set) to 1024 characters, strength-checked.",
     ),
 ]
@@ -110,7 +111,7 @@ class Credentials(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """`username` may be the e-mail address; the session is named by the device, if it has a name."""
 
     username: Annotated[str, Meta(min_length=1, max_length=255)]
-    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    password: Annotated[str, Meta(min_length=1, max_length=MOST_CODE_POINTS)]
     device_name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
     transport: Transport = "body"
 
@@ -237,7 +238,7 @@ class ProfileChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class PasswordChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    current_password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    current_password: Annotated[str, Meta(min_length=1, max_length=MOST_CODE_POINTS)]
     new_password: Password
 
     def __repr__(self) -> str:
@@ -245,7 +246,7 @@ class PasswordChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class AccountDeletion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    password: Annotated[str, Meta(min_length=1, max_length=MOST_CODE_POINTS)]
 
     def __repr__(self) -> str:
         return "AccountDeletion(...)"

@@ -57,6 +57,7 @@ class Reservation:
     limits: tuple[Limit, ...]
     attempt: str = field(default_factory=lambda: secrets.token_hex(8))
     taken_from: "Shared | Twin | None" = None
+    in_doubt: bool = False  # Valkey was asked and did not answer: it may hold a place
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ class Attempts:
         finally:
             if reservation.taken_from is not None:
                 await _whole(self._settle(reservation, failed=attempt.has_failed))
+            elif reservation.in_doubt:
+                self._owed.append(Owed(reservation, failed=False))
 
     async def _admit(self, reservation: Reservation) -> None:
         ahead = next((limit for limit in reservation.limits if limit.tag in self._lines), None)
@@ -154,6 +157,7 @@ class Attempts:
             if not self._alone:
                 log.warning("limits.alone", reason=str(error)[:200])
             self._alone = True
+            reservation.in_doubt = True
             store = self._twin
             refusal = self._twin.reserve(reservation.attempt, reservation.limits)
         if refusal is None:

@@ -28,6 +28,9 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 redis.call('ZREMRANGEBYSCORE', failed, '-inf', now - window)
 redis.call('ZREMRANGEBYSCORE', open, '-inf', now)
+if redis.call('ZSCORE', open, id) then
+  return -2 -- ADMITTED, by a question whose answer was lost
+end
 local failures = redis.call('ZCARD', failed)
 if failures >= limit then
   local oldest = redis.call('ZRANGE', failed, failures - limit, failures - limit, 'WITHSCORES')

@@ -36,3 +36,11 @@ class Quota:
         except RateLimited as limited:
             await self._violations.note(limited, (counter,), client, user_id)
             raise
+
+    async def has_room(self, key: str, client: Client) -> bool:
+        """Count one more of this key, if there is room for it."""
+        try:
+            await self.hit(key, client, None)
+        except RateLimited:
+            return False
+        return True

@@ -89,6 +89,20 @@ async def void_elsewhere(tx: Transaction, user_id: int, purpose: Purpose, email:
     )
 
 
+async def oldest(tx: Transaction, user_id: int, purpose: Purpose, email: str) -> datetime | None:
+    """When the oldest of a user's links for this, to this address, was made that is still good."""
+    row = await tx.fetchrow(
+        """
+        SELECT min(created_at) AS made_at FROM one_time_tokens
+        WHERE user_id = $1 AND purpose = $2 AND email = $3 AND expires_at > clock_timestamp()
+        """,
+        user_id,
+        purpose,
+        email,
+    )
+    return None if row is None else row["made_at"]
+
+
 async def void_not_me(tx: Transaction, user_id: int, token_id: UUID, email: str) -> None:
     """A panic link was used: those that were made after it, and those to the same address, are void.
 

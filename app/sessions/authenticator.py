@@ -56,9 +56,9 @@ class Identified(Generic[S_co]):
     def __init__(self, claims: Claims, entry: SessionEntry, subject: S_co, permissions: frozenset[str]) -> None:
         self.user_id = entry.user_id
         self.session_id = claims.sid
-        # seconds since 1970; the token's own, for an older one of the same session may be somebody else's by now
-        self.auth_time = min(entry.auth_time, claims.auth_time)
-        self.amr = entry.amr
+        # A token from before the session's last login may be somebody else's by now: it speaks for itself alone.
+        self.auth_time = min(entry.auth_time, claims.auth_time)  # seconds since 1970
+        self.amr = entry.amr if claims.auth_time >= entry.auth_time else claims.amr
         self.subject = subject
         self.permissions = permissions  # of the role table now, not of the token
         # the body of `/me`, made at the first request and the same until an entry changes

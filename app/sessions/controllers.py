@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from app.client import Client
 from app.errors import (
+    AppError,
     Forbidden,
     InvalidRefreshToken,
     InvalidToken,
@@ -22,6 +23,7 @@ from app.errors import (
     NotFound,
     PasswordChangeRequired,
     SessionRevoked,
+    Unauthenticated,
     Unavailable,
 )
 from app.express import Answered, Express, send_answer
@@ -128,7 +130,7 @@ def logout_handler(authenticate: Authenticate) -> HTTPRouteHandler:
         refresh_cookie: NamedDependency[RefreshCookie],
         data: JSONBody[LogoutRequest | None] = None,
     ) -> Response[None]:
-        """Ends this session: by the refresh token if one is sent, in the body or the cookie, else by the access token.
+        """Ends the session of the refresh token, in body or cookie, and that of the access token; one is enough.
 
         The cookie goes; pages but those of this service and of CORS_ORIGINS may not use it (403).
         """
@@ -136,17 +138,22 @@ def logout_handler(authenticate: Authenticate) -> HTTPRouteHandler:
         by_cookie = refresh_cookie.read(request.scope) if refresh_token is None else None
         refresh_token = refresh_token or by_cookie
         headers = {"Set-Cookie": refresh_cookie.gone} if by_cookie else None
-        try:
-            if refresh_token is not None:
+        refused: AppError | None = NotAuthenticated() if access_token is None and refresh_token is None else None
+        if refresh_token is not None:
+            try:
                 await sessions.log_out_with(refresh_token, client)
-            elif access_token is not None:
+            except InvalidRefreshToken as error:
+                refused = error
+        if access_token is not None:
+            try:
                 caller = await authenticate(access_token)
                 await sessions.log_out(caller.user_id, client, session_id=caller.session_id)
-            else:
-                raise NotAuthenticated
-        except InvalidRefreshToken as refused:
+                refused = None
+            except Unauthenticated as error:
+                refused = refused or (error if refresh_token is None else None)
+        if refused is not None:
             refused.headers.update(headers or {})
-            raise
+            raise refused
         return Response(None, status_code=HTTP_204_NO_CONTENT, headers=headers)
 
     return logout

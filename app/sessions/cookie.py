@@ -46,8 +46,15 @@ class RefreshCookie:
         return self
 
     def used(self, scope: Scope, session_id: UUID) -> Self | None:
-        """Itself, where this session goes on with it."""
-        return self if any(self._session_of(token) == session_id for token in self._found(scope)) else None
+        """Itself, where this session goes on with it.
+
+        Raises:
+            Forbidden: as for `read`.
+        """
+        if not any(self._session_of(token) == session_id for token in self._found(scope)):
+            return None
+        self._refuse_strangers(scope)
+        return self
 
     def _session_of(self, token: str) -> UUID | None:
         try:

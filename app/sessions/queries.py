@@ -96,31 +96,36 @@ async def add_ways(tx: Transaction, session_id: UUID, amr: list[str]) -> None:
     )
 
 
-async def reauthenticate(tx: Transaction, session_id: UUID, user_id: int) -> SessionState | None:
-    """A live session of this user, whose login is now.
+async def reauthenticate(
+    tx: Transaction, session_id: UUID, user_id: int, amr: list[str], *, beside_others: bool
+) -> SessionState | None:
+    """A live session of this user, whose login is now, and was made in these ways, or in these beside the others.
 
-    Its refresh token is replaced as by a refresh, so that a stolen copy does not come to a present login: once the
-    grace is over, it is an old one.
+    Its refresh token is replaced, and without a grace, so that a stolen copy does not come to a present login.
     """
     row = await tx.fetchrow(
         f"""
         UPDATE sessions s
-        SET auth_time = clock_timestamp(), generation = s.generation + 1, rotated_at = clock_timestamp()
+        SET auth_time = clock_timestamp(), generation = s.generation + 1, rotated_at = NULL,
+            amr = CASE WHEN $4 THEN ARRAY(SELECT w FROM unnest(s.amr) AS w WHERE w <> ALL ($3)) ELSE '{{}}' END || $3
         WHERE s.id = $1 AND s.user_id = $2 AND {LIVE} RETURNING {COLUMNS}
         """,  # noqa: S608 - only constants are put in
         session_id,
         user_id,
+        amr,
+        beside_others,
     )
     return None if row is None else _session(row)
 
 
 async def is_live(tx: Transaction, session_id: UUID, user_id: int) -> bool:
-    live: bool = await tx.fetchval(
-        f"SELECT EXISTS (SELECT FROM sessions s WHERE s.id = $1 AND s.user_id = $2 AND {LIVE})",  # noqa: S608 - constants
+    live = await tx.fetchval(
+        # held, so that it does not end before what depends on it is done
+        f"SELECT true FROM sessions s WHERE s.id = $1 AND s.user_id = $2 AND {LIVE} FOR SHARE",  # noqa: S608 - constants
         session_id,
         user_id,
     )
-    return live
+    return live is not None
 
 
 async def is_new_device(tx: Transaction, session: SessionState, device_name: str | None) -> bool:

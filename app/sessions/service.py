@@ -112,17 +112,26 @@ class Sessions:
         return await self._entries.outbox.announce(tx, [session_key(session_id)])
 
     async def reauthenticate(
-        self, tx: Transaction, session_id: UUID, user_id: int, amr: list[str], client: Client
+        self,
+        tx: Transaction,
+        session_id: UUID,
+        user_id: int,
+        amr: list[str],
+        client: Client,
+        *,
+        beside_others: bool = False,
     ) -> tuple[Change, SessionState]:
         """The user has just shown again, in these ways, who he is; the caller settles the change after its commit.
+
+        `beside_others` if that comes to the ways in which he has shown it before, and does not take their place.
 
         Raises:
             SessionRevoked: the session has ended meanwhile.
         """
-        change = await self.add_ways(tx, session_id, amr)
-        session = await queries.reauthenticate(tx, session_id, user_id)
+        session = await queries.reauthenticate(tx, session_id, user_id, amr, beside_others=beside_others)
         if session is None:
             raise SessionRevoked
+        change = await self._entries.outbox.announce(tx, [session_key(session_id)])
         details = {"amr": amr, "reauthentication": True}
         await record(
             tx,

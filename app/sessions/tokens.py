@@ -36,6 +36,7 @@ class Claims(Struct, frozen=True):
     nbf: int
     exp: int
     auth_time: int
+    amr: list[str] = []
 
     @property
     def user_id(self) -> int:
