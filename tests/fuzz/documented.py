@@ -20,21 +20,19 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from openapi_schema_validator import OAS31Validator
-from schemathesis.checks import load_all_checks, not_a_server_error
+from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import AcceptedNegativeData, Failure, FailureGroup
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 from schemathesis.generation.meta import REQUEST_SHAPE_PROBES, coverage_scenario
 from schemathesis.openapi.checks import UnsupportedMethodResponse
+from schemathesis.specs.openapi import checks
 
 from tests.errors.kit import answered
 from tests.fuzz.house import Guest, House
 from tests.fuzz.memory import Memory
 from tests.kit import from_ip
-
-load_all_checks()
-from schemathesis.specs.openapi import checks  # noqa: E402 - registers what it holds
 
 CHECKS = [
     not_a_server_error,
