@@ -182,7 +182,8 @@ async def test_sql_in_any_string_of_any_request_is_a_text(house: Replica) -> Non
     async with watched(parts.settings.database_url) as slept:
         for place in everywhere:
             for payload in PAYLOADS:
-                answer = await place.ask(client, payload, admin.bearer)
+                bearer = {} if place.path.endswith("/logout") else admin.bearer  # which would end
+                answer = await place.ask(client, payload, bearer)
                 statuses[f"{place.method} {place.path}", answer.status_code] += 1
                 assert answer.status_code < 500, (str(place), payload, answer.text)
                 if answer.status_code != 204:

@@ -237,5 +237,6 @@ async def raw(edge: Edge, path: str, body: bytes) -> None:
     async def send(_: Any) -> None: ...
 
     headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
-    scope = {"type": "http", "method": "POST", "path": BASE + path, "query_string": b"", "headers": headers}
+    scope = {"type": "http", "method": "POST", "path": BASE + path, "raw_path": (BASE + path).encode()}
+    scope |= {"query_string": b"", "headers": headers}
     await edge(cast("Any", {**scope, "client": ("127.0.0.1", 1), "state": {}, "extensions": {}}), receive, send)

@@ -118,7 +118,7 @@ class Fuzzer:
 
     def run(self, number: int) -> Report:
         """So many cases: up to a half of them at the bounds of every field, the rest by chance."""
-        for role, case in islice(self._corners(), number // 2):
+        for role, case in islice(self._corners(len(ROLES) if number >= LONG else 1), number // 2):
             self._send(case, role)
         while self.report.cases < number:
             for operation in self._chance.sample(self.operations, len(self.operations)):
@@ -130,11 +130,11 @@ class Fuzzer:
         self._session.close()
         return self.report
 
-    def _corners(self) -> Iterator[tuple[str, Any]]:
-        """In rounds: one of each operation and role, then the next one of each."""
+    def _corners(self, roles: int) -> Iterator[tuple[str, Any]]:
+        """In rounds: one of each operation by so many roles, then the next one of each."""
         rows = []
-        for role in ROLES:
-            for operation in self.operations:
+        for operation in self.operations:
+            for role in self._chance.sample(ROLES, roles):
                 cases = self._schema.iter_coverage_cases(
                     operation,
                     generation_modes=list(GenerationMode),
@@ -142,7 +142,7 @@ class Fuzzer:
                 )
                 rows.append([(role, case) for case in cases])
                 self._chance.shuffle(rows[-1])
-            self._schema.coverage_unexpected_methods_seen.clear()  # or the next role would ask none of them
+                self._schema.coverage_unexpected_methods_seen.clear()  # or the next role would ask none of them
         self._chance.shuffle(rows)
         for round_ in zip_longest(*rows):
             yield from (each for each in round_ if each is not None)

@@ -12,7 +12,7 @@ from tests.fuzz.house import House, serving
 from tests.fuzz.tokens import Forger
 
 SEED = 1
-CASES, MUTATIONS = 300, 200
+CASES, MUTATIONS = 300, 180
 
 
 @pytest.fixture(scope="module")

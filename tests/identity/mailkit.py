@@ -64,3 +64,8 @@ async def errands_done(parts: Parts) -> None:
     async with asyncio.timeout(20):
         while await parts.db.fetch("SELECT FROM mail_outbox WHERE kind = 'password.forgot'"):
             await asyncio.sleep(0.01)
+
+
+async def letters_expire(parts: Parts, person: Person) -> None:
+    """The links of his letters are good for nothing any more."""
+    await parts.db.execute("UPDATE one_time_tokens SET expires_at = clock_timestamp() WHERE user_id = $1", person.id)

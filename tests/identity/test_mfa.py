@@ -13,7 +13,7 @@ from app.factors import recovery_codes
 from app.factors.totp import Totp
 from app.main import Parts
 from tests.identity.factorkit import Authenticator, enrolled, first_step, long_ago, second_step, with_factor
-from tests.identity.mailkit import proved, token, use
+from tests.identity.mailkit import letters_expire, proved, token, use
 from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem
 from tests.mail.kit import Postbox
 
@@ -197,7 +197,7 @@ async def test_every_change_is_told_and_recorded(client: AsyncClient, postbox: P
 
 
 async def test_who_was_not_it_loses_the_intruders_factor_but_keeps_an_older_one(
-    client: AsyncClient, postbox: Postbox
+    client: AsyncClient, postbox: Postbox, parts: Parts
 ) -> None:
     ada = await proved(client, postbox)
     await with_factor(client, ada)  # the intruder, who knows the password
@@ -210,6 +210,7 @@ async def test_who_was_not_it_loses_the_intruders_factor_but_keeps_an_older_one(
     assert (await use(client, "/password/reset", way_back, new_password=new)).status_code == 204
     ada = Person(ada.id, ada.username, new, ada.email)
     session, authenticator = await with_factor(client, ada)  # her own
+    await letters_expire(parts, ada)
     change = {"current_password": new, "new_password": new_password()}
     assert (await session.ask("POST", "/me/password", json=change)).status_code == 204
     link = token(await postbox.to(ada.email or "", 5), "not-me")
@@ -219,9 +220,12 @@ async def test_who_was_not_it_loses_the_intruders_factor_but_keeps_an_older_one(
     assert (await second_step(client, await first_step(client, ada), code=authenticator.code())).status_code == 200
 
 
-async def test_who_was_not_it_loses_the_intruders_codes_on_paper(client: AsyncClient, postbox: Postbox) -> None:
+async def test_who_was_not_it_loses_the_intruders_codes_on_paper(
+    client: AsyncClient, postbox: Postbox, parts: Parts
+) -> None:
     ada = await proved(client, postbox)
     session, authenticator = await with_factor(client, ada)
+    await letters_expire(parts, ada)
     his = (await session.ask("POST", "/me/mfa/recovery-codes", json={"password": ada.password})).json()
     link = token(await postbox.to(ada.email or "", 3), "not-me")
 

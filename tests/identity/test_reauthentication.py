@@ -17,23 +17,57 @@ from tests.identity.webauthnkit import Key, login_options
 from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem, register
 
 
-@pytest.mark.parametrize("way", ["password", "code"])
+@pytest.mark.parametrize(("way", "amr"), [("password", ["pwd"]), ("code", ["pwd", "otp", "mfa"])])
 async def test_a_session_shows_once_more_who_it_is(
-    client: AsyncClient, replicas: list[AsyncClient], ada: Person, parts: Parts, way: str
+    client: AsyncClient, replicas: list[AsyncClient], ada: Person, parts: Parts, way: str, amr: list[str]
 ) -> None:
-    session, authenticator = await with_factor(client, ada)
+    session, shown = await log_in(client, ada), {"password": ada.password}
+    if way == "code":
+        session, authenticator = await with_factor(client, ada)
+        shown = {"code": authenticator.code()}
     await long_ago(parts, session)
     problem(await session.ask("GET", "/me/export", at=replicas[1]), 403, "reauthentication_required")
-    shown = {"password": ada.password} if way == "password" else {"code": authenticator.code()}
 
     answer = await session.ask("POST", "/me/reauthenticate", json=shown)
 
     assert answer.status_code == 200, answer.text
     fresh = SignedIn(client, answer.json())
     assert fresh.id == session.id
-    assert claims(fresh)["amr"] == ["pwd", "otp", "mfa"]
+    assert claims(fresh)["amr"] == amr
     assert (await fresh.ask("GET", "/me/export", at=replicas[1])).status_code == 200
     assert (await (await fresh.refreshed()).ask("GET", "/me/export")).status_code == 200
+
+
+async def test_the_password_alone_is_no_present_login_where_there_is_a_factor(
+    client: AsyncClient, ada: Person, parts: Parts
+) -> None:
+    """A stolen session that has shown the factor once does not take it away by a stolen password."""
+    session, authenticator = await with_factor(client, ada)
+    await long_ago(parts, session)
+
+    answer = await session.ask("POST", "/me/reauthenticate", json={"password": ada.password})
+
+    by_password = SignedIn(client, answer.json())
+    assert claims(by_password)["amr"] == ["pwd"]
+    for method, path, body in (
+        ("POST", "/me/mfa/recovery-codes", {"password": ada.password}),
+        ("POST", "/me/passkeys/options", None),
+        ("DELETE", "/me/mfa/totp", {"password": ada.password, "recovery_code": authenticator.codes[0]}),
+    ):
+        problem(await by_password.ask(method, path, json=body), 403, "reauthentication_required")
+
+
+async def test_an_older_token_has_shown_what_it_has_shown(client: AsyncClient, ada: Person) -> None:
+    """It may be a thief's, whose session is the one in which the owner shows a code."""
+    session = await log_in(client, ada)
+    _, authenticator = await with_factor(client, ada)
+
+    answer = await session.ask("POST", "/me/reauthenticate", json={"code": authenticator.code()})
+
+    fresh = SignedIn(client, answer.json())
+    assert (await fresh.ask("POST", "/me/passkeys/options")).status_code == 200
+    if claims(fresh)["auth_time"] > claims(session)["auth_time"]:  # times are of whole seconds
+        problem(await session.ask("POST", "/me/passkeys/options"), 403, "reauthentication_required")
 
 
 async def test_the_token_says_when_it_was_shown_and_so_do_those_after_it(
@@ -85,11 +119,10 @@ async def test_an_older_token_of_the_session_stays_as_old_as_it_is(
     problem(await old.ask("GET", "/me/export"), 403, "reauthentication_required")
 
 
-async def test_a_refresh_token_from_before_is_an_old_one(client: AsyncClient, ada: Person, parts: Parts) -> None:
+async def test_a_refresh_token_from_before_is_an_old_one(client: AsyncClient, ada: Person) -> None:
     """A stolen copy of it does not come to the present login, and betrays itself."""
     session = await log_in(client, ada)
     answer = await session.ask("POST", "/me/reauthenticate", json={"password": ada.password})
-    await parts.db.execute("UPDATE sessions SET rotated_at = rotated_at - interval '1 hour' WHERE id = $1", session.id)
 
     old = await client.post("/refresh", json={"refresh_token": session.body["refresh_token"]})
 

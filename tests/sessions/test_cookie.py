@@ -113,11 +113,10 @@ async def test_a_front_end_of_ours_uses_it(ada: Person, settings: Settings) -> N
 async def test_every_call_that_begins_a_session_takes_it(
     browser: AsyncClient, client: AsyncClient, ada: Person
 ) -> None:
-    session, authenticator = await with_factor(client, ada)
+    key = await added(await log_in(client, ada))
+    _, authenticator = await with_factor(client, ada)
     second = {"mfa_token": await first_step(client, ada), "code": authenticator.code(), "transport": "cookie"}
     in_cookie(await browser.post("/login/mfa", json=second, headers=from_ip()))
-    fresh = await session.ask("POST", "/me/reauthenticate", json={"password": ada.password})
-    key = await added(SignedIn(client, fresh.json()))
 
     by_key = key.shown(await login_options(client)) | {"transport": "cookie"}
 
@@ -127,7 +126,11 @@ async def test_every_call_that_begins_a_session_takes_it(
 async def test_who_shows_once_more_who_he_is_keeps_it(browser: AsyncClient, ada: Person) -> None:
     session = await signed_in(browser, ada)
 
-    answer = await session.ask("POST", "/me/reauthenticate", json={"password": ada.password})
+    stranger = {"Origin": "https://evil.example"}
+    refused = await session.ask("POST", "/me/reauthenticate", json={"password": ada.password}, headers=stranger)
+    problem(refused, 403, "forbidden")
+
+    answer = await session.ask("POST", "/me/reauthenticate", json={"password": ada.password}, headers=OURS)
 
     in_cookie(answer)
     assert (await browser.post("/refresh", json={}, headers=OURS)).status_code == 200
