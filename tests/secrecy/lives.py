@@ -15,12 +15,13 @@ from tests.identity.factorkit import enrolled, first_step, second_step
 from tests.identity.kit import change, create, person
 from tests.identity.mailkit import joined, link_in, proved, token, use
 from tests.identity.webauthnkit import Key, added, login_options, registration_options, sign_in
-from tests.kit import SignedIn, from_ip, log_in, new_name, new_password, register
+from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, register
 from tests.mail.kit import Postbox
 from tests.secrecy.kit import Canaries
 from tests.secrecy.witness import SECRET
 
 JSON = {"Content-Type": "application/json"}
+COOKIE = "__Host-gatehouse-refresh"
 
 
 def marked() -> str:
@@ -37,6 +38,7 @@ class Lives:
     client: AsyncClient
     canaries: Canaries
     postbox: Postbox
+    origin: str  # of PUBLIC_URL, where pages may use the cookie
 
     async def wrong(self, session: SignedIn | None, method: str, path: str, **sent: Any) -> None:
         """Something that is refused."""
@@ -117,6 +119,32 @@ class Lives:
         await self.right(leaving, "POST", "/logout", refresh_token=leaving.refresh_token)
         await self.right(await log_in(self.client, ada), "POST", "/logout/all")
 
+    async def of_a_cookie(self) -> None:
+        ada = await register(self.client)
+        first = await self._begun_by_cookie(ada)
+        second = await self._by_cookie("/refresh", first)
+        await self._by_cookie("/refresh", second)
+        for value in (first, marked()):
+            answer = await self.client.post("/refresh", headers=self._with_cookie(value))
+            assert answer.status_code == 401, answer.text
+        answer = await self.client.post("/logout", headers=self._with_cookie(await self._begun_by_cookie(ada)))
+        assert answer.status_code == 204
+
+    async def _begun_by_cookie(self, ada: Person) -> str:
+        body = {"username": ada.username, "password": ada.password, "transport": "cookie"}
+        return await self._by_cookie("/login", None, json=body)
+
+    async def _by_cookie(self, path: str, value: str | None, **sent: Any) -> str:
+        """The value of the next one."""
+        answer = await self.client.post(path, headers=self._with_cookie(value), **sent)
+        assert answer.status_code == 200, answer.text
+        assert "refresh_token" not in answer.json()
+        return str(answer.headers["set-cookie"].partition(";")[0].partition("=")[2])
+
+    def _with_cookie(self, value: str | None) -> dict[str, str]:
+        shown = {} if value is None else {"Cookie": f"{COOKIE}={value}; theme={marked()}"}
+        return from_ip() | {"Origin": self.origin} | shown
+
     # ---- factors --------------------------------------------------------------------------------------------------
 
     async def of_an_authenticator(self) -> None:
@@ -191,7 +219,7 @@ class Lives:
                     await self._ask(method, path, said, shown)
 
     async def _ask(self, method: str, path: str, said: dict[str, Any], shown: str) -> None:
-        headers = from_ip() | JSON | {"Cookie": f"__Host-gatehouse-refresh={marked()}; session={marked()}"}
+        headers = from_ip() | JSON | {"Cookie": f"{COOKIE}={marked()}; session={marked()}"}
         if shown:
             headers["Authorization"] = shown
         own = {each["name"]: marked() for each in said.get("parameters", []) if each["schema"].get("type") == "string"}

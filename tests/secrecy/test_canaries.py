@@ -47,11 +47,12 @@ async def evidence(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory)
                 (client,) = servers.clients
                 document = (await client.get(client.base_url.join("/openapi.json"))).json()
                 witness = Witness(client, canaries, document)
-                lives = Lives(client, canaries, postbox)
+                lives = Lives(client, canaries, postbox, settings.public_url)
                 await asyncio.gather(  # for much of it is waiting for mails
                     lives.of_a_password(),
                     lives.of_one_who_leaves(),
                     lives.of_tokens(),
+                    lives.of_a_cookie(),
                     lives.of_an_authenticator(),
                     lives.of_a_passkey(),
                     lives.of_who_is_looked_after(),
@@ -98,6 +99,7 @@ def fields(schema: Any) -> Iterator[str]:
         ("audit", b"password.changed"),
         ("log", b'"level":"debug"'),
         ("log", b"/me/password"),
+        ("problems", b"refresh_token_reused"),
         ("mails", b"reset-password"),
         ("metrics", b"auth_login_failure_total"),
         ("problems", b"invalid_mfa"),

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import asyncpg
 import pytest
+from httpx import AsyncClient, MockTransport, Response
 from valkey.asyncio import Valkey
 
 from app.cli.embedded import Valkey as Server
@@ -17,6 +18,7 @@ from tests.identity.factorkit import enrolled
 from tests.kit import SignedIn, new_password
 from tests.mail.kit import Mail
 from tests.secrecy.kit import Canaries, letters, stores
+from tests.secrecy.witness import Witness
 
 FORMS: dict[str, Callable[[bytes], bytes]] = {
     "as it is": bytes,
@@ -93,6 +95,22 @@ async def test_tokens_and_codes_are_found_by_their_secret_parts(session: SignedI
     ):
         assert {each.partition(" ")[0] for each in canaries.found_in(planted)} == {name}
     assert canaries.found_in(f"{session.id} {session.refresh_token[:24]} {session.access[:24]}".encode()) == []
+
+
+async def test_every_cookie_is_kept_that_is_sent_or_set() -> None:
+    sent, also_sent, set_, also_set = (secrets.token_urlsafe(24) for _ in range(4))
+    answer = Response(
+        204,
+        headers=[("Set-Cookie", f"{name}={value}; Path=/") for name, value in zip("ab", (set_, also_set), strict=True)],
+    )
+    canaries = Canaries()
+    async with AsyncClient(transport=MockTransport(lambda _: answer), base_url="http://x") as client:
+        Witness(client, canaries, {"paths": {}})
+        await client.post("/logout", headers={"Cookie": f"a={sent};b={also_sent}"})
+
+    for value in (sent, also_sent, set_, also_set):
+        assert canaries.found_in(value.encode())
+    assert not canaries.found_in(secrets.token_urlsafe(24).encode())
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,10 @@ class Witness:
         for name, value in parse_qsl(request.url.query.decode()):
             if name not in NO_SECRET_IN_QUERY and len(value) > SHORT:
                 self.canaries.keep(f"{name} in the query of {where}", value)
-        for name in ("authorization", "cookie"):
-            if value := request.headers.get(name):
-                self._keep(f"{name} at {where}", value.rpartition(" ")[2])
+        if value := request.headers.get("authorization"):
+            self._keep(f"authorization at {where}", value.rpartition(" ")[2])
+        for pair in request.headers.get("cookie", "").split(";"):
+            self._keep_cookie(f"cookie at {where}", pair)
         for name, value in secrets_in(_read(request), SECRET):
             self._keep(f"{name} sent to {where}", value)
 
@@ -98,6 +99,8 @@ class Witness:
         body = _parsed(content)
         for name, value in secrets_in(body, HANDED_OUT):
             self._keep(f"{name} from {where}", base64url.decode(value).decode() if name == "challenge" else value)
+        for cookie in response.headers.get_list("set-cookie"):
+            self._keep_cookie(f"cookie from {where}", cookie.partition(";")[0])
         if response.is_success:
             self.served.add(where)
             self.reads += [content] if response.request.method == "GET" else []
@@ -111,6 +114,10 @@ class Witness:
         path = request.url.path
         found = next((each for each, pattern in self._paths.items() if pattern.fullmatch(path)), path)
         return f"{request.method} {found}"
+
+    def _keep_cookie(self, name: str, pair: str) -> None:
+        if value := pair.partition("=")[2].strip():
+            self._keep(name, value)
 
     def _keep(self, name: str, secret: str) -> None:
         if OURS.fullmatch(secret):
