@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.factors import recovery_codes
 from app.identity.password_strength import CONTEXT
 from app.proofs.tokens import Purpose
 from app.setting_values import Rate
@@ -86,6 +87,15 @@ def test_how_long_a_session_lives_is_on_the_page() -> None:
 
 def test_the_words_that_no_password_is_made_of_are_on_the_page() -> None:
     assert f"`{CONTEXT}`" in PAGE
+
+
+def test_how_many_bits_a_recovery_code_has_is_on_the_page() -> None:
+    bits = recovery_codes.GROUP * recovery_codes.GROUPS * 5  # base32
+    rows = {row.number: row for row in security_table.rows(PAGE)}
+
+    assert len(recovery_codes.ALPHABET) == 2**5
+    assert rows["V6.5.4"].where == str(bits)
+    assert f"| recovery codes | SHA-256 of {bits} random bits |" in PAGE
 
 
 def test_the_purpose_of_every_key_is_in_the_inventory() -> None:
