@@ -54,6 +54,11 @@ end
 """
 
 
+def digest(key: str) -> str:
+    """Of whatever a client sends, also of half a surrogate pair; 128 bits are enough that no two are the same."""
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
 @dataclass(frozen=True)
 class Limit:
     """A counter as it is kept: its key neither shapes a key of Valkey's nor can be read from one."""
@@ -65,8 +70,7 @@ class Limit:
 
     @classmethod
     def of(cls, name: str, key: str, rate: Rate) -> "Limit":
-        digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:32]
-        return cls(name, f"{{{name}:{digest}}}", rate.limit, rate.seconds)
+        return cls(name, f"{{{name}:{digest(key)}}}", rate.limit, rate.seconds)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Refusals by a limit: counted each time, audited once a key and window, so that an attacker cannot fill the trail."""
 
-import hashlib
 import time
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from app.client import Client
 from app.database import Database
 from app.errors import RateLimited, Unavailable
 from app.limits.attempts import Counter
+from app.limits.counters import digest
 from app.metrics import Metrics
 
 REMEMBERED = 10_000  # keys a process while Valkey is away
@@ -33,8 +33,7 @@ class Violations:
         self._metrics.rate_limited(limited.limit)
         counter = next(counter for counter in counters if counter.name == limited.limit)
         seconds = counter.rate.seconds if counter.rate else 0
-        digest = hashlib.sha256(counter.key.encode()).hexdigest()[:32]
-        if not await self._is_first(f"gatehouse:limited:{counter.name}:{digest}", seconds):
+        if not await self._is_first(f"gatehouse:limited:{counter.name}:{digest(counter.key)}", seconds):
             return
         try:
             async with self._db.transaction() as tx:

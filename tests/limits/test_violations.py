@@ -42,6 +42,15 @@ async def test_without_valkey_a_process_remembers_what_it_has_noted(
     assert len(violations._noted) == 1
 
 
+async def test_whatever_a_client_calls_itself_is_noted(parts: Parts) -> None:
+    violations = Violations(parts.db, parts.entries.links, parts.metrics)
+    before = await rows(parts)
+
+    await violations.note(RateLimited("login", 60), [replace(counter(), key=f"{new_ip()} \ud83d")], CLIENT, None)
+
+    assert await rows(parts) == before + 1
+
+
 async def test_a_refusal_needs_no_postgresql(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     violations = Violations(parts.db, parts.entries.links, parts.metrics)
     monkeypatch.setattr(parts.db, "away", True)
