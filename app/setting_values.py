@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from app import usernames
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MIN_SECRET_BYTES = 32  # 256 bits: RFC 7518 §3.2 asks as much of an HS256 key
@@ -21,6 +23,7 @@ ADDRESS = re.compile(  # a mailbox of RFC 5321 §4.1.2 without its quoted forms;
 )
 MAIL_FROM = re.compile(r'(?:(?:(?P<name>[^"<>@,;:]*)|"(?P<quoted>[^"\\]*)")\s*<(?P<address>[^<>]+)>|(?P<bare>[^<>]+))')
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(?P<port>[0-9]{1,5}))?")
+ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -163,9 +166,6 @@ def network(raw: str) -> Network:
         raise ValueError("has to be a list of addresses or networks (CIDR), separated by commas") from None
 
 
-ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?")
-
-
 def origin(raw: str) -> str:
     if split(raw) is None or not ORIGIN.fullmatch(raw):
         raise ValueError("has to be a list of origins like https://app.example.org, without paths, separated by commas")
@@ -194,6 +194,6 @@ def rate(raw: str) -> Rate | None:
 
 
 def username(raw: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", raw):
-        raise ValueError("has to be 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit")
+    if not usernames.fits(raw):
+        raise ValueError(f"has to be 1 to {usernames.LONGEST} of A-Z a-z 0-9 . _ - and begin with a letter or digit")
     return raw

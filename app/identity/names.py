@@ -5,11 +5,11 @@ import unicodedata
 
 from email_validator import EmailNotValidError, validate_email
 
+from app import usernames
 from app.errors import ValidationFailed
 
 NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")  # ends an IPv4 address, or nothing (WHATWG URL, "ends in a number")
 MAX_LOCAL_PART = 64  # octets (RFC 5321 §4.5.3.1.1)
-LOCAL_USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 # What has no picture of its own and is needed all the same: joiners in the scripts from Arabic to N'Ko, of India, and
 # from Burma to Mongolia; variants of ideographs, of Mongolian letters and of emoji; joiners of emoji. Each only behind
@@ -38,10 +38,9 @@ def local_username(text: str) -> str:
     """A local username as it is written; so never an e-mail address.
 
     Raises:
-        ValidationFailed: it has characters that a local name may not have (a regular expression's `$` would let a last
-            newline pass).
+        ValidationFailed: it is too long, or has characters that a local name may not have.
     """
-    if LOCAL_USERNAME.fullmatch(text) is None:
+    if not usernames.fits(text):
         raise ValidationFailed(
             ("username", "letters, digits, dot, underscore and hyphen, beginning with a letter or digit")
         )

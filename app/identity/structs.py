@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from app import usernames
 from app.sessions.structs import ADMIN, Time, Tokens
 from app.setting_values import MOST_CODE_POINTS
 
@@ -13,8 +14,8 @@ Username = Annotated[
     str,
     Meta(
         min_length=1,
-        max_length=64,
-        pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=usernames.LONGEST,
+        pattern=usernames.PATTERN,
         description="Letters, digits, dot, underscore, hyphen; begins with a letter or digit; compared without case.",
     ),
 ]
