@@ -89,7 +89,17 @@ class Accounts:
         return await self._shown(user_id)
 
     async def change(self, caller: Identified[Subject], asked: ProfileChange, client: Client) -> User:
-        """Change what is named of the caller's profile; a new address once it is proved (see `Emails.change`)."""
+        """Change what is named of the caller's profile; a new address once it is proved (see `Emails.change`).
+
+        Raises:
+            ValidationFailed: the name is no label or would deceive, or the address is none.
+            ReauthenticationRequired: an address is named, and the login is too long ago.
+            EmailTaken: somebody else has the address.
+            RateLimited: too many mails to it.
+            Unavailable: this installation sends no mail.
+            SessionRevoked: the session has ended meanwhile.
+            NotFound: the caller is gone.
+        """
         full_name = None if asked.full_name is UNSET else names.full_name(asked.full_name)
         if asked.email is not UNSET:
             await self._emails.change(caller, asked.email, client)

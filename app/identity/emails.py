@@ -33,6 +33,7 @@ class Emails:
 
         Raises:
             ReauthenticationRequired: the login is too long ago.
+            ValidationFailed: it is none, or written to be taken for another.
             EmailTaken: somebody else has it.
             RateLimited: too many mails to this address.
             Unavailable: this installation sends no mail.

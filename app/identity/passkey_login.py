@@ -50,6 +50,7 @@ class PasskeyLogin:
         """Open a session.
 
         Raises:
+            ValidationFailed: the device's name is no label.
             InvalidCredentials: nobody's passkey, or not what it was asked for; all alike.
             RateLimited: too many failures from this network.
         """
@@ -77,7 +78,11 @@ class PasskeyLogin:
         return response
 
     async def shown_by(self, caller: Identified[Subject], sent: PasskeyAssertion) -> Shown:
-        """What the caller's own passkey has signed; InvalidCredentials as for `shown`."""
+        """What the caller's own passkey has signed.
+
+        Raises:
+            InvalidCredentials: it is somebody else's or nobody's, or that is not what it was asked for.
+        """
         found = await factors.credential(self._db, _bytes(sent.raw_id))
         return await self.shown(found if found and found.user_id == caller.user_id else None, sent)
 

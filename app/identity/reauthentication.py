@@ -51,6 +51,7 @@ class Reauthenticator:
             InvalidCredentials: the password is another one.
             InvalidMfa: the code is none (any more).
             RateLimited: too many were wrong.
+            Overloaded: there is more to hash than can be done soon.
             SessionRevoked: the session has ended meanwhile.
         """
         if asked.password is not None:
@@ -58,7 +59,13 @@ class Reauthenticator:
         return await self._answer(*await self._by_code(caller, asked.code, client))
 
     async def by_passkey(self, caller: Identified[Subject], sent: PasskeyAssertion, client: Client) -> TokenResponse:
-        """The same by a passkey; InvalidCredentials if it is somebody else's, or not what it was asked for."""
+        """The same by a passkey.
+
+        Raises:
+            InvalidCredentials: it is somebody else's or nobody's, it has signed something else, or this once before.
+            RateLimited: too many failures from this network.
+            SessionRevoked: the session has ended meanwhile.
+        """
         async with self._tries.passkey(caller.user_id, client):
             shown = await self._passkey_login.shown_by(caller, sent)
             async with self._db.transaction() as tx:

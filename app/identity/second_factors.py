@@ -102,6 +102,8 @@ class SecondFactors:
             SessionRevoked: the session has ended meanwhile.
             Conflict: no second factor is in use.
             InvalidCredentials: the password is another one.
+            RateLimited: too many were wrong.
+            Overloaded: there is more to hash than can be done soon.
         """
         caller.require_fresh()
         codes = recovery_codes.make()
@@ -157,6 +159,7 @@ class SecondFactors:
             InvalidCredentials: the password is another one.
             InvalidMfa: not a code that is good.
             RateLimited: too many were wrong.
+            Overloaded: there is more to hash than can be done soon.
         """
         caller.require_fresh()
         async with (
