@@ -15,6 +15,7 @@ from app.documentation import errors
 from app.documentation.operations import Describer
 from app.documentation.schemas import Schemas
 from app.errors import InternalError
+from app.sessions.cookie import RefreshCookie
 from app.settings import BASE, Settings
 
 ABOUT = """\
@@ -22,6 +23,8 @@ Users, sessions, tokens, preferences and administration.
 
 `POST {base}/login` answers an access token, good for {minutes} minutes, and a refresh token. The access token goes into
 `Authorization: Bearer …` of every other request; `POST {base}/refresh` exchanges the refresh token for new ones.
+A page in a browser asks with `"transport": "cookie"`, and its refresh token comes and goes in a cookie that no script
+reads.
 
 Every answer carries `X-Request-ID`; one that the request brings is kept. JSON in and out, times in UTC.
 
@@ -55,8 +58,8 @@ def describe(app: Litestar) -> dict[str, Any]:
     settings: Settings = app.state.settings
     schemas = Schemas()
     schemes = _schemes(settings)
-    opens: list[dict[str, list[str]]] = [{name: []} for name in schemes if name != "metrics"]
-    describer = Describer(schemas, {InternalError}, opens)
+    opens: list[dict[str, list[str]]] = [{name: []} for name in schemes if name not in ("metrics", "cookie")]
+    describer = Describer(schemas, {InternalError}, opens, RefreshCookie(settings).name)
     paths = _paths(app, describer)
     used = {tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]}
     return {
@@ -94,6 +97,12 @@ def _schemes(settings: Settings) -> dict[str, Any]:
             "description": "Username and password, for a tool that fetches its access token by itself.",
             "flows": {"password": {"tokenUrl": f"{BASE}/login", "scopes": {}}},
         }
+    schemes["cookie"] = {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": RefreshCookie(settings).name,
+        "description": "A refresh token, which pages of this service and of CORS_ORIGINS alone may use.",
+    }
     schemes["metrics"] = {"type": "http", "scheme": "bearer", "description": "METRICS_TOKEN, where one is set."}
     return schemes
 

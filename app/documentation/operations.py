@@ -6,6 +6,8 @@ What its signature does not show, a handler says of itself in its decorator:
 - `body={"application/json": Credentials}`: where it reads the body itself;
 - `answers={200: Theme, 503: Report}`: where its annotation says less, or it has more than one answer;
 - `optional_auth=True`: where it is open and reads the access token itself, if there is one.
+
+Who has `refresh_cookie` in its signature may set the cookie; who takes a refresh token as well reads it.
 """
 
 from collections.abc import Mapping
@@ -40,6 +42,7 @@ class Describer:
     schemas: Schemas
     raised: set[type[AppError]]
     credentials: list[dict[str, list[str]]]  # any one of these opens a closed route
+    cookie: str  # what the one with the refresh token is called
 
     def operation(self, route: HTTPRoute, handler: HTTPRouteHandler) -> dict[str, Any]:
         """The operation of a handler at a path."""
@@ -62,6 +65,7 @@ class Describer:
         self.raised.update(raised)
         fields = [field for kind in body.values() for field in _fields(kind)] + [each["name"] for each in parameters]
         operation["responses"] = _merged(self._answers(name, handler), errors.responses(raised, fields, self.schemas))
+        self._add_cookie(handler, body, operation["responses"])
         return operation
 
     def declared(self, handler: ASGIRouteHandler, method: str) -> dict[str, Any]:
@@ -81,7 +85,21 @@ class Describer:
             return list(own)
         if not handler.opt.get("exclude_from_auth"):
             return self.credentials
-        return [{}, *self.credentials] if _asks_who_calls(handler) else []
+        security = [{}, *self.credentials] if _asks_who_calls(handler) else []
+        return [*(security or [{}]), {"cookie": []}] if _reads_cookie(handler, _body(handler)) else security
+
+    def _add_cookie(self, handler: HTTPRouteHandler, body: Mapping[str, Any], answers: dict[str, Any]) -> None:
+        """Where the refresh token may go to a browser in its cookie, and where that is emptied."""
+        if not _has_cookie(handler):
+            return
+        gone = f"`{self.cookie}` without a value, where it came with one."
+        kept = f"`{self.cookie}` with the refresh token, where that is to be in no body."
+        said = {str(handler.status_code): gone if _annotated(handler) is None else kept}
+        if _reads_cookie(handler, body):
+            said["401"] = gone
+        for status, description in said.items():
+            headers = answers[status].setdefault("headers", {})
+            headers["Set-Cookie"] = {"description": description, "schema": {"type": "string"}}
 
     def _parameters(self, route: HTTPRoute, handler: HTTPRouteHandler) -> list[dict[str, Any]]:
         known = handler.resolve_dependencies().keys() | RESERVED_KWARGS
@@ -158,6 +176,15 @@ def _description(handler: HTTPRouteHandler, permissions: list[str]) -> str:
 def _asks_who_calls(handler: HTTPRouteHandler) -> bool:
     """Whether an open route takes an access token all the same."""
     return "optional_caller" in handler.parsed_fn_signature.parameters or "optional_auth" in handler.opt
+
+
+def _has_cookie(handler: HTTPRouteHandler) -> bool:
+    return "refresh_cookie" in handler.parsed_fn_signature.parameters
+
+
+def _reads_cookie(handler: HTTPRouteHandler, body: Mapping[str, Any]) -> bool:
+    """Whether the refresh token that its body may go without can be in the cookie (app/sessions/cookie.py)."""
+    return _has_cookie(handler) and any("refresh_token" in _fields(kind) for kind in body.values())
 
 
 def _body(handler: HTTPRouteHandler) -> Mapping[str, Any]:

@@ -28,6 +28,7 @@ FORM = "application/x-www-form-urlencoded"
 
 APP = create_app(settings_for("postgresql://localhost/none", "valkey://localhost"))
 DOCUMENT: dict[str, Any] = json.loads(document_of(APP))
+SOMETIMES = {"www-authenticate", "retry-after", "set-cookie"}  # headers
 UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/{name}"}
 
 
@@ -196,6 +197,39 @@ def test_a_wait_and_a_challenge_are_documented_as_headers() -> None:
     assert "WWW-Authenticate" in DOCUMENT["paths"]["/api/auth/v2/me"]["get"]["responses"]["401"]["headers"]
 
 
+SETTING = {"login", "second_step", "passkey_login", "reauthenticate", "refresh", "logout"}
+READING = {"refresh", "logout"}
+
+
+@every_operation
+def test_the_refresh_token_in_a_cookie_is_documented_where_it_comes_and_goes(operation: Operation) -> None:
+    named = {
+        status
+        for status, response in operation.said["responses"].items()
+        if "`__Host-gatehouse-refresh`" in response.get("headers", {}).get("Set-Cookie", {}).get("description", "")
+    }
+    done = {status for status in operation.said["responses"] if status < "300"}
+
+    assert named == (done if operation.id in SETTING else set()) | ({"401"} if operation.id in READING else set())
+    assert ({"cookie": []} in operation.said["security"]) is (operation.id in READING)
+    assert {} in operation.said["security"] or operation.id not in READING
+
+
+@pytest.mark.parametrize(
+    ("public_url", "name"),
+    [("https://auth.example.test", "__Host-gatehouse-refresh"), ("http://localhost:8000", "gatehouse-refresh")],
+)
+def test_the_cookie_is_called_what_it_is_called_there(public_url: str, name: str) -> None:
+    settings = settings_for("postgresql://localhost/none", "valkey://localhost")
+    app = create_app(replace(settings, environment="development", public_url=public_url))
+
+    document = json.loads(document_of(app))
+
+    validate(document)
+    scheme = document["components"]["securitySchemes"]["cookie"]
+    assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "cookie", name)
+
+
 class Courier:
     """A type that has no schema."""
 
@@ -225,7 +259,7 @@ def test_without_the_password_grant_nothing_offers_it() -> None:
 
     document = json.loads(document_of(create_app(settings)))
 
-    assert document["components"]["securitySchemes"].keys() == {"bearer", "metrics"}
+    assert document["components"]["securitySchemes"].keys() == {"bearer", "cookie", "metrics"}
     assert document["paths"]["/api/auth/v2/me"]["get"]["security"] == [{"bearer": []}]
 
 
@@ -333,7 +367,7 @@ def check(operation: Operation, answer: Response) -> None:
     assert wrong(answer.json() if media_type in (JSON, PROBLEM) else answer.text, content["schema"]) == []
     if media_type == PROBLEM:
         assert answer.json()["code"] in content["examples"]
-    assert {name.lower() for name in said.get("headers", {})} <= {*answer.headers, "www-authenticate", "retry-after"}
+    assert {name.lower() for name in said.get("headers", {})} <= {*answer.headers, *SOMETIMES}
 
 
 # What an example cannot bring about: ada has registered already, nobody may look at all users, a visitor has no
