@@ -5,8 +5,9 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from httpx import AsyncClient, HTTPError
 
@@ -15,7 +16,13 @@ from tests.kit import BASE
 
 COMMAND = Path(sys.executable).parent / "gatehouse"
 START_SECONDS = 30.0
-LIMITS = ("rate_limit_login", "rate_limit_mfa", "rate_limit_account", "rate_limit_register", "rate_limit_forgot")
+LIMITS = tuple(field.name for field in fields(Settings) if field.name.startswith("rate_limit_"))
+
+
+def without_limits(settings: Settings) -> Settings:
+    """How often anything may be done is not asked; `MFA_CODES_PER_LOGIN`, which counts for one login, stays."""
+    off: dict[str, Any] = dict.fromkeys(LIMITS)
+    return replace(settings, **off)
 
 
 def environment(settings: Settings) -> dict[str, str]:

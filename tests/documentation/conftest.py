@@ -1,7 +1,6 @@
 """A house of its own: examples name people and delete them, which should be nobody else's."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 from httpx import AsyncClient
@@ -12,6 +11,7 @@ from app.identity.accounts import create_first_admin
 from tests.conftest import ADMIN, TEMPLATE, with_mail
 from tests.mail.kit import Postbox
 from tests.replica import serving, settings_for
+from tests.servers import without_limits
 
 
 @pytest.fixture(scope="session")
@@ -21,14 +21,7 @@ async def house(
     """Speaks to an application without limits and with an administrator."""
     postgres.create_database("documented", template=TEMPLATE)
     with Valkey(tmp_path_factory.mktemp("stores") / "valkey") as valkey:
-        settings = replace(
-            settings_for(postgres.url("documented"), valkey.url),
-            rate_limit_login=None,
-            rate_limit_account=None,
-            rate_limit_register=None,
-            rate_limit_forgot=None,
-        )
-        settings = with_mail(settings, postbox)
+        settings = with_mail(without_limits(settings_for(postgres.url("documented"), valkey.url)), postbox)
         logs.configure(settings)
         async with serving(settings) as replica:
             parts = replica.parts

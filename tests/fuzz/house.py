@@ -1,4 +1,4 @@
-"""A service to be fuzzed: a real server with stores, a mailbox and an administrator of its own, and without limits."""
+"""A service to be fuzzed: a real server with stores, a mailbox and an administrator of its own, all RATE_LIMIT off."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ from db import schema
 from tests.kit import BASE, from_ip, new_name, new_password
 from tests.mail.kit import PATIENCE, Postbox, serving_in_a_thread
 from tests.replica import settings_for
-from tests.servers import Servers
+from tests.servers import Servers, without_limits
 
 LINK = re.compile(r"/([a-z-]+)\?token=([\w-]+)")
 
@@ -109,14 +109,9 @@ async def serving(directory: Path, database_url: str) -> AsyncGenerator[House]:
     """On this database, and all else of its own."""
     with Valkey(directory / "valkey") as valkey, serving_in_a_thread(Postbox()) as postbox:
         settings = replace(
-            settings_for(database_url, valkey.url),
+            without_limits(settings_for(database_url, valkey.url)),
             smtp_url=postbox.url,
             mail_from="Gatehouse <no-reply@example.test>",
-            rate_limit_login=None,
-            rate_limit_mfa=None,
-            rate_limit_account=None,
-            rate_limit_register=None,
-            rate_limit_forgot=None,
         )
         async with Servers(settings, directory, 1) as servers:
             root = str(servers.clients[0].base_url.copy_with(path="/")).rstrip("/")
