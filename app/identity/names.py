@@ -31,6 +31,19 @@ HIDDEN = re.compile(
 )
 SHAPES = {"Mn": "n", "Me": "n", "Mc": "c", "Zs": " "}
 MARKS = re.compile("(?:^| )[nc]|n{5}")  # four on a letter are enough (UTS #39 §5.4); more paint over other lines
+# Letters that NFKC makes others of, and that names are spelt with: ordinals of Spanish, digraphs of Dutch and Catalan,
+# a small w of the Salish languages; some of Armenian, Kazakh, Thai and Lao; Japanese, also of half width, and Korean.
+SPELT = re.compile(
+    "[\u00aa\u00ba\u0132\u0133\u013f\u0140\u02b7\u0587\u0675-\u0678\u0e33\u0eb3\u0edc\u0edd"
+    "\u309f\u30ff\u3131-\u318e\uff66-\uffdc]"
+)
+# Letters of phonetic alphabets, small capitals among them, but for those that languages of Africa, the Caucasus and
+# North America are written with.
+PHONETIC = re.compile(
+    "(?![\u0253\u0254\u0256\u0257\u0259\u025b\u0260\u0263\u0265\u0266\u0268\u0269\u026c\u0272\u0275\u0283\u0288-\u028c"
+    "\u0292\u0294])"
+    "[\u0250-\u02af\u1d00-\u1dbf\u2c6d\u2c7b\ua730\ua731\ua7ac\ua7ae\ua7af\ua7fa\uab30-\uab68\U0001df00-\U0001dfff]"
+)
 ALPHABETS = {"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "COPTIC"}  # whose letters are taken for each other's
 
 
@@ -61,6 +74,7 @@ def email(text: str) -> str:
     if unicodedata.normalize("NFKC", local_part) != local_part or HIDDEN.search(local_part):
         raise ValidationFailed(("email", "has characters that look like others, or like nothing"))
     _one_alphabet_a_word(local_part, "email")
+    _plain_letters(local_part, "email")
     return found
 
 
@@ -76,14 +90,16 @@ def comparable_email(text: str) -> str | None:
 
 
 def full_name(text: str | None) -> str | None:
-    """What a person is called: a label, each word of it in one alphabet.
+    """What a person is called: a label, each word of it in one alphabet, of letters that languages are written with.
 
     Raises:
-        ValidationFailed: it is no label, or has a word like "\u0410dmin", whose first letter is Russian.
+        ValidationFailed: it is no label, or has a word like "\u0410dmin", whose first letter is Russian, or like
+            "\uff21dmin", whose first is only drawn otherwise.
     """
     name = label(text, "full_name")
     if name is not None:
         _one_alphabet_a_word(name, "full_name")
+        _plain_letters(name, "full_name")
     return name
 
 
@@ -114,3 +130,10 @@ def _one_alphabet_a_word(text: str, field: str) -> None:
             used.clear()
         if len(used) > 1:
             raise ValidationFailed((field, "mixes the letters of two alphabets in a word"))
+
+
+def _plain_letters(text: str, field: str) -> None:
+    for letter in filter(str.isalpha, text):
+        other = unicodedata.normalize("NFKC", letter) != letter and SPELT.fullmatch(letter) is None
+        if other or PHONETIC.fullmatch(letter):
+            raise ValidationFailed((field, "has letters that only look like others"))

@@ -17,6 +17,20 @@ LEGITIMATE = [
     "Seán O\u2019Casey-Smith, Jr. (3rd)",
     "Gödel & Søn №7",
     "Nguyễn Thị Hằng",
+    "M\u00aa José & J\u00ba",
+    "Van D\u0133k",
+    "Co\u0140lell",
+    "\u018fliyev \u018fli o\u011flu, \u0259",
+    "Kofi \u0186k\u0254mf\u0254",
+    "\u0198asim \u018aan \u0181a\u0253a \u0257an",
+    "Sahai\u0294a May",
+    "x\u02b7m\u0259",
+    "Kamehame\u02bbha",
+    "\u054d\u0587\u0561\u056f",
+    "\u0e04\u0e33 \u0e2d\u0e33\u0e19\u0e32\u0e08",
+    "\u0eab\u0ebc\u0ea7\u0e87 \u0ea5\u0eb3 \u0edd\u0eb2",
+    "\uff94\uff8f\uff80\uff9e \uff80\uff9b\uff70",
+    "\u3131\u3134",
     "İbrahim Ça\u011fr\u0131",
     "Анна Сергеевна",
     "Анна Smith",  # two alphabets, each in words of its own
@@ -165,6 +179,33 @@ def test_no_word_of_a_name_mixes_alphabets(name: str) -> None:
     assert refusal(name) == "mixes the letters of two alphabets in a word"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\U0001d400da",
+        "\U0001d504dmin",
+        "\U0001d5f7\U0001d5fc\U0001d5f2",
+        "\uff21da",
+        "\uff21\uff24\uff21",
+        "\ufb01ona",
+        "\u017fally",
+        "\u212eda\u2115",
+        "Ada\u207f",
+        "\u1d00dmin",
+        "\u1d00\u1d05\u1d0d\u026a\u0274",
+        "\ua730red",
+        "Geor\u0261e",
+        "\u0251da",
+        "\ua7aeda",
+        "\uab35red",
+        "\u03d5\u03af\u03bb\u03b7",
+        "\ufe8e\ufe97",
+    ],
+)
+def test_no_letter_of_a_name_only_looks_like_another(name: str) -> None:
+    assert refusal(name) == "has letters that only look like others"
+
+
 def test_a_device_may_be_called_what_it_is_printed_on() -> None:
     assert names.label("µTorrent-\u03b2eta", "device_name") == "µTorrent-\u03b2eta"
 
@@ -258,6 +299,7 @@ def test_an_address_is_kept_in_one_form(written: str, kept: str) -> None:
         "\uff41da@example.org",
         "\U0001d41ada@example.org",
         "\ufb01ona@example.org",
+        "geor\u0261e@example.org",
         "ada\u034f@example.org",
         "ada\u3164@example.org",
         "ada\ufe0f@example.org",
