@@ -25,7 +25,9 @@ LONGEST = 512  # characters; ours have 97, Django's scrypt some 140
 ARGON2_KIB = 262_144  # 256 MiB is libsodium's "moderate"; our own setting may be higher
 ARGON2_PASSES = 4  # over as much memory: 0.9 s on one lane
 ARGON2_STARTS = 256  # passes times lanes: each starts four threads, which little memory does not show
-ARGON2_LANES = 64  # each is a thread; as many as the setting takes
+ARGON2_OWN = 4  # times our own setting are allowed as well: who lowers it to a quarter locks nobody out
+ARGON2_LANES = 64  # each is a thread, and as many are the most that ARGON2_PARALLELISM takes
+ARGON2_LANE_KIB = 8  # a lane has at least (RFC 9106 §3.1): four slices of two blocks
 ARGON2_SALT, ARGON2_DIGEST = 8, 16  # bytes at least (RFC 9106 §3.1; a digest of 4, which it allows, can be guessed)
 EXHAUSTED = (error_to_str(-22), error_to_str(-33))  # ARGON2_MEMORY_ALLOCATION_ERROR, ARGON2_THREAD_FAIL
 
@@ -85,12 +87,12 @@ def _argon2(stored: str, hasher: PasswordHasher) -> Matches:
     own = hasher.memory_cost
     if (
         lanes > ARGON2_LANES
-        or memory > max(ARGON2_KIB, 4 * own)
+        or memory > max(ARGON2_KIB, ARGON2_OWN * own)
         or passes * lanes > max(ARGON2_STARTS, hasher.time_cost * hasher.parallelism)
-        or memory * passes > max(ARGON2_KIB * ARGON2_PASSES, 4 * own * hasher.time_cost)
+        or memory * passes > max(ARGON2_KIB * ARGON2_PASSES, ARGON2_OWN * own * hasher.time_cost)
     ):
         raise HashRefused(f"costs too much: argon2 with {ARGON2_PASSES} passes over {ARGON2_KIB} KiB is the most")
-    if memory < 8 * lanes or len(_base64(salt)) < ARGON2_SALT or len(_base64(digest)) < ARGON2_DIGEST:
+    if memory < ARGON2_LANE_KIB * lanes or len(_base64(salt)) < ARGON2_SALT or len(_base64(digest)) < ARGON2_DIGEST:
         raise HashRefused(UNREADABLE)
     return partial(_is_argon2, hasher, stored)
 
@@ -138,7 +140,7 @@ def _django_bcrypt_sha256(stored: str) -> Matches:
 
 def _phc_scrypt(stored: str) -> Matches:
     log_n, r, p, salt, digest = _parts(PHC_SCRYPT, stored)
-    n = 1 << min(int(log_n), 64)
+    n = 1 << min(int(log_n), 64)  # far above the ceiling; a number of 400 digits would take all memory there is
     return _scrypt(n, r, p, _base64(salt), _base64(digest), (32, 64))  # passlib's; others write as much as Django
 
 
