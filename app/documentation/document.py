@@ -15,7 +15,7 @@ from app.documentation import errors
 from app.documentation.operations import Describer
 from app.documentation.schemas import Schemas
 from app.errors import InternalError
-from app.sessions.cookie import RefreshCookie
+from app.sessions import cookie
 from app.settings import BASE, Settings
 
 ABOUT = """\
@@ -59,7 +59,7 @@ def describe(app: Litestar) -> dict[str, Any]:
     schemas = Schemas()
     schemes = _schemes(settings)
     opens: list[dict[str, list[str]]] = [{name: []} for name in schemes if name not in ("metrics", "cookie")]
-    describer = Describer(schemas, {InternalError}, opens, RefreshCookie(settings).name)
+    describer = Describer(schemas, {InternalError}, opens, cookie.name_of(settings))
     paths = _paths(app, describer)
     used = {tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]}
     return {
@@ -100,7 +100,7 @@ def _schemes(settings: Settings) -> dict[str, Any]:
     schemes["cookie"] = {
         "type": "apiKey",
         "in": "cookie",
-        "name": RefreshCookie(settings).name,
+        "name": cookie.name_of(settings),
         "description": "A refresh token, which pages of this service and of CORS_ORIGINS alone may use.",
     }
     schemes["metrics"] = {"type": "http", "scheme": "bearer", "description": "METRICS_TOKEN, where one is set."}

@@ -12,14 +12,21 @@ from app.setting_values import origin_of
 from app.settings import Settings
 
 
+def name_of(settings: Settings) -> str:
+    return "__Host-gatehouse-refresh" if is_secure(settings) else "gatehouse-refresh"
+
+
+def is_secure(settings: Settings) -> bool:
+    return settings.public_url.startswith("https://")
+
+
 class RefreshCookie:
     """Reads and writes it, for pages of our own origin and those of CORS_ORIGINS."""
 
     def __init__(self, tokens: RefreshTokens, settings: Settings) -> None:
         self._tokens = tokens
-        secure = settings.public_url.startswith("https://")
-        self.name = "__Host-gatehouse-refresh" if secure else "gatehouse-refresh"
-        self._attributes = "Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
+        self.name = name_of(settings)
+        self._attributes = "Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if is_secure(settings) else "")
         self._origins = {origin_of(settings.public_url), *settings.cors_origins}
 
     def read(self, scope: Scope) -> str | None:
