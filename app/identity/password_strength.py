@@ -11,7 +11,7 @@ from app.setting_values import MAX_PASSWORD, MOST_CODE_POINTS
 CONTAINED = 4  # characters of a name that a password may not contain; a shorter one is found in half of all words
 SCORED = 24  # characters that zxcvbn looks at (docs/decisions/0006-password-strength.md)
 MIN_SCORE = 2  # of 4: more than a million guesses
-SCORING_SECONDS = 0.2  # at worst, all of it the interpreter's: so much waits in a queue of its own, not before a login
+SCORING_SECONDS = 0.01  # as a rule; 0.2 at worst, all of it the interpreter's
 CONTEXT = "gatehouse"  # the service's own name is the first that comes to mind
 
 ZXCVBN = threading.Lock()  # it keeps the names of the call under way in a global of its own
@@ -22,7 +22,7 @@ class PasswordStrength:
 
     def __init__(self, min_length: int) -> None:
         self._min_length = min_length
-        self._threads = Threads("strength", 1, SCORING_SECONDS, weight=0.0)
+        self._threads = Threads("strength", 1, SCORING_SECONDS)
 
     async def stop(self) -> None:
         await self._threads.stop()

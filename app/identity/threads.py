@@ -17,7 +17,7 @@ from app.errors import Overloaded
 T = TypeVar("T")
 
 DEADLINE = 0.8  # seconds of work that may be queued, and that anyone waits: whoever is refused knows within one
-WEIGHT = 0.1  # follows a change of pace within some 20 pieces of work
+WEIGHT = 0.1  # of the newest piece of work in the running average: it follows a change of pace within some 20
 NICENESS = 5  # added to that of the event loop, which so gets thrice the weight where both want the core
 
 
@@ -30,15 +30,13 @@ class Threads:
         name: of the threads.
         count: how many.
         assumed_seconds: what a piece of work takes, until it is known.
-        weight: of the newest piece of work in the running average; 0 where the assumption is the worst case, and stays.
     """
 
-    def __init__(self, name: str, count: int, assumed_seconds: float, weight: float = WEIGHT) -> None:
+    def __init__(self, name: str, count: int, assumed_seconds: float) -> None:
         self.count = count
         self.queued = 0
         self.busy = 0
         self._seconds = assumed_seconds  # of a piece of work, as a running average
-        self._weight = weight
         self._counting = threading.Lock()
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_step_back)
         self._stopped = False
@@ -96,7 +94,7 @@ class Threads:
         finally:
             with self._counting:
                 self.busy -= 1
-                self._seconds += self._weight * (time.perf_counter() - started - self._seconds)
+                self._seconds += WEIGHT * (time.perf_counter() - started - self._seconds)
 
 
 def _step_back() -> None:
