@@ -96,3 +96,8 @@ async def test_no_user_agent_breaks_a_sign_in(client: AsyncClient, ada: Person) 
 
     assert item["user_agent"].startswith("ÿ[31mxxx")
     assert len(item["user_agent"]) == 512
+
+
+def test_a_hop_that_is_longer_than_any_address_is_none_and_is_not_remembered() -> None:
+    assert address(f"198.51.100.1{' ' * 60_000}") is None
+    assert address(" [2001:db8::1%eth0]:65535 ") is not None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from httpx import AsyncClient
@@ -89,3 +90,55 @@ async def test_a_body_that_is_read_after_the_answer_has_begun_is_read_whole(sett
         answer = await client.post("https://auth.example.test/echo", content=pieces())
 
     assert answer.text == "0,1,2,3,4,5,6,7,8,9,"
+
+
+async def test_bodies_that_are_under_way_have_a_bound_together(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "MAX_HELD_BYTES", 1000)
+    halfway, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b" " * 900
+        halfway.set()
+        await go_on.wait()
+        yield b"{}"
+
+    first = asyncio.create_task(client.post("/refresh", content=slow(), headers=JSON))
+    await halfway.wait()
+    problem(await client.post("/refresh", content=b" " * 200 + b"{}", headers=JSON), 503, "overloaded")
+    go_on.set()
+
+    problem(await first, 422, "validation_failed")
+    problem(await client.post("/refresh", content=b" " * 990 + b"{}", headers=JSON), 422, "validation_failed")
+
+
+async def test_who_has_gone_is_not_worked_for() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+    messages = [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        await begun.wait()
+        return messages.pop(0)
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    with pytest.raises(body.ClientGone):
+        await body.while_connected(receive, work())
+
+    assert ended.is_set()
+
+
+async def test_who_stays_has_his_answer() -> None:
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def work() -> str:
+        return "done"
+
+    assert await body.while_connected(receive, work()) == "done"

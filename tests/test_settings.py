@@ -299,7 +299,17 @@ def test_plain_http_is_for_development() -> None:
 
 
 @pytest.mark.parametrize(
-    "password", ["short-Zebra", "administrator", "Password-2026!", "boss12345678!", "abababababab", "Gatehouse-Zebra-9"]
+    "password",
+    [
+        "short-Zebra",
+        "administrator",
+        "Password-2026!",
+        "boss12345678!",
+        "abababababab",
+        "Gatehouse-Zebra-9",
+        "iloveyou1234",
+        "1q2w3e4r5t6y",
+    ],
 )
 def test_a_guessable_password_of_the_first_administrator_is_for_development(password: str) -> None:
     (line,) = refused(REQUIRED | {"ADMIN_USERNAME": "boss", "ADMIN_PASSWORD": password})

@@ -199,6 +199,24 @@ async def test_a_header_that_may_come_once_may_not_come_twice(client: AsyncClien
         problem(twice, 400, "malformed_request")
 
 
+async def test_a_body_of_brackets_is_refused_before_it_is_read(client: AsyncClient) -> None:
+    """It would hold up everybody for as long as a hash takes twenty times."""
+    body = b"[" + b"{}," * 20_000 + b"{}]"
+
+    found = problem(await client.post("/login", content=body, headers=JSON | from_ip()), 400, "malformed_request")
+
+    assert "20000" in found["detail"]
+    form = b"username=" + b"%41" * 10_001
+    headers = from_ip() | {"Content-Type": "application/x-www-form-urlencoded"}
+    problem(await client.post("/login", content=form, headers=headers), 400, "malformed_request")
+
+
+@pytest.mark.parametrize("path", ["%2fme", "/users%2f1", "/users%5C1"])
+async def test_a_hidden_slash_is_none(session: SignedIn, path: str) -> None:
+    """A proxy's rule for what lies below would not see it."""
+    problem(await session.ask("GET", f"https://auth.example.test{BASE}{path}"), 404, "not_found")
+
+
 async def test_an_encoded_body_is_not_read_as_if_it_were_plain(client: AsyncClient) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
 

@@ -88,7 +88,9 @@ async def test_what_is_not_quite_right_is_not_kept(session: SignedIn, wrong: dic
 
 
 @pytest.mark.parametrize("field", ["clientDataJSON", "attestationObject"])
-@pytest.mark.parametrize("garbage", ["x", "AAAA", base64url.encode(b"\xff" * 300), base64url.encode(b"[" * 3000)])
+@pytest.mark.parametrize(
+    "garbage", ["x", "AAAA", base64url.encode(b"\xff" * 300), base64url.encode(b'{"x":' + b"[" * 40_000)]
+)
 async def test_garbage_is_refused(session: SignedIn, field: str, garbage: str) -> None:
     made = Key().made(await registration_options(session))
     made["response"][field] = garbage
@@ -113,6 +115,24 @@ async def test_what_no_key_is_made_of_is_refused_at_once(session: SignedIn, wron
     made = Key().made(await registration_options(session), **wrong)
 
     problem(await session.ask("POST", "/me/passkeys", json=made), 422, "validation_failed")
+
+
+async def test_a_credential_is_the_one_that_it_says_it_is(session: SignedIn) -> None:
+    made = Key().made(await registration_options(session))
+    other = base64url.encode(bytes(32))
+
+    answer = await session.ask("POST", "/me/passkeys", json=made | {"id": other, "rawId": other})
+
+    problem(answer, 422, "validation_failed")
+
+
+async def test_of_the_ways_to_reach_it_those_are_kept_that_there_are(session: SignedIn) -> None:
+    made = Key().made(await registration_options(session))
+    made["response"]["transports"] = ["usb", "<script>", "", "internal"]
+
+    answer = await session.ask("POST", "/me/passkeys", json=made)
+
+    assert answer.json()["transports"] == ["usb", "internal"]
 
 
 async def test_a_credential_id_has_its_bounds(session: SignedIn) -> None:

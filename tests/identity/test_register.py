@@ -127,3 +127,26 @@ async def test_a_password_is_compared_in_normal_form(client: AsyncClient) -> Non
     person.password = decomposed
 
     assert (await log_in(client, person)).user_id == person.id
+
+
+async def test_a_network_has_sixty_passwords_an_hour_judged(client: AsyncClient) -> None:
+    """To judge one costs more than to refuse it, and a refused one is no registration."""
+    here = from_ip()
+    for _ in range(60):
+        weak = {"username": new_name(), "password": "password1"}
+        problem(await client.post("/register", json=weak, headers=here), 422, "weak_password")
+
+    good = {"username": new_name(), "password": new_password()}
+    problem(await client.post("/register", json=good, headers=here), 429, "rate_limited")
+
+
+async def test_an_address_is_welcomed_by_three_letters_an_hour(client: AsyncClient, parts: Parts) -> None:
+    """However often somebody registers with it and leaves again."""
+    email, letters = f"{new_name()}@example.org", []
+    for _ in range(4):
+        ada = await register(client, email=email)
+        links = await parts.db.fetch("SELECT FROM one_time_tokens WHERE user_id = $1", ada.id)
+        letters.append(len(links))
+        await (await log_in(client, ada)).ask("DELETE", "/me", json={"password": ada.password})
+
+    assert letters == [1, 1, 1, 0]

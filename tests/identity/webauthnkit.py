@@ -20,7 +20,7 @@ PRESENT, VERIFIED, ATTESTED = 0x01, 0x04, 0x40  # flags (WebAuthn §6.1)
 
 def laughs(depth: int) -> bytes:
     """Some bytes of CBOR that a decoder of shared references (tags 28 and 29) doubles at every level."""
-    item = b"\x00"
+    item = b"\xd8\x1c\x82\x00\x00"  # without a mark of its own it would be refused by the decoder
     for level in range(depth):
         item = b"\xd8\x1c\x82" + item + b"\xd8\x1d" + cbor2.dumps(depth - level)
     return item

@@ -230,3 +230,12 @@ async def test_who_goes_before_the_answer_keeps_nobody_from_his_own(links: Links
     gone.cancel()
     with pytest.raises(ValkeyAway):
         await stays
+
+
+async def test_who_asks_again_for_his_place_has_it(links: Links, key: str) -> None:
+    """The first answer was lost."""
+    shared, limits = Shared(links), (limit_of(Counter("login", key, ONE)),)
+
+    assert await shared.reserve("one", limits) is None
+    assert await shared.reserve("one", limits) is None
+    assert await shared.reserve("another", limits) is not None

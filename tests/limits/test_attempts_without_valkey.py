@@ -116,6 +116,26 @@ async def test_a_question_that_was_answered_too_late_leaves_no_place_taken(
     assert not attempts._owed
 
 
+async def test_a_place_that_was_taken_for_who_is_refused_here_is_given_back(
+    own_links: Links, own_valkey: embedded.Valkey, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer was lost, and the process that counts for itself has let in as many as it may."""
+    attempts, counter = Attempts(own_links), Counter("login", key, ONE)
+    attempts._twin.settle("before", (limit_of(counter),), failed=True)
+    monkeypatch.setattr(link, "DEADLINE", 0.1)
+    os.kill(own_valkey.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(RateLimited):
+            await succeed(attempts, counter)
+    finally:
+        os.kill(own_valkey.pid, signal.SIGCONT)
+    monkeypatch.setattr(link, "DEADLINE", 5.0)
+    await until(lambda: own_links.current is not None)
+
+    async with attempts.attempt(counter), valkey_of(own_links) as valkey:
+        assert await valkey.zcard(keys(counter)[1]) == 1
+
+
 async def test_what_valkey_cannot_be_told_is_kept_until_it_does_not_matter(
     own_links: Links, own_valkey: embedded.Valkey, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
