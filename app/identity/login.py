@@ -172,9 +172,7 @@ class Login:
                 if not await factor_queries.begin_try(self._db, pending_id, self._settings.mfa_codes_per_login):
                     raise InvalidMfa
                 gate, ways = queries.second_factor_gate(pending), [*amr.BY_PASSWORD, *amr.BY_CODE]
-                response = await self.enter(gate, client, pending.device_name, ways, first=first)
-                if response is None:
-                    raise InvalidMfa
+                response = _let_in(await self.enter(gate, client, pending.device_name, ways, first=first))
             outcome.ended("success")
             return response
 
@@ -202,6 +200,12 @@ class Login:
                 raise InvalidRefreshToken
             outcome.ended(result)
             return TokenResponse.of(self._sessions.tokens(session, person.roles), person)
+
+
+def _let_in(response: TokenResponse | None) -> TokenResponse:
+    if response is None:
+        raise InvalidMfa
+    return response
 
 
 def _reason(found: Account | None) -> str:

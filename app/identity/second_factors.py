@@ -76,9 +76,7 @@ class SecondFactors:
         if secret is None or secret.confirmed:
             raise Conflict("No authenticator waits to be confirmed.")
         async with self._tries.code(caller.user_id, client):
-            step = self._totp.step(caller.user_id, secret.sealed, code, secret.now)
-            if step is None:
-                raise InvalidMfa
+            step = _right(self._totp.step(caller.user_id, secret.sealed, code, secret.now))
         codes = recovery_codes.make()
         async with self._db.transaction() as tx:
             person = await hold_caller(tx, caller)
@@ -177,3 +175,9 @@ class SecondFactors:
             await note(tx, Event.MFA_DISABLED, caller, client, {"method": "totp"})
         await self._entries.outbox.settle(change)
         self._mails.wake()
+
+
+def _right(step: int | None) -> int:
+    if step is None:
+        raise InvalidMfa
+    return step

@@ -63,8 +63,7 @@ class Threads:
         except asyncio.CancelledError:
             if job.cancel():
                 raise
-            if task := asyncio.current_task():
-                task.uncancel()
+            asyncio.current_task().uncancel()  # type: ignore[union-attr] # it is one that was cancelled
             await asyncio.wait((done,))
         if job.cancel():  # it still waited for a thread, or `stop` has refused it
             raise Overloaded

@@ -86,7 +86,6 @@ class Sessions:
         cap = self._settings.sessions_per_user
         if not cap and greet is None and first is None:
             return await open_on(self._db)
-        change = Change({})
         try:
             async with self._db.transaction() as tx:
                 if first is not None:
@@ -94,14 +93,15 @@ class Sessions:
                 session, row = _let_in(await open_on(tx))
                 if greet is not None and await queries.is_new_device(tx, session, device_name):
                     await greet(tx, row)
-                if cap:
-                    change = await self._end_surplus(tx, session.user_id, cap, client)
+                change = await self._end_surplus(tx, session.user_id, cap, client)
         except NobodyLetIn:
             return None
         await self._entries.outbox.settle(change)
         return session, row
 
     async def _end_surplus(self, tx: Transaction, user_id: int, cap: int, client: Client) -> Change:
+        if not cap:
+            return Change({})
         surplus = await queries.surplus(tx, user_id, cap)
         change, _ = await self.revoke_in(tx, user_id, "sessions_per_user", user_id, client, only=surplus)
         return change
