@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from litestar.types import Receive
 
 from app.deadlines import Deadlines
-from app.errors import AppError, Overloaded
+from app.errors import AppError, ClientGone, Overloaded
 
 T = TypeVar("T")
 
@@ -18,14 +18,6 @@ MAX_DRAINED_BYTES = 8 * 1024 * 1024  # what a client that does not know the limi
 MAX_DRAIN_SECONDS = 5.0
 MAX_BODY_SECONDS = 120.0  # for all of it: 1 MiB over a line of 70 kbit/s
 MAX_STALL_SECONDS = 30.0  # without a byte of the body; a sign-in over a bad line pauses for less
-
-
-class ClientGone(AppError):
-    """Nobody reads this answer; the status is for the log (as nginx has it)."""
-
-    status = 499
-    code = "client_gone"
-    title = "The client closed the connection."
 
 
 class BodyStalled(AppError):

@@ -61,6 +61,14 @@ class InvalidMfa(AppError):
     title = "The code is wrong or was used, or this sign-in has taken too long: try another code, or sign in anew."
 
 
+class ClientGone(AppError):
+    """Nobody reads this answer; the status is for the log (as nginx has it)."""
+
+    status = 499
+    code = "client_gone"
+    title = "The client closed the connection."
+
+
 class Unauthenticated(AppError):
     """A refused access token; carries the challenge of RFC 6750 §3."""
 

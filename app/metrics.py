@@ -4,6 +4,7 @@ With PROMETHEUS_MULTIPROC_DIR set (`gatehouse serve` sets it before its workers 
 a file there, and a scrape of any worker adds them up.
 """
 
+import asyncio
 import os
 import re
 import time
@@ -14,7 +15,7 @@ from typing import Literal, Self
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from app.errors import AppError
+from app.errors import AppError, ClientGone
 
 CONTENT_TYPE = "text/plain; version=0.0.4"  # of the format; the charset follows when it is sent
 
@@ -22,7 +23,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4"  # of the format; the charset follows
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 # as what errors of these codes are counted
-LOGIN_ERRORS = {code: code for code in ("mfa_required", "invalid_mfa", "rate_limited", "overloaded")}
+LOGIN_ERRORS = {code: code for code in ("mfa_required", "invalid_mfa", "rate_limited", "overloaded", "client_gone")}
 REFRESH_ERRORS = {"refresh_token_reused": "reused", "invalid_refresh_token": "invalid"}
 REFRESHED = ("rotated", "grace", *REFRESH_ERRORS.values(), "error")
 
@@ -47,8 +48,10 @@ class Operation:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._duration.observe(time.perf_counter() - self._started)
-        by_error = self._errors.get(error.code) if isinstance(error, AppError) else None
-        self._count(by_error or self._result)
+        code = error.code if isinstance(error, AppError) else ""
+        if isinstance(error, asyncio.CancelledError):
+            code = ClientGone.code
+        self._count(self._errors.get(code, self._result))
 
 
 class Metrics:

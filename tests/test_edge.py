@@ -1,6 +1,7 @@
 """The outermost ring: bodies that stall, answers that begin before their body was read."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,10 +11,11 @@ from litestar import asgi
 from litestar.types import Receive, Scope, Send
 
 from app import body
+from app.errors import ClientGone
 from app.main import at_the_edge, create_app
 from app.settings import Settings
-from tests.kit import SignedIn, problem
-from tests.replica import http
+from tests.kit import BASE, Person, SignedIn, problem
+from tests.replica import Replica, http
 
 JSON = {"Content-Type": "application/json"}
 
@@ -128,7 +130,7 @@ async def test_who_has_gone_is_not_worked_for() -> None:
         finally:
             ended.set()
 
-    with pytest.raises(body.ClientGone):
+    with pytest.raises(ClientGone):
         await body.while_connected(receive, work())
 
     assert ended.is_set()
@@ -142,3 +144,26 @@ async def test_who_stays_has_his_answer() -> None:
         return "done"
 
     assert await body.while_connected(receive, work()) == "done"
+
+
+async def test_a_login_whose_client_has_gone_is_counted_as_that(shared: Replica, ada: Person) -> None:
+    sent = json.dumps({"username": ada.username, "password": "not-the-Password-9"}).encode()
+    messages = [{"type": "http.request", "body": sent, "more_body": False}, {"type": "http.disconnect"}]
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(sent))]
+    path = f"{BASE}/login"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}
+    answers: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    async with shared.parts.db.transaction() as tx:  # which its first look waits for
+        await tx.execute("LOCK TABLE users")
+        await shared.edge({**scope, "headers": headers}, receive, send)  # type: ignore[arg-type]
+
+    assert answers[0]["status"] == 499
+    counted = shared.parts.metrics.registry.get_sample_value("auth_login_failure_total", {"reason": "client_gone"})
+    assert counted is not None
