@@ -13,6 +13,7 @@ from app.errors import AppError, ClientGone, Overloaded
 
 T = TypeVar("T")
 
+UNKNOWN_LENGTH = -1  # of a body that comes in chunks
 MAX_HELD_BYTES = 64 * 1024 * 1024  # of a process: sixty of the longest at once
 MAX_DRAINED_BYTES = 8 * 1024 * 1024  # what a client that does not know the limit may have begun to send
 MAX_DRAIN_SECONDS = 5.0
@@ -70,10 +71,11 @@ class Body:
     of it is read and dropped, up to bounds, before the answer ends.
     """
 
-    def __init__(self, receive: Receive, deadlines: Deadlines, held: Held) -> None:
+    def __init__(self, receive: Receive, deadlines: Deadlines, held: Held, length: int = UNKNOWN_LENGTH) -> None:
         self._receive = receive
         self._held = held
         self._size = 0  # of what is held of this one
+        self._to_come = length  # bytes; below 0 where they were not announced
         self._deadlines = deadlines
         self._more = True
         self._until = time.monotonic() + MAX_BODY_SECONDS
@@ -89,7 +91,11 @@ class Body:
             raise BodyStalled from None
         self._more = message["type"] == "http.request" and message.get("more_body", False)
         if message["type"] == "http.request":
-            self._hold(len(message.get("body", b"")))
+            size = len(message.get("body", b""))
+            self._hold(size)
+            if self._more and size == self._to_come:  # Granian says only with the next message that this was the last
+                self._more = message["more_body"] = False
+            self._to_come -= size
         return message
 
     def _hold(self, size: int) -> None:

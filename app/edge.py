@@ -13,7 +13,7 @@ from litestar.enums import ScopeType
 from litestar.types import HTTPScope, Message, Receive, Scope, Send
 
 from app import logs, problems
-from app.body import Body, Held
+from app.body import UNKNOWN_LENGTH, Body, Held
 from app.browsers import Browsers, Headers
 from app.client import printable
 from app.deadlines import Deadlines
@@ -64,12 +64,12 @@ class Edge:
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        request_id, has_body, origin, problem = _inspect(scope)
+        request_id, length, origin, problem = _inspect(scope)
         logs.request_id.set(request_id)  # a request is a task of its own, and takes this with it
         body = None
         ways = self._without_body
-        if has_body:
-            body = Body(receive, self._deadlines, self._held)
+        if length is not None:
+            body = Body(receive, self._deadlines, self._held, length)
             ways = self._with_body
         headers = self._browsers.of(origin)
         express = ways.get((scope["method"], scope["path"]))
@@ -156,11 +156,11 @@ def _answering(headers: Headers) -> Express:
     return answer
 
 
-def _inspect(scope: HTTPScope) -> tuple[str, bool, bytes | None, AppError | None]:
-    """The request's id (a valid incoming one is kept), whether a body comes, the origin, and why it goes no further."""
+def _inspect(scope: HTTPScope) -> tuple[str, int | None, bytes | None, AppError | None]:
+    """The request's id (a valid incoming one is kept), its body's length, the origin, and why it goes no further."""
     request_id = b""
     size = 0
-    has_body = False
+    length: int | None = None
     origin = None
     single = []
     encoded = False
@@ -176,8 +176,10 @@ def _inspect(scope: HTTPScope) -> tuple[str, bool, bytes | None, AppError | None
                 origin = value
         elif name == b"content-encoding":
             encoded = True
-        elif name == b"transfer-encoding" or value != b"0":
-            has_body = True
+        elif name == b"transfer-encoding" or not value.isdigit():
+            length = UNKNOWN_LENGTH
+        elif value != b"0" and length is None:
+            length = int(value)
     kept = _kept(request_id) or f"{random.getrandbits(REQUEST_ID_BITS):032x}"
     path = scope["path"]
     if (
@@ -190,8 +192,8 @@ def _inspect(scope: HTTPScope) -> tuple[str, bool, bytes | None, AppError | None
         or "\0" in path
         or "\ufffd" in path
     ):
-        return kept, has_body, origin, _objection(scope, size, single, encoded=encoded and has_body)
-    return kept, has_body, origin, None
+        return kept, length, origin, _objection(scope, size, single, encoded=encoded and length is not None)
+    return kept, length, origin, None
 
 
 def _kept(request_id: bytes) -> str:
