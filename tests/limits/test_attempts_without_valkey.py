@@ -122,6 +122,7 @@ async def test_a_place_that_was_taken_for_who_is_refused_here_is_given_back(
     """The answer was lost, and the process that counts for itself has let in as many as it may."""
     attempts, counter = Attempts(own_links), Counter("login", key, ONE)
     attempts._twin.settle("before", (limit_of(counter),), failed=True)
+    await succeed(attempts, Counter("login", f"{key}:another", ONE))  # by a connection that is ready
     monkeypatch.setattr(link, "DEADLINE", 0.1)
     os.kill(own_valkey.pid, signal.SIGSTOP)
     try:
