@@ -10,9 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from app.factors import relying_party
 from app.factors.cbor import NotPlain
 from app.factors.relying_party import NotAccepted
-from tests.identity.webauthnkit import ATTESTED, PRESENT, VERIFIED, laughs
+from tests.identity.webauthnkit import ATTESTED, EXTENSIONS, PRESENT, VERIFIED, laughs
 
-EXTENDED = 0x80  # a flag (WebAuthn §6.1)
 KEY = cbor2.dumps({1: 2, 3: -7, -1: 1, -2: bytes(32), -3: bytes(32)})
 BOMB = laughs(8)
 
@@ -46,23 +45,23 @@ def longer_than_it_is_written_anew(key: dict[int, object]) -> bytes:
 def test_what_is_right_is_read() -> None:
     protected = cbor2.dumps({"credProtect": 2})
     relying_party._check_attestation(attestation(ATTESTED, credential(KEY)))
-    relying_party._check_attestation(attestation(ATTESTED | EXTENDED, credential(KEY, protected)))
+    relying_party._check_attestation(attestation(ATTESTED | EXTENSIONS, credential(KEY, protected)))
     relying_party._check_asserted(data(0, b""))
-    relying_party._check_asserted(data(EXTENDED, protected))
+    relying_party._check_asserted(data(EXTENSIONS, protected))
 
 
 @pytest.mark.parametrize(
     "written",
     [
         data(ATTESTED, credential(KEY)),
-        data(ATTESTED | EXTENDED, hidden_in(BOMB)),
-        data(EXTENDED, BOMB),
-        data(EXTENDED, b""),
+        data(ATTESTED | EXTENSIONS, hidden_in(BOMB)),
+        data(EXTENSIONS, BOMB),
+        data(EXTENSIONS, b""),
         data(0, b"\xa0"),
-        data(EXTENDED, cbor2.dumps({"large": bytes(9000)})),
-        data(EXTENDED, b"\xa1\x61x\x18\x02"),
-        data(EXTENDED, b"\xa1\x82\x00\x00\x00"),
-        data(EXTENDED, cbor2.dumps(dict.fromkeys(range(65), 0))),
+        data(EXTENSIONS, cbor2.dumps({"large": bytes(9000)})),
+        data(EXTENSIONS, b"\xa1\x61x\x18\x02"),
+        data(EXTENSIONS, b"\xa1\x82\x00\x00\x00"),
+        data(EXTENSIONS, cbor2.dumps(dict.fromkeys(range(65), 0))),
     ],
     ids=[
         "a credential",
@@ -85,10 +84,10 @@ def test_an_assertion_holds_nothing_else(written: bytes) -> None:
     "written",
     [
         attestation(0, credential(KEY)),
-        attestation(EXTENDED, hidden_in(BOMB)),
+        attestation(EXTENSIONS, hidden_in(BOMB)),
         attestation(ATTESTED, credential(KEY) + b"\x00"),
         attestation(ATTESTED, credential(laughs(8))),
-        attestation(ATTESTED | EXTENDED, credential(KEY, BOMB)),
+        attestation(ATTESTED | EXTENSIONS, credential(KEY, BOMB)),
         attestation(ATTESTED, credential(longer_than_it_is_written_anew({1: 2, 3: -7, -1: 1, -2: BOMB}))),
     ],
     ids=[

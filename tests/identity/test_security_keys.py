@@ -3,10 +3,8 @@
 import cbor2
 from httpx import AsyncClient
 
-from tests.identity.webauthnkit import PRESENT, VERIFIED, Key, login_options, registration_options, sign_in
+from tests.identity.webauthnkit import EXTENDED, Key, login_options, registration_options, sign_in
 from tests.kit import Person, log_in
-
-EXTENDED = PRESENT | VERIFIED | 0x80  # flags (WebAuthn §6.1)
 
 
 async def test_one_may_add_an_extension_by_itself(client: AsyncClient, ada: Person) -> None:

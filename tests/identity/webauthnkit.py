@@ -15,7 +15,22 @@ from app import base64url
 from tests.kit import SignedIn, from_ip
 
 ORIGIN, RP_ID = "https://auth.example.test", "auth.example.test"
-PRESENT, VERIFIED, ATTESTED = 0x01, 0x04, 0x40  # flags (WebAuthn §6.1)
+PRESENT, VERIFIED, ATTESTED, EXTENSIONS = 0x01, 0x04, 0x40, 0x80  # flags (WebAuthn §6.1)
+EXTENDED = PRESENT | VERIFIED | EXTENSIONS
+
+# what is not quite right, by the words of `Key`
+WRONG: list[dict[str, Any]] = [
+    {"origin": "https://evil.example"},
+    {"origin": "http://auth.example.test"},
+    {"rp_id": "evil.example"},
+    {"kind": "webauthn.get"},
+    {"credential_type": "password"},
+    {"cross_origin": True},
+    {"flags": PRESENT},
+    {"flags": VERIFIED},
+    {"challenge": base64url.encode(b"x" * 64)},
+    {"challenge": "%%%"},
+]
 
 
 def laughs(depth: int) -> bytes:
