@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
+from app import guesses
 from app import setting_values as read
 from app.setting_values import Network, Rate
 
@@ -22,7 +23,6 @@ BASE = "/api/auth/v2"  # of the API; the contract's, and no setting
 Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
 
 DIFFERENT_IN_PASSWORD = 5  # characters
-SCORED, MIN_SCORE = 24, 2  # as for everybody's password (app/identity/password_strength.py)
 GUESSABLE_PASSWORDS = (
     "admin",
     "password",
@@ -216,11 +216,8 @@ def guessable(password: str, username: str, min_length: int) -> str | None:
         len(set(plain)) < DIFFERENT_IN_PASSWORD
         or plain.startswith(GUESSABLE_PASSWORDS)
         or plain.rstrip("0123456789!") == username.casefold()
+        or guesses.objection(password, [username]) is not None
     ):
-        return "is guessable; leave it empty and use `gatehouse users create-admin`, or choose another"
-    from zxcvbn import zxcvbn  # type: ignore[import-untyped]  # noqa: PLC0415 - only where there is such a password
-
-    if zxcvbn(password[:SCORED], user_inputs=[username])["score"] < MIN_SCORE:
         return "is guessable; leave it empty and use `gatehouse users create-admin`, or choose another"
     return None
 

@@ -48,7 +48,6 @@ async def test_every_answer_says_what_a_page_may_do_with_it(client: AsyncClient,
     assert headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
-    assert "server" not in headers
     assert "access-control-allow-origin" not in headers
 
 

@@ -1,6 +1,7 @@
 """What only a real server shows: answers to requests that are broken, endless or far too large; and what it logs."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -153,3 +154,9 @@ async def test_the_log_is_json_with_the_ids_of_requests_and_without_secrets(serv
         assert secret not in text
     assert "\x1b" not in text
     assert "\\u001b" not in text
+
+
+async def test_an_answer_does_not_say_which_version_it_is_of(server: Server) -> None:
+    answer = await server.exchange(b"GET /api/auth/v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    assert re.search(rb"^server: [a-z]+\r$", answer, re.MULTILINE)

@@ -1,20 +1,16 @@
 """What makes a password one that others would not guess (NIST SP 800-63B-4 §3.1.1.2, with zxcvbn for its blocklist)."""
 
-import threading
 import unicodedata
 from collections.abc import Iterable
 
+from app import guesses
 from app.errors import ValidationFailed, WeakPassword
 from app.identity.threads import Threads
 from app.setting_values import MAX_PASSWORD, MOST_CODE_POINTS
 
 CONTAINED = 4  # characters of a name that a password may not contain; a shorter one is found in half of all words
-SCORED = 24  # characters that zxcvbn looks at (docs/decisions/0006-password-strength.md)
-MIN_SCORE = 2  # of 4: more than a million guesses
 SCORING_SECONDS = 0.01  # as a rule; 0.2 at worst, all of it the interpreter's
 CONTEXT = "gatehouse"  # the service's own name is the first that comes to mind
-
-ZXCVBN = threading.Lock()  # it keeps the names of the call under way in a global of its own
 
 
 class PasswordStrength:
@@ -57,15 +53,5 @@ def _judge(password: str, min_length: int, names: Iterable[str], hints: Iterable
     for name in (unicodedata.normalize("NFC", name).casefold() for name in names):
         if plain == name or (len(name) >= CONTAINED and name in plain):
             raise WeakPassword("The password may not contain the username or the e-mail address.", field)
-    _score(password, hints, field)
-
-
-def _score(password: str, hints: Iterable[str], field: str) -> None:
-    # Here, because it takes 55 ms and 14 MB (its word lists), which only a process that sets passwords should spend.
-    from zxcvbn import zxcvbn  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    with ZXCVBN:
-        found = zxcvbn(password[:SCORED], user_inputs=list(hints))
-    if found["score"] < MIN_SCORE:  # its advice consists of sentences of its own, none of which quotes the password
-        advice = [found["feedback"]["warning"], *found["feedback"]["suggestions"]]
-        raise WeakPassword(" ".join(["The password is too easy to guess.", *filter(None, advice)]), field)
+    if (objection := guesses.objection(password, hints)) is not None:
+        raise WeakPassword(objection, field)

@@ -3,7 +3,7 @@
 from app.cache.entries import Entries
 from app.cache.outbox import Change
 from app.client import Client
-from app.database import Database, Transaction
+from app.database import Database
 from app.errors import InvalidMfa
 from app.identity.callers import hold_caller
 from app.identity.confirmation import Confirmation
@@ -71,7 +71,9 @@ class Reauthenticator:
             async with self._db.transaction() as tx:
                 person = await hold_caller(tx, caller)
                 await self._passkey_login.use(tx, shown)
-                change, session = await self._renew(tx, caller, amr.BY_PASSKEY, client)
+                change, session = await self._sessions.reauthenticate(
+                    tx, caller.session_id, caller.user_id, amr.BY_PASSKEY, client
+                )
         return await self._answer(person, change, session)
 
     async def _answer(self, person: UserEntry, change: Change, session: SessionState) -> TokenResponse:
@@ -86,23 +88,14 @@ class Reauthenticator:
             person = await hold_caller(tx, caller)
             if not await self._factors.use(tx, person, client, code):
                 raise InvalidMfa
-            return person, *await self._renew(tx, caller, amr.BY_CODE, client, beside_others=True)
+            return person, *await self._sessions.reauthenticate(
+                tx, caller.session_id, caller.user_id, amr.BY_CODE, client, beside_others=True
+            )
 
     async def _by_password(
         self, caller: Identified[Subject], password: str, client: Client
     ) -> tuple[UserEntry, Change, SessionState]:
         async with self._confirmation.confirmed(caller, password, client) as (tx, person):
-            return person, *await self._renew(tx, caller, amr.BY_PASSWORD, client)
-
-    async def _renew(
-        self,
-        tx: Transaction,
-        caller: Identified[Subject],
-        ways: list[str],
-        client: Client,
-        *,
-        beside_others: bool = False,
-    ) -> tuple[Change, SessionState]:
-        return await self._sessions.reauthenticate(
-            tx, caller.session_id, caller.user_id, ways, client, beside_others=beside_others
-        )
+            return person, *await self._sessions.reauthenticate(
+                tx, caller.session_id, caller.user_id, amr.BY_PASSWORD, client
+            )

@@ -69,9 +69,10 @@ def claims(session: SignedIn) -> dict[str, Any]:
     return said
 
 
-async def long_ago(parts: Parts, session: SignedIn) -> None:
-    """The login was eleven minutes ago, by the session's row and its entry."""
+async def long_ago(parts: Parts, session: SignedIn, minutes: int = 11) -> None:
+    """The login was so many minutes ago, by the session's row and its entry; ten of them are present."""
     async with parts.db.transaction() as tx:
-        await tx.execute("UPDATE sessions SET auth_time = now() - interval '11 minutes' WHERE id = $1", session.id)
+        statement = "UPDATE sessions SET auth_time = now() - make_interval(mins => $2) WHERE id = $1"
+        await tx.execute(statement, session.id, minutes)
         change = await parts.entries.outbox.announce(tx, [f"s:{session.id}"])
     await parts.entries.outbox.settle(change)
