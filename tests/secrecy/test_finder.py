@@ -84,7 +84,6 @@ async def test_tokens_and_codes_are_found_by_their_secret_parts(session: SignedI
 
     for planted, name in (
         (session.access[-40:].encode(), "access"),
-        (session.access.split(".")[1].encode(), "access"),
         (session.refresh_token[-30:].encode(), "refresh"),
         (mac.hex().encode(), "refresh"),
         (authenticator.secret.encode().hex().encode(), "seed"),
@@ -94,7 +93,8 @@ async def test_tokens_and_codes_are_found_by_their_secret_parts(session: SignedI
         (authenticator.codes[0].replace("-", "").encode().hex().encode(), "code"),
     ):
         assert {each.partition(" ")[0] for each in canaries.found_in(planted)} == {name}
-    assert canaries.found_in(f"{session.id} {session.refresh_token[:24]} {session.access[:24]}".encode()) == []
+    public = session.access.rpartition(".")[0]  # a cursor may spell the same session in the same base64
+    assert canaries.found_in(f"{session.id} {session.refresh_token[:24]} {public}".encode()) == []
 
 
 async def test_every_cookie_is_kept_that_is_sent_or_set() -> None:
