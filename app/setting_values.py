@@ -159,6 +159,39 @@ def directory(raw: str) -> Path:
     return Path(raw)
 
 
+def file(raw: str) -> Path:
+    if not Path(raw).is_file():
+        raise ValueError("has to be a file that is there")
+    return Path(raw)
+
+
+def server_url(raw: str) -> str:
+    """Where a server's paths begin."""
+    parts = split(raw)
+    if parts is None or not parts.hostname or not re.fullmatch(r"https?://(?:(?![@?#,\\])[!-~])+", raw):
+        raise ValueError("has to be an https:// URL of ASCII characters without user, query and fragment")
+    return raw.rstrip("/")
+
+
+def redirect_uri(raw: str) -> str:
+    """RFC 8252 §7: of a page, of a program on this machine, or of an app's own scheme, which is a domain reversed."""
+    parts = split(raw)
+    fits = parts is not None and re.fullmatch(r"(?:(?![\\#])[!-~])+", raw) and "@" not in parts.netloc
+    if (
+        parts is None
+        or not fits
+        or not (
+            (parts.scheme == "https" and parts.hostname)
+            or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+            or ("." in parts.scheme and parts.path)
+        )
+    ):
+        raise ValueError(
+            "has to be a list of https:// URLs without fragments (http:// on loopback, or com.example.app:/path)"
+        )
+    return raw
+
+
 def network(raw: str) -> Network:
     try:
         return ipaddress.ip_network(raw, strict=False)

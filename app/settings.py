@@ -6,7 +6,7 @@
 import io
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
-from app import guesses
+from app import guesses, providers
 from app import setting_values as read
+from app.providers import Provider
 from app.setting_values import Network, Rate
 
 BASE = "/api/auth/v2"  # of the API; the contract's, and no setting
@@ -84,6 +85,15 @@ class Settings:
 
     trusted_proxies: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()  # whose pages may call us, and use passkeys here
+
+    redirect_uris: tuple[str, ...] = ()  # where a sign-in by a provider may lead, each to the letter (RFC 9700 §2.1)
+    oidc_providers: tuple[Provider, ...] = ()
+    outbound_ca_file: Path | None = None  # whom we ask is trusted by these certificates as well
+
+    gpustack_url: str = ""
+    gpustack_api_key: str = field(default="", repr=False)
+    gpustack_offline_hours: int = 24  # that a password is taken while GPUStack is away; 0: never
+    gpustack_sync_minutes: int = 10  # between two looks at its list of users; 0: only when asked
 
     smtp_url: str = field(default="", repr=False)
     mail_from: str = ""  # see `mail_sender`
@@ -198,6 +208,7 @@ def _contradictions(s: Settings) -> list[str]:
         problems.append("JWT_SECRET: has to differ from SECRET_KEY, for verifiers of tokens know it")
     if s.public_url and not s.development and not s.public_url.startswith("https://"):
         problems.append("PUBLIC_URL: has to begin with https:// in production")
+    problems += _in_the_clear(s)
     if s.smtp_url and not s.mail_from and not s.development:
         problems.append("MAIL_FROM: is required with SMTP_URL; for example Gatehouse <no-reply@example.org>")
     if s.admin_password and not s.development:
@@ -205,6 +216,16 @@ def _contradictions(s: Settings) -> list[str]:
         if weakness:
             problems.append(f"ADMIN_PASSWORD: {weakness}")
     return problems
+
+
+def _in_the_clear(s: Settings) -> Iterator[str]:
+    """Passwords and codes go to these: in the clear only on a laptop, and only within it."""
+    for name, url in (
+        *(("OIDC_PROVIDERS", each.issuer) for each in s.oidc_providers),
+        ("GPUSTACK_URL", s.gpustack_url),
+    ):
+        if url.startswith("http://") and not (s.development and urlsplit(url).hostname in read.LOOPBACK):
+            yield f"{name}: has to begin with https:// (http:// is for development, and for this machine alone)"
 
 
 def guessable(password: str, username: str, min_length: int) -> str | None:
@@ -252,6 +273,13 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "rate_limit_forgot_ip": read.rate,
     "trusted_proxies": read.list_of(read.network),
     "cors_origins": read.list_of(read.origin),
+    "redirect_uris": read.list_of(read.redirect_uri),
+    "oidc_providers": providers.parse,
+    "outbound_ca_file": read.file,
+    "gpustack_url": read.server_url,
+    "gpustack_api_key": read.token,
+    "gpustack_offline_hours": read.whole(0, 8760, "hours"),
+    "gpustack_sync_minutes": read.whole(0, 10080, "minutes"),
     "smtp_url": read.smtp_url,
     "mail_from": read.mail_from,
     "mail_templates_dir": read.directory,

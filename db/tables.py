@@ -2,7 +2,10 @@
 
 import app.audit.models
 import app.cache.models
+import app.clients.models
 import app.factors.models
+import app.federation.models
+import app.gpustack.models
 import app.identity.models
 import app.keys.models
 import app.mail.models

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.providers import Provider
 from app.setting_values import Rate
 from app.settings import PARSERS, InvalidSettings, Settings, load
 
@@ -21,6 +22,8 @@ REQUIRED = {
     "DATABASE_URL": "postgresql://gatehouse:hunter2@db/gatehouse",
     "VALKEY_URL": "valkey://:hunter2@cache:6379/0",
 }
+
+TENANT = "0F0F0F0F-0000-4000-8000-000000000000"
 
 GOOD: dict[str, list[tuple[str, Any]]] = {
     "ENVIRONMENT": [("development", "development"), ("Production", "production")],
@@ -70,6 +73,77 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ("https://App.example.org:443, http://localhost:5173", ("https://app.example.org", "http://localhost:5173")),
         ("http://[::1]:80,https://app.example.org:80", ("http://[::1]", "https://app.example.org:80")),
     ],
+    "OUTBOUND_CA_FILE": [(str(EXAMPLE), EXAMPLE)],
+    "REDIRECT_URIS": [
+        (f"{uri}, https://b.example/", (uri, "https://b.example/"))
+        for uri in (
+            "https://app.example.org/cb?x=1",
+            "http://127.0.0.1:5173/cb",
+            "http://[::1]/",
+            "org.example.app:/signed-in",
+        )
+    ],
+    "OIDC_PROVIDERS": [
+        (
+            '[{"name": "kc", "issuer": "https://kc.example.org/realms/x", "client_id": "gatehouse"}]',
+            (
+                Provider(
+                    name="kc",
+                    issuer="https://kc.example.org/realms/x",
+                    client_id="gatehouse",
+                    label="Kc",
+                    scopes=("openid", "email", "profile"),
+                ),
+            ),
+        ),
+        (
+            '[{"name": "google", "preset": "google", "client_id": "g", "domains": ["Example.org"]}]',
+            (
+                Provider(
+                    name="google",
+                    preset="google",
+                    issuer="https://accounts.google.com",
+                    client_id="g",
+                    label="Google",
+                    scopes=("openid", "email", "profile"),
+                    domains=("example.org",),
+                ),
+            ),
+        ),
+        (
+            f'[{{"name": "ms", "preset": "microsoft", "tenant": "{TENANT}", "client_id": "m", "label": "\u00c4mter"}}]',
+            (
+                Provider(
+                    name="ms",
+                    preset="microsoft",
+                    tenant=TENANT,
+                    issuer=f"https://login.microsoftonline.com/{TENANT.lower()}/v2.0",
+                    client_id="m",
+                    label="\u00c4mter",
+                    scopes=("openid", "email", "profile"),
+                ),
+            ),
+        ),
+        (
+            '[{"name": "github", "preset": "github", "client_id": "h", "client_secret": "s"}]',
+            (
+                Provider(
+                    name="github",
+                    preset="github",
+                    issuer="https://github.com",
+                    client_id="h",
+                    client_secret="s",
+                    label="GitHub",
+                    scopes=("read:user", "user:email"),
+                ),
+            ),
+        ),
+        ("[]", ()),
+    ],
+    "GPUSTACK_URL": [("https://gpustack.example.org/", "https://gpustack.example.org")],
+    "GPUSTACK_API_KEY": [("gpustack_ab_12", "gpustack_ab_12")],
+    "GPUSTACK_OFFLINE_HOURS": [("0", 0), ("8760", 8760)],
+    "GPUSTACK_SYNC_MINUTES": [("0", 0), ("10080", 10080)],
     "SMTP_URL": [
         (url, url)
         for url in (
@@ -157,6 +231,49 @@ BAD: dict[str, list[str]] = {
         "ftp://app.example.org",
         "https://app.example.org https://other.example.org",
     ],
+    "OUTBOUND_CA_FILE": [str(EXAMPLE.parent), f"/nowhere/{CANARY}"],
+    "REDIRECT_URIS": [
+        "https://app.example.org/#x",
+        "https://user@app.example.org/",
+        "https://app.example.org/a b",
+        "http://app.example.org/",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "app:/cb",
+        "/cb",
+        "https:///cb",
+        "https://app.example.org\\\\@evil.example/",
+    ],
+    "OIDC_PROVIDERS": [
+        CANARY,
+        f'{{"name": "{CANARY}"}}',
+        f'[{{"name": "kc", "client_id": "g", "issuer": "https://kc.example.org", "client_secrte": "{CANARY}"}}]',
+        f'[{{"name": "kc", "client_id": "g", "issuer": "https://kc.example.org", "client_secret": "{CANARY} x"}}]',
+        f'[{{"name": "kc", "client_id": "g", "issuer": "https://kc.example.org", "client_secret": ["{CANARY}"]}}]',
+        '[{"name": "kc", "client_id": "g", "issuer": "http://kc.example.org"}]',
+        '[{"name": "kc", "client_id": "g", "issuer": "https://kc.example.org?x=1"}]',
+        '[{"name": "kc", "client_id": "g", "issuer": "https://[::1"}]',
+        '[{"name": "kc", "client_id": "g"}]',
+        '[{"name": "kc", "client_id": "", "issuer": "https://kc.example.org"}]',
+        '[{"name": "local", "client_id": "g", "issuer": "https://kc.example.org"}]',
+        '[{"name": "gpustack", "client_id": "g", "issuer": "https://kc.example.org"}]',
+        '[{"name": "KC", "client_id": "g", "issuer": "https://kc.example.org"}]',
+        '[{"name": "kc", "client_id": "g", "issuer": "https://kc.example.org", "scopes": ["email"]}]',
+        '[{"name": "kc", "client_id": "g", "issuer": "https://kc.example.org", "domains": ["@example.org"]}]',
+        '[{"name": "kc", "client_id": "g", "issuer": "https://kc.example.org", "label": "\\u202e"}]',
+        '[{"name": "ms", "preset": "microsoft", "client_id": "g", "tenant": "common"}]',
+        '[{"name": "a", "preset": "google", "client_id": "g"}, {"name": "b", "preset": "google", "client_id": "g"}]',
+        '[{"name": "a", "preset": "google", "client_id": "g"}, {"name": "a", "preset": "github", "client_id": "g"}]',
+    ],
+    "GPUSTACK_URL": [
+        "http://gpustack.example.org",
+        f"https://user:{CANARY}@gpustack.example.org",
+        "gpustack",
+        "https://x?y",
+    ],
+    "GPUSTACK_API_KEY": [f"{CANARY} x"],
+    "GPUSTACK_OFFLINE_HOURS": ["-1", "8761", "1.5"],
+    "GPUSTACK_SYNC_MINUTES": ["-1", "10081"],
     "SMTP_URL": [
         f"http://user:{CANARY}@mail.example.org",
         f"smtp://user:{CANARY}@",

@@ -40,7 +40,12 @@ class PendingLogin(Model):
 
     id: Mapped[UUID] = mapped_column(PG_UUID(as_uuid=True), primary_key=True)  # UUIDv7, made by the service
     user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
-    password_digest: Mapped[bytes] = mapped_column(BYTEA)  # SHA-256 of the hash: with another password it is void
+    # what was shown in the first step, and with which it is void: SHA-256 of the password's hash, or an identity
+    password_digest: Mapped[bytes | None] = mapped_column(BYTEA)
+    identity_id: Mapped[UUID | None] = mapped_column(
+        PG_UUID(as_uuid=True), ForeignKey("identities.id", ondelete="CASCADE")
+    )
+    amr: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{pwd}'"))
     device_name: Mapped[str | None]
     tries: Mapped[int] = mapped_column(server_default=text("0"))
     expires_at: Mapped[datetime] = mapped_column(Time)
@@ -48,6 +53,7 @@ class PendingLogin(Model):
     __table_args__ = (
         Index("pending_logins_user_id_idx", "user_id"),
         Index("pending_logins_expires_at_idx", "expires_at"),
+        Index("pending_logins_identity_id_idx", "identity_id", postgresql_where=text("identity_id IS NOT NULL")),
     )
 
 

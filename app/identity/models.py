@@ -28,7 +28,16 @@ class User(Model):
     last_login: Mapped[datetime | None] = mapped_column(Time)
 
     __table_args__ = (
-        Index("users_username_key", "provider", text("lower(username)"), unique=True),
+        Index(
+            "users_local_name_key", text("lower(username)"), unique=True, postgresql_where=text("provider = 'local'")
+        ),
+        Index(
+            "users_upstream_name_key",
+            "provider",
+            "username",
+            unique=True,
+            postgresql_where=text("provider <> 'local'"),
+        ),
         Index("users_email_key", "email", unique=True),
         Index("users_created_at_idx", "created_at", "id"),
     )

@@ -31,7 +31,7 @@ def test_what_matters_of_a_table_is_there() -> None:
     assert "| `id` | bigint | no | the next number, always |" in page
     assert "| `created_at` | timestamptz | no | `now()` |" in page
     assert "| `email` | text | yes |  |" in page
-    assert "- `UNIQUE INDEX users_username_key ON users (provider, lower(username))`" in page
+    assert "- `UNIQUE INDEX users_local_name_key ON users (lower(username)) WHERE provider = 'local'`" in page
     assert "- `(user_id)` refers to `users.id`: on delete cascade" in page
     assert "- primary key `(user_id, key)`" in page
     assert "Partitioned by `RANGE (at)`." in page

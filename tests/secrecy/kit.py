@@ -47,7 +47,7 @@ class Canaries:
         self.keep(name, mac)
 
     def keep_jwt(self, name: str, token: str) -> None:
-        """Its claims are ids and rights, and a page's cursor may spell the same id in base64; its signature is secret."""
+        """Its signature: what it claims are ids and rights, and a page's cursor may spell the same id in base64."""
         signature = token.rpartition(".")[2]
         self.keep(name, signature)
         self.keep(name, base64url.decode(signature))

@@ -1,0 +1,1 @@
+"""Other services that may ask about tokens: registered clients, introspection, revocation."""

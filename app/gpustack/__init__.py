@@ -1,0 +1,1 @@
+"""GPUStack as a source of passwords: asked, understood, and done without while it is away."""
