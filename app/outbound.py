@@ -116,7 +116,7 @@ async def _exchange(
     pool: AsyncConnectionPool, method: str, url: str, headers: Mapping[str, str], content: bytes, most: int
 ) -> Answer:
     sent: dict[bytes | str, bytes | str] = {"Host": urlsplit(url).netloc}
-    sent |= {"User-Agent": "Gatehouse", "Accept-Encoding": "identity", "Connection": "close", **headers}
+    sent |= {"User-Agent": "Gatehouse", "Accept-Encoding": "identity", "Connection": "close"} | dict(headers)
     if content or method == "POST":
         sent["Content-Length"] = str(len(content))
     async with pool.stream(method, url, headers=sent, content=content) as response:
