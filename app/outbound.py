@@ -115,11 +115,11 @@ class Outbound:
 async def _exchange(
     pool: AsyncConnectionPool, method: str, url: str, headers: Mapping[str, str], content: bytes, most: int
 ) -> Answer:
-    sent: dict[bytes | str, bytes | str] = {"Host": urlsplit(url).netloc}
-    sent |= {"User-Agent": "Gatehouse", "Accept-Encoding": "identity", "Connection": "close"} | dict(headers)
+    sent = {"Host": urlsplit(url).netloc, "User-Agent": "Gatehouse", "Accept-Encoding": "identity", **headers}
     if content or method == "POST":
         sent["Content-Length"] = str(len(content))
-    async with pool.stream(method, url, headers=sent, content=content) as response:
+    pairs: list[tuple[bytes | str, bytes | str]] = [*sent.items(), ("Connection", "close")]
+    async with pool.stream(method, url, headers=pairs, content=content) as response:
         received = bytearray()
         async for chunk in response.aiter_stream():
             received += chunk
