@@ -117,6 +117,30 @@ class InvalidOneTimeToken(InvalidToken):
     title = "This link is not valid (any more); ask for a new one."
 
 
+class InvalidState(AppError):
+    """A browser came back from a provider with a sign-in that did not begin there, was used, or took too long."""
+
+    status = 400
+    code = "invalid_state"
+    title = "This sign-in was not begun in this browser, or has taken too long: begin it anew."
+
+
+class IdentityNotAccepted(AppError):
+    """What a provider said, or somebody in its name, proves nothing (OpenID Connect Core 1.0 §3.1.3.7, RFC 9207)."""
+
+    status = 401
+    code = "identity_not_accepted"
+    title = "The sign-in provider's answer is not accepted."
+
+
+class InvalidGrant(AppError):
+    """A one-time code, or its verifier (RFC 6749 §5.2, RFC 7636 §4.6): none can be told from the answer."""
+
+    status = 401
+    code = "invalid_grant"
+    title = "This code is unknown, used or too old, or the verifier is another one."
+
+
 class ReauthenticationRequired(AppError):
     status = 403
     code = "reauthentication_required"

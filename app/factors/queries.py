@@ -155,17 +155,19 @@ async def codes_left(on: Database | Transaction, user_id: int) -> int:
 
 
 class Pending(Struct, frozen=True):
-    """A login that waits for its second factor."""
+    """A login that waits for its second factor: after a password, or after the sign-in with an identity."""
 
     user_id: int
-    password_digest: bytes
+    password_digest: bytes | None
+    identity_id: UUID | None
+    amr: list[str]
     device_name: str | None
 
 
 async def pending(db: Database, pending_id: UUID) -> Pending | None:
     row = await db.fetchrow(
         """
-        SELECT user_id, password_digest, device_name FROM pending_logins
+        SELECT user_id, password_digest, identity_id, amr, device_name FROM pending_logins
         WHERE id = $1 AND expires_at > clock_timestamp()
         """,
         pending_id,

@@ -171,7 +171,7 @@ class Login:
             async with self._tries.code(pending.user_id, client):
                 if not await factor_queries.begin_try(self._db, pending_id, self._settings.mfa_codes_per_login):
                     raise InvalidMfa
-                gate, ways = queries.second_factor_gate(pending), [*amr.BY_PASSWORD, *amr.BY_CODE]
+                gate, ways = queries.second_factor_gate(pending), amr.together(pending.amr, amr.BY_CODE)
                 response = _let_in(await self.enter(gate, client, pending.device_name, ways, first=first))
             outcome.ended("success")
             return response

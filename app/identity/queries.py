@@ -12,6 +12,7 @@ from app.database import Database, Transaction
 from app.errors import NotFound
 from app.factors.queries import Pending
 from app.identity.structs import UserEntry
+from app.providers import LOCAL
 from app.sessions.queries import Gate
 from db import locks
 
@@ -137,12 +138,15 @@ async def add(
     password_hash: str | None,
     is_active: bool = True,
     must_change_password: bool = False,
+    email_verified: bool = False,
+    provider: str = LOCAL,
 ) -> int | None:
-    """A new local user's id; None if the name or the address is taken, which the indexes decide."""
+    """A new user's id; None if the name or the address is taken, which the indexes decide."""
     user_id: int | None = await tx.fetchval(
         """
-        INSERT INTO users (username, email, full_name, password_hash, is_active, must_change_password)
-        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING id
+        INSERT INTO users
+            (username, email, full_name, password_hash, is_active, must_change_password, email_verified, provider)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING id
         """,
         username,
         email,
@@ -150,6 +154,8 @@ async def add(
         password_hash,
         is_active,
         must_change_password,
+        email_verified,
+        provider,
     )
     return user_id
 
@@ -193,15 +199,52 @@ async def begin_second_step(
     return begun is not None
 
 
+async def begin_second_step_by_identity(
+    db: Database, pending_id: UUID, identity_id: UUID, amr: Sequence[str], device_name: str | None
+) -> int | None:
+    """A login that waits for the second factor of who is still active and has still this identity; his id."""
+    row = await db.fetchrow(
+        """
+        INSERT INTO pending_logins (id, user_id, identity_id, amr, device_name, expires_at)
+        SELECT $1, u.id, i.id, $3, $4, clock_timestamp() + make_interval(secs => $5)
+        FROM identities i JOIN users u ON u.id = i.user_id WHERE i.id = $2 AND u.is_active AND u.mfa_enabled
+        RETURNING user_id
+        """,
+        pending_id,
+        identity_id,
+        amr,
+        device_name,
+        PENDING_SECONDS,
+    )
+    return None if row is None else row["user_id"]
+
+
 def second_factor_gate(pending: Pending) -> Gate:
-    """Lets in who is still active and has still the password of the first step; notes the login."""
+    """Lets in who is still active and has still the password, or the identity, of the first step; notes the login."""
     return Gate(
         f"""
         UPDATE users u SET last_login = clock_timestamp()
-        WHERE u.id = $1 AND u.is_active AND u.mfa_enabled AND sha256(convert_to(u.password_hash, 'UTF8')) = $2
+        WHERE u.id = $1 AND u.is_active AND u.mfa_enabled AND (
+            sha256(convert_to(u.password_hash, 'UTF8')) = $2
+            OR EXISTS (SELECT FROM identities i WHERE i.id = $3 AND i.user_id = u.id)
+        )
         RETURNING {COLUMNS}
         """,  # noqa: S608 - constants
-        (pending.user_id, pending.password_digest),
+        (pending.user_id, pending.password_digest, pending.identity_id),
+    )
+
+
+def identity_gate(identity_id: UUID, *, with_factor: bool) -> Gate:
+    """Lets in who is still active and has still this identity; notes the login.
+
+    `with_factor` if the issuer has asked for a second factor that stands for ours; else who has one is not let in.
+    """
+    return Gate(
+        f"""
+        UPDATE users u SET last_login = clock_timestamp() FROM identities i
+        WHERE i.id = $1 AND u.id = i.user_id AND u.is_active AND (NOT u.mfa_enabled OR $2) RETURNING {COLUMNS}
+        """,  # noqa: S608 - constants
+        (identity_id, with_factor),
     )
 
 

@@ -5,7 +5,14 @@ CODE = "otp"  # of an authenticator, or one of those on paper: both are password
 KEY = "pop"  # a passkey
 PRESENT = "user"  # somebody was there, and the passkey has asked who
 SEVERAL = "mfa"  # more than one factor
+IDENTITY = "fed"  # somebody else has asked who is there; the RFC's registry has no word for it
 
 BY_PASSWORD = [PASSWORD]
 BY_CODE = [CODE, SEVERAL]
 BY_PASSKEY = [KEY, PRESENT, SEVERAL]
+BY_IDENTITY = [IDENTITY]
+
+
+def together(*ways: list[str]) -> list[str]:
+    """Each once, in this order."""
+    return list(dict.fromkeys(way for each in ways for way in each))
