@@ -12,7 +12,7 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from app import devices, logs, problems
+from app import devices, logs, problems, providers
 from app.background import end
 from app.browsers import Browsers
 from app.cache.entries import Entries
@@ -21,6 +21,9 @@ from app.documentation.controllers import documentation_handlers
 from app.edge import Edge
 from app.factors.relying_party import RelyingParty
 from app.factors.totp import Totp
+from app.federation.controllers import FederationController
+from app.federation.cookie import FlowCookie
+from app.federation.sign_ins import SignIns
 from app.health.controllers import HealthController, metrics_handler
 from app.health.service import Health
 from app.identity import queries as identity_queries
@@ -38,7 +41,10 @@ from app.identity.factor_controllers import (
     PasskeysController,
     ReauthenticationController,
 )
+from app.identity.federated_login import FederatedLogin
+from app.identity.federation_controllers import ExchangeController, IdentitiesController
 from app.identity.holdings import Holdings
+from app.identity.identities import Identities
 from app.identity.listing import UserList
 from app.identity.login import Login
 from app.identity.mails import Mails, mailed_link
@@ -52,6 +58,7 @@ from app.identity.rights import RoleTable
 from app.identity.second_factors import SecondFactors
 from app.identity.structs import UserEntry
 from app.identity.tries import Tries
+from app.identity.ways_in import WaysIn
 from app.keys.controllers import WellKnownController
 from app.keys.cursors import Cursors
 from app.keys.ring import Ring
@@ -64,6 +71,7 @@ from app.mail.sender import Handler, Sender
 from app.maintenance.controllers import MaintenanceController
 from app.maintenance.service import Maintenance
 from app.metrics import Metrics
+from app.outbound import Outbound
 from app.preferences.controllers import PreferencesController
 from app.preferences.service import Preferences
 from app.proofs.tokens import OneTimeTokens
@@ -125,6 +133,9 @@ class Parts:
     session_directory: SessionDirectory
     maintenance: Maintenance
     refresh_cookie: RefreshCookie
+    sign_ins: SignIns
+    federated_login: FederatedLogin
+    identities: Identities
 
 
 def create() -> ASGIApp:
@@ -151,7 +162,7 @@ def at_the_edge(app: Litestar) -> Edge:
     return Edge(app, Browsers(parts.settings), without_body, with_body)
 
 
-def assemble(settings: Settings) -> Parts:
+def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     """Make the parts; nothing is opened yet."""
     metrics = Metrics()
     db = Database(settings.database_url, settings.database_pool_size)
@@ -186,8 +197,13 @@ def assemble(settings: Settings) -> Parts:
     second_factors = SecondFactors(db, entries, sessions, Totp(settings), confirmation, tries, mails)
     login = Login(db, entries, sessions, people, passwords, second_factors, tries, metrics, mails, settings)
     party = RelyingParty(settings)
-    passkeys = Passkeys(db, party, mails)
+    ways_in = WaysIn(settings)
+    passkeys = Passkeys(db, party, ways_in, mails)
     passkey_login = PasskeyLogin(db, party, login, tries, metrics)
+    outbound = Outbound(providers.named_urls(settings.oidc_providers), settings.outbound_ca_file)
+    sign_ins = SignIns(db, outbound, settings)
+    federated_login = FederatedLogin(db, sign_ins, login, tries, metrics, mails, welcomes, settings)
+    identities = Identities(db, sign_ins, ways_in, mails)
     emails = Emails(db, entries, mails, mailings, one_time_tokens)
     accounts = Accounts(
         db,
@@ -216,6 +232,7 @@ def assemble(settings: Settings) -> Parts:
         {
             "second_factor": second_factors.held_of,
             "passkeys": passkeys.all_of,
+            "identities": identities.all_of,
             "sessions": sessions.kept_of,
             "preferences": preferences.all_of,
         },
@@ -253,6 +270,9 @@ def assemble(settings: Settings) -> Parts:
         SessionDirectory(lists, sessions),
         maintenance,
         RefreshCookie(refresh_tokens, settings),
+        sign_ins,
+        federated_login,
+        identities,
     )
 
 
@@ -332,6 +352,9 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             ReauthenticationController,
             LogoutController,
             MySessionsController,
+            FederationController,
+            ExchangeController,
+            IdentitiesController,
             PreferencesController,
             UsersController,
             SessionsController,
@@ -355,8 +378,11 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "caller": Provide(provide_caller),
             "client": Provide(provide_client),
             "emails": constant(parts.emails),
+            "federated_login": constant(parts.federated_login),
+            "flow_cookie": constant(FlowCookie(settings)),
             "health": constant(parts.health),
             "holdings": constant(parts.holdings),
+            "identities": constant(parts.identities),
             "login": constant(parts.login),
             "maintenance": constant(parts.maintenance),
             "optional_caller": Provide(provide_optional_caller(authenticate)),
@@ -370,6 +396,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "ring": constant(parts.ring),
             "session_directory": constant(parts.session_directory),
             "sessions": constant(parts.sessions),
+            "sign_ins": constant(parts.sign_ins),
             "user_list": constant(parts.user_list),
         },
         exception_handlers=problems.HANDLERS,

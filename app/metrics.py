@@ -22,8 +22,18 @@ CONTENT_TYPE = "text/plain; version=0.0.4"  # of the format; the charset follows
 # seconds: from a lookup in memory (0.1 ms) to the deadline of a statement (5 s)
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
+LOGIN_CODES = (
+    "mfa_required",
+    "invalid_mfa",
+    "invalid_grant",
+    "email_taken",
+    "forbidden",
+    "rate_limited",
+    "overloaded",
+    "client_gone",
+)
 # as what errors of these codes are counted
-LOGIN_ERRORS = {code: code for code in ("mfa_required", "invalid_mfa", "rate_limited", "overloaded", "client_gone")}
+LOGIN_ERRORS = {code: code for code in LOGIN_CODES}
 REFRESH_ERRORS = {"refresh_token_reused": "reused", "invalid_refresh_token": "invalid"}
 REFRESHED = ("rotated", "grace", *REFRESH_ERRORS.values(), "error")
 

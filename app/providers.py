@@ -25,7 +25,8 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Somebody else's identity is good here, as far as this says.
 
     `issuer` is the identity's, to the letter; of GitHub it is where GitHub is. `domains` are those of the proved e-mail
-    addresses that may make an account, all if it is empty, and `sign_up` says whether anybody may. With `link_by_email`
+    addresses that may make an account, all if it is empty; `sign_up` says whether anybody may, and where it says
+    nothing REGISTRATION does, unless there are `domains`. With `link_by_email`
     somebody whose proved address is that of an account here, proved as well, is its owner. With `trust_mfa` a
     sign-in that says it had several factors is asked for none of ours.
     """
@@ -38,7 +39,7 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tenant: Text = ""  # of Microsoft: the directory's id
     label: Text = ""
     scopes: tuple[Text, ...] = ()
-    sign_up: bool = True
+    sign_up: bool | None = None
     domains: tuple[Text, ...] = ()
     link_by_email: bool = False
     trust_mfa: bool = False
@@ -55,11 +56,15 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Of GitHub."""
         return "https://api.github.com" if self.issuer == GITHUB else f"{self.issuer}/api/v3"
 
-    def admits(self, email: str | None, *, verified: bool) -> bool:
-        """Whether somebody with this address may make an account."""
-        if not self.sign_up:
+    def admits(self, email: str | None, *, verified: bool, closed: bool) -> bool:
+        """Whether somebody with this address gets an account, where registration is open, or where it is closed."""
+        if self.sign_up is False or (self.sign_up is None and closed and not self.domains):
             return False
-        return not self.domains or (verified and email is not None and email.rpartition("@")[2] in self.domains)
+        return not self.domains or (verified and self.vouches_for(email))
+
+    def vouches_for(self, email: str | None) -> bool:
+        """Whether its word is taken for an address."""
+        return email is not None and (not self.domains or email.rpartition("@")[2] in self.domains)
 
 
 def parse(raw: str) -> tuple[Provider, ...]:

@@ -76,6 +76,17 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
+def cookies(scope: Scope) -> list[tuple[str, str]]:
+    """Name and value of each cookie, as they come; a name may come twice."""
+    pairs = [
+        pair.strip().partition("=")
+        for name, value in scope["headers"]
+        if name == b"cookie"
+        for pair in value.decode("latin-1").split(";")
+    ]
+    return [(name, value) for name, _, value in pairs]
+
+
 def client_at(scope: Scope, trusted: tuple[Network, ...], request_id: str) -> Client:
     """The client of a request."""
     peer = scope.get("client")

@@ -10,9 +10,11 @@ from msgspec import Struct
 
 from app.audit.activity import ActivityItem, ActivityPage
 from app.audit.events import Event
+from app.federation.structs import ProviderItem, ProviderList
 from app.health.structs import Check, HealthReport, Status
 from app.identity.controllers import PasswordGrant
 from app.identity.holdings import Export, HeldFactor
+from app.identity.identities import Identity, IdentityCode, IdentityList
 from app.identity.passkeys import (
     AssertionResponse,
     AttestationResponse,
@@ -26,6 +28,7 @@ from app.identity.passkeys import (
 from app.identity.structs import (
     AccountDeletion,
     Credentials,
+    Exchange,
     Forgotten,
     MailedToken,
     NewUser,
@@ -128,6 +131,17 @@ EVENT = ActivityItem(
     request_id="0f9c2a7d5b1e4f3c8a6d9e2b7c4f1a3e",
     details={"amr": ["pwd"]},
 )
+CODE = "ghc1_q83vEjRWeJASNFZ4kKvN7wEjRWeJq83vAZ3vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZw"
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # of RFC 7636, appendix B
+IDENTITY = Identity(
+    id=UUID("019a9f0e-7c55-7d3b-9d0c-5b1e8f3a2c41"),
+    provider="google",
+    issuer="https://accounts.google.com",
+    username=None,
+    email="ada@example.org",
+    created_at=MORNING,
+    last_used_at=MORNING,
+)
 CHECKS = {
     "database": Check(Status.OK, 0.71),
     "valkey": Check(Status.OK, 0.18),
@@ -138,11 +152,29 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
     CleanupReport: {
         "report": CleanupReport(
             deleted=Deleted(
-                sessions=412, audit_events=0, audit_partitions=1, signing_keys=0, one_time_tokens=37, factors=4
+                sessions=412,
+                audit_events=0,
+                audit_partitions=1,
+                signing_keys=0,
+                one_time_tokens=37,
+                sign_ins=9,
+                factors=4,
             ),
             duration_ms=83,
         )
     },
+    ProviderList: {
+        "providers": ProviderList(
+            items=[
+                ProviderItem(name="google", kind="oidc", label="Google"),
+                ProviderItem(name="gpustack", kind="gpustack", label="GPUStack"),
+            ]
+        )
+    },
+    Exchange: {"code": Exchange(code=CODE, code_verifier=VERIFIER, device_name="Ada's laptop")},
+    IdentityCode: {"code": IdentityCode(code=CODE, code_verifier=VERIFIER)},
+    Identity: {"google": IDENTITY},
+    IdentityList: {"identities": IdentityList(items=[IDENTITY])},
     AccountDeletion: {"password": AccountDeletion(password=PHRASE)},
     ActivityPage: {"page": ActivityPage(items=[EVENT], next_cursor="AAAAAAAAB_8")},
     Export: {
@@ -152,6 +184,7 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
             pending_email=None,
             second_factor=HeldFactor(totp_since=MORNING, recovery_codes=10),
             passkeys=[PASSKEY],
+            identities=[IDENTITY],
             sessions=[SESSION],
             preferences={"theme": "dark"},
             activity=[EVENT],
@@ -343,6 +376,15 @@ ANSWERS: Mapping[tuple[str, int], Mapping[str, Any]] = {
 
 PARAMETERS: Mapping[str, Any] = {
     "active": False,
+    "code": "SplxlOBeZQQYbYS6WxSbIA",
+    "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+    "error": "access_denied",
+    "identity_id": str(IDENTITY.id),
+    "iss": "https://accounts.google.com",
+    "prompt": "login",
+    "provider": "google",
+    "redirect_to": "https://app.example.org/signed-in",
+    "state": "af0ifjsldkjaf0ifjsldkjaf0ifjsldk",
     "cursor": CURSOR,
     "degraded": "ok",
     "device": "firefox",

@@ -5,18 +5,20 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+FLOW_SECONDS = 600  # to sign in at the provider
+MAX_TEXT = 255  # characters of a name or an address
 MAX_SUBJECT = 255  # characters (OpenID Connect Core 1.0 §2)
 
 
 class Assertion(Struct, frozen=True, kw_only=True):
-    """Whom an issuer knows. Name and address are what it says, as far as they can be kept."""
+    """Whom an issuer knows. Names and address are what it says, as far as they are text that prints."""
 
     provider: str
     issuer: str
     subject: str
     username: str | None
     full_name: str | None
-    email: str | None  # in the form that addresses are compared in
+    email: str | None
     email_verified: bool
     several_factors: bool  # `mfa` of RFC 8176
     auth_time: int | None  # seconds since 1970: when the issuer last asked who is there
@@ -33,7 +35,7 @@ class Flow(Struct, frozen=True, kw_only=True):
     redirect_to: str
     code_challenge: str  # the application's, for the exchange
     fresh: bool  # the provider was told to ask who is there
-    expires_at: int  # seconds since 1970
+    began_at: int  # seconds since 1970
 
 
 class ProviderItem(Struct, frozen=True, kw_only=True):
@@ -44,3 +46,8 @@ class ProviderItem(Struct, frozen=True, kw_only=True):
 
 class ProviderList(Struct, frozen=True):
     items: list[ProviderItem]
+
+
+def said(value: object) -> str | None:
+    """A text that can be kept and shown; nothing for anything else."""
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_TEXT and value.isprintable() else None

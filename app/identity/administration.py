@@ -24,6 +24,7 @@ from app.identity.recovery import Recovery
 from app.identity.structs import NewUser, User, UserChange, UserEntry
 from app.proofs import queries as proofs
 from app.proofs.tokens import Purpose
+from app.providers import LOCAL
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
 from app.sessions.structs import ADMIN, user_key
@@ -162,7 +163,7 @@ class Administration:
             await proofs.void_elsewhere(tx, after.id, Purpose.NOT_ME, after.email)
             also = [*(["password"] if with_password else []), *(["roles"] if added or removed else [])]
             await self._mails.tell(tx, "email.moved", before, also=also)
-            if after.is_active and after.provider == "local" and await queries.lacks_password(tx, after.id):
+            if after.is_active and after.provider == LOCAL and await queries.lacks_password(tx, after.id):
                 await self._mails.reset(tx, after, "invitation")  # the first one went to a wrong address
             else:
                 await self._mails.ask_to_verify(tx, after)

@@ -13,6 +13,7 @@ from app.database import Database
 from app.errors import NotFound
 from app.identity import queries
 from app.identity.entry import People
+from app.identity.identities import Identity
 from app.identity.passkeys import Passkey
 from app.identity.structs import User
 from app.keys.cursors import Cursors
@@ -40,6 +41,7 @@ class Export(Struct, frozen=True, kw_only=True):
     pending_email: Annotated[str | None, Meta(description="The address that waits to be proved.")]
     second_factor: HeldFactor
     passkeys: list[Passkey]
+    identities: list[Identity]
     sessions: Annotated[list[Session], Meta(description="The ended ones too; at most the newest 10,000.")]
     preferences: dict[str, Any]
     activity: list[ActivityItem]

@@ -120,8 +120,12 @@ class Login:
         *,
         with_notice: bool = True,
         first: First | None = None,
+        auth_time: int | None = None,
     ) -> TokenResponse | None:
-        """The session of whom the gate lets in; he is told if the device is new."""
+        """The session of whom the gate lets in; he is told if the device is new.
+
+        `auth_time` (seconds since 1970) is when he showed who he is, where that was before.
+        """
         greeted = False
 
         async def greet(tx: Transaction, row: asyncpg.Record) -> None:
@@ -130,7 +134,9 @@ class Login:
             greeted = True
 
         told = greet if with_notice and self._settings.new_device_mail else None
-        opened = await self._sessions.open(gate, client, device_name=device_name, amr=ways, greet=told, first=first)
+        opened = await self._sessions.open(
+            gate, client, device_name=device_name, amr=ways, greet=told, first=first, auth_time=auth_time
+        )
         if opened is None:
             return None
         session, row = opened
@@ -139,6 +145,13 @@ class Login:
         await self._entries.forget(user_key(session.user_id))  # last_login is shown, but gives and takes no right
         user = await self._people.show(queries.entry(row))
         return TokenResponse.of(self._sessions.tokens(session, user.roles), user)
+
+    async def wait_for_factor(self, identity_id: UUID, ways: list[str], device_name: str | None) -> None:
+        """Raises MfaRequired where the user of this identity has a second factor, and may sign in."""
+        pending_id = uuid7()
+        user_id = await queries.begin_second_step_by_identity(self._db, pending_id, identity_id, ways, device_name)
+        if user_id is not None:
+            raise MfaRequired(self._pending.issue(pending_id.bytes), await self._factors.methods(user_id))
 
     async def second_step(self, asked: SecondStep, client: Client) -> TokenResponse:
         """Open the session that a right password has left to a second factor.

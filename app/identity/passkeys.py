@@ -17,6 +17,7 @@ from app.identity import names, queries
 from app.identity.callers import hold_caller, note
 from app.identity.mails import Mails
 from app.identity.structs import Transport
+from app.identity.ways_in import WaysIn
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.structs import Time
 from app.uuid7 import uuid7
@@ -90,8 +91,9 @@ class PasskeyList(Struct, frozen=True):
 class Passkeys:
     """What people do with their passkeys. Who adds or takes one away holds the user first."""
 
-    def __init__(self, db: Database, party: RelyingParty, mails: Mails) -> None:
+    def __init__(self, db: Database, party: RelyingParty, ways_in: WaysIn, mails: Mails) -> None:
         self._db = db
+        self._ways_in = ways_in
         self._party = party
         self._mails = mails
 
@@ -184,7 +186,7 @@ class Passkeys:
             name = await factors.remove_passkey(tx, person.id, passkey_id)
             if name is None:
                 raise NotFound
-            if await queries.lacks_password(tx, person.id) and not await factors.passkeys_of(tx, person.id):
+            if await self._ways_in.none_left(tx, person.id):
                 raise Conflict("This is the last way to sign in.")
             await self._mails.notice(tx, "passkey.removed", person, client, name=name)
             await note(tx, Event.PASSKEY_REMOVED, caller, client, {"name": name})

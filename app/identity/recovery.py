@@ -11,6 +11,7 @@ from app.client import Client
 from app.database import Database, Transaction
 from app.errors import Conflict, InvalidOneTimeToken, Unavailable
 from app.factors import queries as factors
+from app.federation import queries as federation
 from app.identity import names, queries
 from app.identity.emails import displace
 from app.identity.mails import Mails
@@ -20,6 +21,7 @@ from app.limits.quota import Quota
 from app.mail.sender import Errand
 from app.proofs import queries as proofs
 from app.proofs.tokens import OneTimeTokens, Purpose
+from app.providers import LOCAL
 from app.sessions.service import Sessions
 from app.sessions.structs import user_key
 
@@ -130,9 +132,9 @@ class Recovery:
         """Somebody else did what this token's letter told of: shut him out.
 
         Every session ends, the password is void and so are links that the intruder may have, the address to which the
-        letter was sent is the user's again, and a link for a new password goes there. A second factor that is younger
-        than the oldest such letter to this address that is still good is taken away, for it may be the intruder's; an
-        older one stays, for it keeps out who reads the mail and no more.
+        letter was sent is the user's again, and a link for a new password goes there. A second factor or an identity
+        that is younger than the oldest such letter to this address that is still good is taken away, for it may be the
+        intruder's; an older one stays, for it keeps out who reads the mail and no more.
 
         Raises:
             InvalidOneTimeToken: it is good for nothing (any more).
@@ -156,6 +158,7 @@ class Recovery:
             since = min(filter(None, (proof.made_at, await proofs.oldest(tx, person.id, Purpose.NOT_ME, proof.email))))
             had_totp = await factors.remove_totp(tx, person.id, since=since)
             had_passkeys = await factors.remove_passkeys(tx, person.id, since=since)
+            had_identities = await federation.remove_since(tx, person.id, since)
             if had_totp:
                 await queries.set_mfa(tx, person.id, enabled=False)
             await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
@@ -167,11 +170,13 @@ class Recovery:
                 (Event.EMAIL_VERIFIED, None if taken or (person.email_verified and person.email == email) else {}),
                 (Event.MFA_DISABLED, {"reason": "not_me"} if had_totp else None),
                 (Event.PASSKEY_REMOVED, {"reason": "not_me"} if had_passkeys else None),
-                (Event.PASSWORD_RESET_REQUESTED, {"reason": "not_me"}),
+                *((Event.IDENTITY_UNLINKED, {"reason": "not_me", "provider": each}) for each in had_identities),
+                (Event.PASSWORD_RESET_REQUESTED, {"reason": "not_me"} if person.provider == LOCAL else None),
             ):
                 if details is not None:
                     await record(tx, event, client, user_id=person.id, actor_id=person.id, details=details)
-            await self._mails.reset(tx, msgspec.structs.replace(person, email=email), "password.forced")
+            if person.provider == LOCAL:  # else there is none to be set
+                await self._mails.reset(tx, msgspec.structs.replace(person, email=email), "password.forced")
         await self._entries.outbox.settle(ended, change)
         self._mails.wake()
 
@@ -187,4 +192,4 @@ class Recovery:
 
 def _may_reset(row: asyncpg.Record) -> bool:
     """Whether a password is a way in for this user, or may become one."""
-    return bool(row["is_active"]) and row["provider"] == "local"
+    return bool(row["is_active"]) and row["provider"] == LOCAL

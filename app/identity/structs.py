@@ -158,6 +158,23 @@ class Reauthentication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return "Reauthentication(...)"
 
 
+CodeText = Annotated[str, Meta(min_length=1, max_length=256, description="`code` of the query of `redirect_to`.")]
+VerifierText = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9._~-]{43,128}$", description="Of the challenge that the sign-in began with."),
+]
+
+
+class Exchange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    code: CodeText
+    code_verifier: VerifierText
+    device_name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    transport: Transport = "body"
+
+    def __repr__(self) -> str:
+        return "Exchange(...)"
+
+
 class TotpEnrolment(Struct, frozen=True, kw_only=True):
     """What an authenticator has to know; shown once."""
 

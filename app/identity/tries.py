@@ -57,14 +57,15 @@ class Tries:
                     attempt.failed()
                     raise
         except failure:
-            await self._record(user_id, a_try.reason, client)
+            await self.failed(user_id, a_try.reason, client)
             raise
         except RateLimited as limited:
             if limited.limit in (counter.name for counter in counters):  # else another try's within this one
                 await self._violations.note(limited, counters, client, user_id)
             raise
 
-    async def _record(self, user_id: int | None, reason: str, client: Client) -> None:
+    async def failed(self, user_id: int | None, reason: str, client: Client) -> None:
+        """The row of a login that came to nothing."""
         async with self._db.transaction() as tx:
             details = {"reason": reason}
             await record(tx, Event.LOGIN_FAILED, client, user_id=user_id, details=details, forget_deleted=True)

@@ -21,6 +21,7 @@ from app.database import Database, Transaction
 from app.errors import Unavailable
 from app.factors import queries as factor_queries
 from app.factors.totp import Totp
+from app.federation import queries as federation_queries
 from app.keys import queries as key_queries
 from app.maintenance import queries
 from app.proofs import queries as proof_queries
@@ -46,6 +47,7 @@ class Deleted(Struct, frozen=True, kw_only=True):
     audit_partitions: int
     signing_keys: int
     one_time_tokens: int
+    sign_ins: int  # at providers, that came to an end
     factors: int  # logins that waited for one too long, challenges, and secrets that were never confirmed
 
 
@@ -108,6 +110,7 @@ class _Run:
             audit_events=await self._in_batches(lambda tx: queries.delete_old_events(tx, keep_events, BATCH)),
             signing_keys=await self._delete_keys(),
             one_time_tokens=await self._in_batches(lambda tx: proof_queries.delete_expired(tx, BATCH)),
+            sign_ins=await self._in_batches(lambda tx: federation_queries.delete_expired(tx, BATCH)),
             factors=await self._in_batches(lambda tx: factor_queries.delete_expired(tx, BATCH)),
         )
         return CleanupReport(deleted=deleted, duration_ms=round(1000 * (time.monotonic() - started)))

@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar.types import Scope
 
 from app.errors import Forbidden, InvalidRefreshToken
-from app.request import header
+from app.request import cookies, header
 from app.sessions.tokens import RefreshTokens
 from app.setting_values import origin_of
 from app.settings import Settings
@@ -78,14 +78,7 @@ class RefreshCookie:
         return f"{self.name}=; Max-Age=0; {self._attributes}"
 
     def _found(self, scope: Scope) -> list[str]:
-        begin = f"{self.name}="
-        pairs = [
-            pair.strip()
-            for name, value in scope["headers"]
-            if name == b"cookie"
-            for pair in value.decode("latin-1").split(";")
-        ]
-        return [pair.removeprefix(begin) for pair in pairs if pair.startswith(begin) and pair != begin]
+        return [value for name, value in cookies(scope) if name == self.name and value]
 
     def _refuse_strangers(self, scope: Scope) -> None:
         """By `Origin`, and where a browser sends them by the Fetch Metadata headers: a script's, and of this site."""

@@ -46,6 +46,7 @@ async def open_behind(
     *,
     device_name: str | None,
     amr: list[str],
+    auth_time: int | None,
     lifetime_days: int,
 ) -> tuple[SessionState, asyncpg.Record] | None:
     """A session, with its audit row, for whom the gate lets in, and the gate's row; one statement, one commit.
@@ -54,14 +55,15 @@ async def open_behind(
     the gate sees it, or after, and ends the session.
     """
     first = len(gate.arguments) + 1
-    own_id, days, methods, ip, agent, request_id, device = (f"${number}" for number in range(first, first + 7))
+    own_id, days, methods, ip, agent, request_id, device, shown_at = (f"${n}" for n in range(first, first + 8))
     row = await on.fetchrow(
         f"""
         WITH person AS (
             {gate.statement}
         ), opened AS (
-            INSERT INTO sessions AS s (id, user_id, expires_at, amr, ip_address, user_agent, device_name)
-            SELECT {own_id}, id, clock_timestamp() + make_interval(days => {days}), {methods}, {ip}, {agent}, {device}
+            INSERT INTO sessions AS s (id, user_id, expires_at, amr, ip_address, user_agent, device_name, auth_time)
+            SELECT {own_id}, id, clock_timestamp() + make_interval(days => {days}), {methods}, {ip}, {agent}, {device},
+                   least(to_timestamp({shown_at}::int8), clock_timestamp())
             FROM person
             RETURNING {COLUMNS}
         ), recorded AS (
@@ -80,6 +82,7 @@ async def open_behind(
         client.user_agent,
         client.request_id,
         device_name,
+        auth_time,
     )
     return None if row is None else (_session(row), row)
 

@@ -66,6 +66,7 @@ class Sessions:
         amr: list[str],
         greet: Greet | None = None,
         first: First | None = None,
+        auth_time: int | None = None,
     ) -> tuple[SessionState, asyncpg.Record] | None:
         """A new session for whom the gate lets in, and the gate's row; None if it lets in nobody.
 
@@ -81,6 +82,7 @@ class Sessions:
             client=client,
             device_name=device_name,
             amr=amr,
+            auth_time=auth_time,
             lifetime_days=self._settings.refresh_token_expire_days,
         )
         cap = self._settings.sessions_per_user

@@ -1,0 +1,105 @@
+"""GitHub, which speaks OAuth 2 alone: whom a token is of is asked of its API."""
+
+from urllib.parse import urlencode
+
+from msgspec import Struct
+
+from app.errors import IdentityNotAccepted
+from app.federation.answers import Asking, form
+from app.federation.pkce import s256
+from app.federation.structs import Assertion, Flow, said
+from app.outbound import Outbound
+from app.providers import Provider
+
+VERSION = "2022-11-28"  # of the API
+
+
+class TokenAnswer(Struct, frozen=True):
+    """A refusal has status 200 as well, and no token."""
+
+    access_token: str = ""
+    error: str = ""
+
+
+class Account(Struct, frozen=True):
+    id: int
+    login: str
+    name: str | None = None
+
+
+class Address(Struct, frozen=True):
+    email: str
+    primary: bool
+    verified: bool
+
+
+class GitHub:
+    """github.com, or a GitHub of one's own."""
+
+    def __init__(self, provider: Provider, outbound: Outbound, redirect_uri: str) -> None:
+        self.provider = provider
+        self._asking = Asking(outbound, provider.name)
+        self._redirect_uri = redirect_uri
+
+    async def location(self, flow: Flow) -> str:
+        """Where the browser is sent."""
+        asked = {
+            "client_id": self.provider.client_id,
+            "redirect_uri": self._redirect_uri,
+            "scope": " ".join(self.provider.scopes),
+            "state": flow.state,
+            "code_challenge": s256(flow.verifier),
+            "code_challenge_method": "S256",
+        }
+        return f"{self.provider.issuer}/login/oauth/authorize?{urlencode(asked)}"
+
+    async def assertion(self, flow: Flow, code: str, iss: str | None) -> Assertion:
+        """Who has signed in.
+
+        Raises:
+            IdentityNotAccepted: what came back proves nothing; GitHub does not say when it asked who is there.
+            Unavailable: GitHub cannot be asked, or answers what cannot be read.
+        """
+        if flow.fresh or iss not in (None, self.provider.issuer):
+            raise IdentityNotAccepted
+        headers = {
+            "Authorization": f"Bearer {await self._token(flow, code)}",
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": VERSION,
+        }
+        api = self.provider.api
+        account = self._asking.read(await self._asking.ask("GET", f"{api}/user", headers=headers), Account, "user")
+        answer = await self._asking.ask("GET", f"{api}/user/emails", headers=headers)
+        addresses = self._asking.read(answer, list[Address], "emails")
+        email = next((said(each.email) for each in addresses if each.primary and each.verified), None)
+        return Assertion(
+            provider=self.provider.name,
+            issuer=self.provider.issuer,
+            subject=str(account.id),
+            username=said(account.login),
+            full_name=said(account.name),
+            email=email,
+            email_verified=email is not None,
+            several_factors=False,
+            auth_time=None,
+        )
+
+    async def _token(self, flow: Flow, code: str) -> str:
+        provider = self.provider
+        headers, content = form(
+            {
+                "client_id": provider.client_id,
+                "client_secret": provider.client_secret,
+                "code": code,
+                "redirect_uri": self._redirect_uri,
+                "code_verifier": flow.verifier,
+            }
+        )
+        url = f"{provider.issuer}/login/oauth/access_token"
+        answer = await self._asking.ask("POST", url, headers=headers, content=content)
+        found = self._asking.read(answer, TokenAnswer, "tokens")
+        if found.error == "bad_verification_code":
+            raise IdentityNotAccepted
+        if not found.access_token or not found.access_token.isascii() or not found.access_token.isprintable():
+            raise self._asking.unusable(f"tokens: {self._asking.refusal(answer)}")
+        return found.access_token

@@ -1,0 +1,130 @@
+"""ID tokens, checked to the letter (OpenID Connect Core 1.0 §3.1.3.7, RFC 8725)."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey
+from joserfc.jws import JWSRegistry
+
+from app import base64url
+from app.errors import IdentityNotAccepted
+from app.federation.structs import MAX_SUBJECT
+
+SKEW_SECONDS = 30  # that the provider's clock may be off, either way
+MAX_CHARACTERS = 32_768  # of a token: a few hundred are usual, groups and pictures make some thousand
+MIN_RSA_BITS = 2048  # RFC 7518 §3.3
+# Signatures by keys that the provider alone has; never its choice of a weaker one (RFC 8725 §3.1, §3.2).
+KINDS: dict[str, type[Key]] = {
+    **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), RSAKey),
+    **dict.fromkeys(("ES256", "ES384", "ES512"), ECKey),
+    **dict.fromkeys(("EdDSA", "Ed25519"), OKPKey),
+}
+TYPES = (None, "JWT")  # any other is a token for something else (RFC 8725 §3.11)
+
+
+class NoSuchKey(Exception):
+    """The provider may have a new one since its keys were read."""
+
+
+class Once(json.JSONDecoder):
+    """Refuses an object with a name twice: who reads the first and who reads the last would differ."""
+
+    def __init__(self) -> None:
+        super().__init__(object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError
+    return found
+
+
+def key_set(value: dict[str, Any]) -> list[Key]:
+    """The keys of a set that can verify; what is of another kind, or weak, is left out (RFC 7517 §5)."""
+    found: list[Key] = []
+    for each in value.get("keys", []):
+        try:
+            key = KeySet.registry_cls.import_key(each)
+            weak = isinstance(key, RSAKey) and key.public_key.key_size < MIN_RSA_BITS
+        except (JoseError, ValueError, TypeError, AttributeError):
+            continue
+        if isinstance(key, RSAKey | ECKey | OKPKey) and not weak and each.get("use", "sig") == "sig":
+            found.append(key)
+    return found
+
+
+def verify(
+    token: str, keys: Sequence[Key], *, issuer: str, client_id: str, nonce: str, access_token: str
+) -> dict[str, Any]:
+    """The claims of a token that this issuer has made for this sign-in of ours.
+
+    Raises:
+        NoSuchKey: it names a key that is not among these.
+        IdentityNotAccepted: anything else that is not as it should be.
+    """
+    if len(token) > MAX_CHARACTERS:
+        raise IdentityNotAccepted
+    try:
+        header = jws.extract_compact(token.encode()).headers()
+        algorithm = header.get("alg")
+        if algorithm not in KINDS or header.get("typ") not in TYPES or "crit" in header:
+            raise IdentityNotAccepted
+        key = _key(keys, header.get("kid"), algorithm)
+        found = jwt.decode(token, key, [algorithm], registry=JWSRegistry(algorithms=[algorithm]), decoder_cls=Once)
+        claims = found.claims
+        jwt.JWTClaimsRegistry(
+            leeway=SKEW_SECONDS,
+            iss={"essential": True, "value": issuer},
+            sub={"essential": True},
+            aud={"essential": True, "value": client_id},
+            exp={"essential": True},
+            iat={"essential": True},
+            nonce={"essential": True, "value": nonce},
+            azp={"value": client_id},
+        ).validate(claims)
+    except (JoseError, ValueError, TypeError, RecursionError):
+        raise IdentityNotAccepted from None
+    if not _fits(claims, algorithm, client_id, nonce, access_token):
+        raise IdentityNotAccepted
+    return claims
+
+
+def _key(keys: Sequence[Key], kid: object, algorithm: str) -> Key:
+    """The one key that can have made it; without a name there has to be only one (OpenID Connect Core 1.0 §10.1)."""
+    fitting = [
+        key
+        for key in keys
+        if isinstance(key, KINDS[algorithm]) and key.get("alg", algorithm) == algorithm and kid in (None, key.kid)
+    ]
+    if not fitting:
+        raise NoSuchKey
+    if len(fitting) > 1:
+        raise IdentityNotAccepted
+    return fitting[0]
+
+
+def _fits(claims: dict[str, Any], algorithm: str, client_id: str, nonce: str, access_token: str) -> bool:
+    """What the library leaves to us: no other audience, a subject as long as one may be, and the kinds of the rest."""
+    subject, audience, at_hash = claims["sub"], claims["aud"], claims.get("at_hash")
+    return (
+        0 < len(subject) <= MAX_SUBJECT
+        and subject.isprintable()
+        and audience in (client_id, [client_id])
+        and isinstance(claims["nonce"], str)
+        and hmac.compare_digest(claims["nonce"].encode(), nonce.encode())
+        and isinstance(claims.get("auth_time", 0), int)
+        and isinstance(claims.get("amr", []), list)
+        and (at_hash is None or at_hash == _half_hash(algorithm, access_token))
+    )
+
+
+def _half_hash(algorithm: str, text: str) -> str:
+    """OpenID Connect Core 1.0 §3.1.3.6: by the hash of the signature; Ed25519's is SHA-512."""
+    digest = hashlib.new(f"sha{algorithm[-3:]}" if algorithm[-3:].isdigit() else "sha512", text.encode()).digest()
+    return base64url.encode(digest[: len(digest) // 2])

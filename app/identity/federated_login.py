@@ -1,0 +1,179 @@
+"""Signing in with an identity of somebody else: found by issuer and subject, or welcomed for the first time."""
+
+import hashlib
+from collections.abc import Callable
+
+import asyncpg
+from msgspec import Struct
+
+from app.audit.events import Event, record
+from app.client import Client
+from app.database import Database, Transaction
+from app.errors import Conflict, EmailTaken, Forbidden, InvalidCredentials, InvalidGrant, ValidationFailed
+from app.federation import queries as federation
+from app.federation.sign_ins import SignIns
+from app.federation.structs import Assertion
+from app.identity import names, queries
+from app.identity.login import Login
+from app.identity.mails import Mails
+from app.identity.structs import Exchange, TokenResponse
+from app.identity.tries import Tries
+from app.limits.quota import Quota
+from app.metrics import Metrics
+from app.providers import Provider
+from app.sessions import amr
+from app.settings import Settings
+
+SUFFIX = 8  # characters behind a name that somebody else of the same provider has
+
+
+class Newcomer(Struct, frozen=True, kw_only=True):
+    """What is taken over of somebody who comes for the first time, in the form that it is kept in."""
+
+    usernames: list[str]  # the first of them that is free
+    email: str | None
+    email_verified: bool
+    full_name: str | None
+
+
+class FederatedLogin:
+    """The last step of a sign-in that began at a provider's."""
+
+    def __init__(
+        self,
+        db: Database,
+        sign_ins: SignIns,
+        login: Login,
+        tries: Tries,
+        metrics: Metrics,
+        mails: Mails,
+        welcomes: Quota,
+        settings: Settings,
+    ) -> None:
+        self._db = db
+        self._sign_ins = sign_ins
+        self._login = login
+        self._tries = tries
+        self._metrics = metrics
+        self._mails = mails
+        self._welcomes = welcomes
+        self._settings = settings
+        self._providers = {each.name: each for each in settings.oidc_providers}
+
+    async def exchange(self, asked: Exchange, client: Client) -> TokenResponse:
+        """Open a session for whoever a provider has named; who comes for the first time gets an account.
+
+        Raises:
+            InvalidGrant: the code is unknown, used or too old, or the verifier is another one.
+            Forbidden: no account is made for this identity.
+            EmailTaken: somebody here has the address; he signs in as he does, and links the identity.
+            MfaRequired: a second factor is due.
+            InvalidCredentials: the user is not active.
+        """
+        device_name = names.label(asked.device_name, "device_name")
+        with self._metrics.login() as outcome:
+            assertion = await self._sign_ins.redeem(asked.code, asked.code_verifier)
+            provider = self._providers.get(assertion.provider)
+            if provider is None or provider.issuer != assertion.issuer:  # not any more
+                raise InvalidGrant
+            identity = await federation.find(self._db, assertion.issuer, assertion.subject)
+            if identity is None:
+                identity = await self._welcome(assertion, provider, client)
+            trusted = provider.trust_mfa and assertion.several_factors
+            ways = amr.together(amr.BY_IDENTITY, [amr.SEVERAL] if trusted else [])
+            await federation.note_use(self._db, identity["id"], assertion.username, assertion.email)
+            gate = queries.identity_gate(identity["id"], with_factor=trusted)
+            response = await self._login.enter(gate, client, device_name, ways, auth_time=assertion.auth_time)
+            if response is None:
+                await self._login.wait_for_factor(identity["id"], ways, device_name)
+                outcome.ended("inactive")
+                await self._tries.failed(identity["user_id"], "inactive", client)
+                raise InvalidCredentials
+            outcome.ended("success")
+            return response
+
+    async def _welcome(self, assertion: Assertion, provider: Provider, client: Client) -> asyncpg.Record:
+        """The identity of somebody who comes for the first time, and whose it is now."""
+        newcomer = _newcomer(assertion)
+        unproved = None if newcomer.email_verified else newcomer.email
+        mailed = unproved is not None and await self._welcomes.has_room(unproved, client)
+        async with self._db.transaction() as tx:
+            await federation.hold_subject(tx, assertion.issuer, assertion.subject)
+            identity = await federation.find(tx, assertion.issuer, assertion.subject)
+            if identity is None:
+                user_id = await self._owner(tx, newcomer, provider, client)
+                if user_id is None:
+                    user_id = await self._made(tx, newcomer, provider, client)
+                    if mailed:
+                        await self._mails.ask_to_verify(tx, await queries.person(tx, user_id))
+                identity = await self._link(tx, user_id, assertion, client)
+        self._mails.wake()
+        return identity
+
+    async def _owner(self, tx: Transaction, newcomer: Newcomer, provider: Provider, client: Client) -> int | None:
+        """Who has the address already, where that settles who he is; None if nobody has it."""
+        user_id = None if newcomer.email is None else await queries.id_by_email(tx, newcomer.email)
+        row = None if user_id is None else await queries.lock(tx, user_id)
+        if row is None or row["email"] != newcomer.email:
+            return None
+        proved = newcomer.email_verified and row["email_verified"]
+        if not (provider.link_by_email and proved and provider.vouches_for(newcomer.email)):
+            raise EmailTaken("Somebody here has this address: sign in as you do, and link this identity there.")
+        await self._mails.notice(tx, "identity.linked", queries.entry(row), client, provider=provider.label)
+        return int(row["id"])
+
+    async def _made(self, tx: Transaction, newcomer: Newcomer, provider: Provider, client: Client) -> int:
+        closed = self._settings.registration == "closed"
+        if not provider.admits(newcomer.email, verified=newcomer.email_verified, closed=closed):
+            raise Forbidden("No account is made for this identity: ask an administrator.")
+        for username in newcomer.usernames:
+            user_id = await queries.add(
+                tx,
+                username=username,
+                email=newcomer.email,
+                full_name=newcomer.full_name,
+                password_hash=None,
+                email_verified=newcomer.email_verified,
+                provider=provider.name,
+            )
+            if user_id is not None:
+                await record(
+                    tx,
+                    Event.USER_REGISTERED,
+                    client,
+                    user_id=user_id,
+                    actor_id=user_id,
+                    details={"provider": provider.name},
+                )
+                return user_id
+        raise Conflict("The name or the address of this identity was taken at this moment: begin again.")
+
+    async def _link(self, tx: Transaction, user_id: int, said: Assertion, client: Client) -> asyncpg.Record:
+        await federation.add(
+            tx, user_id, said.provider, said.issuer, said.subject, username=said.username, email=said.email
+        )
+        details = {"provider": said.provider}
+        await record(tx, Event.IDENTITY_LINKED, client, user_id=user_id, actor_id=user_id, details=details)
+        identity = await federation.find(tx, said.issuer, said.subject)
+        assert identity is not None  # noqa: S101 - nobody else makes it meanwhile
+        return identity
+
+
+def _newcomer(said: Assertion) -> Newcomer:
+    email = None if said.email is None else _kept(names.email, said.email)
+    own = hashlib.sha256(f"{said.issuer} {said.subject}".encode()).hexdigest()[:SUFFIX]
+    username = said.username or email or said.subject
+    return Newcomer(
+        usernames=[username, f"{username}~{own}"],
+        email=email,
+        email_verified=email is not None and said.email_verified,
+        full_name=_kept(names.full_name, said.full_name),
+    )
+
+
+def _kept(form: Callable[[str], str | None], text: str | None) -> str | None:
+    """In the form that it is kept in; what cannot be kept is left out, for nobody here has typed it."""
+    try:
+        return None if text is None else form(text)
+    except ValidationFailed:
+        return None
