@@ -47,6 +47,7 @@ HARMLESS = re.compile(
 MISSING = re.compile(r"Object missing required field `(\w+)`")
 UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 NO_BODY = "'data'"  # what Litestar says where a handler's parameter `data` got nothing
+ABSENT = re.compile(r"Missing required query parameter '(\w+)'")  # what Litestar says of one without a default
 AT = re.compile(r" - at `\$?\.?(.*?)`$", re.DOTALL)
 NAME = re.compile(r"[\w.\[\]-]{1,64}")
 
@@ -87,6 +88,8 @@ def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Resp
 
 
 def from_validation(error: ValidationException) -> AppError:
+    if absent := ABSENT.match(error.detail):
+        return ValidationFailed((absent[1], "is required"))
     items = [item for item in (error.extra or []) if isinstance(item, dict)]
     if not items or items[0].get("message") == NO_BODY:
         return MalformedRequest("A JSON body is needed.")

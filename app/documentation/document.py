@@ -40,6 +40,7 @@ TAGS = {
     "account": "One's own account and sessions.",
     "recovery": "By a link in a mail: addresses verified, passwords reset, intruders shut out.",
     "second factors": "One's own authenticator and recovery codes.",
+    "federation": "Signing in with an identity of somebody else, and one's own identities.",
     "preferences": "What a client keeps for its user: keys and JSON values.",
     "users": "Administration of accounts.",
     "sessions": "Administration of sessions.",

@@ -27,7 +27,11 @@ Challenge = Annotated[
 Prompt = Annotated[
     Literal["login"], Meta(description="`login`: the provider has to ask who is there, whatever it knows already.")
 ]
-Given = Annotated[str, Meta(max_length=4096)]  # characters: what a provider puts into a URL
+MOST = 4096  # characters: what a provider puts into a URL
+Code = Annotated[str, Meta(max_length=MOST, description="The provider's, for tokens.")]
+State = Annotated[str, Meta(max_length=MOST, description="What the browser was sent to the provider with.")]
+Issuer = Annotated[str, Meta(max_length=MOST, description="Who answers (RFC 9207).")]
+Refusal = Annotated[str, Meta(max_length=MOST, description="Why there is no code (RFC 6749 §4.1.2.1).")]
 
 
 class Start(Struct, frozen=True):
@@ -37,10 +41,10 @@ class Start(Struct, frozen=True):
 
 
 class Callback(Struct, frozen=True):
-    code: Given | None = None
-    state: Given | None = None
-    iss: Given | None = None
-    error: Given | None = None
+    code: Code | None = None
+    state: State | None = None
+    iss: Issuer | None = None
+    error: Refusal | None = None
 
 
 class FederationController(Controller):
@@ -55,7 +59,7 @@ class FederationController(Controller):
         "/oauth/{provider:str}/start",
         exclude_from_auth=True,
         status_code=HTTP_302_FOUND,
-        media_type=MediaType.TEXT,
+        answers={HTTP_302_FOUND: None},
         operation_id="start_sign_in",
         summary="Sign in with a provider: begin",
         errors=(NotFound, Unavailable),
@@ -87,7 +91,7 @@ class FederationController(Controller):
         "/oauth/{provider:str}/callback",
         exclude_from_auth=True,
         status_code=HTTP_302_FOUND,
-        media_type=MediaType.TEXT,
+        answers={HTTP_302_FOUND: None},
         operation_id="finish_sign_in",
         summary="Sign in with a provider: return",
         errors=(NotFound, InvalidState, IdentityNotAccepted, Unavailable),
@@ -98,10 +102,10 @@ class FederationController(Controller):
         provider: FromPath[str],
         sign_ins: NamedDependency[SignIns],
         flow_cookie: NamedDependency[FlowCookie],
-        code: FromQuery[Given | None] = None,
-        state_: Annotated[Given | None, QueryParameter(name="state")] = None,
-        iss: FromQuery[Given | None] = None,
-        error: FromQuery[Given | None] = None,
+        code: FromQuery[Code | None] = None,
+        state_: Annotated[State | None, QueryParameter(name="state")] = None,
+        iss: FromQuery[Issuer | None] = None,
+        error: FromQuery[Refusal | None] = None,
     ) -> Response[Any]:
         """Where the provider sends the browser back to; goes on to `redirect_to`, with `code` in its query.
 

@@ -24,6 +24,7 @@ KINDS: dict[str, type[Key]] = {
     **dict.fromkeys(("ES256", "ES384", "ES512"), ECKey),
     **dict.fromkeys(("EdDSA", "Ed25519"), OKPKey),
 }
+HASHES = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
 TYPES = (None, "JWT")  # any other is a token for something else (RFC 8725 §3.11)
 
 
@@ -125,6 +126,6 @@ def _fits(claims: dict[str, Any], algorithm: str, client_id: str, nonce: str, ac
 
 
 def _half_hash(algorithm: str, text: str) -> str:
-    """OpenID Connect Core 1.0 §3.1.3.6: by the hash of the signature; Ed25519's is SHA-512."""
-    digest = hashlib.new(f"sha{algorithm[-3:]}" if algorithm[-3:].isdigit() else "sha512", text.encode()).digest()
+    """OpenID Connect Core 1.0 §3.1.3.6: by the hash of the signature."""
+    digest = HASHES.get(algorithm[-3:], hashlib.sha512)(text.encode()).digest()  # Ed25519's
     return base64url.encode(digest[: len(digest) // 2])

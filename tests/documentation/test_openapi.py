@@ -197,7 +197,7 @@ def test_a_wait_and_a_challenge_are_documented_as_headers() -> None:
     assert "WWW-Authenticate" in DOCUMENT["paths"]["/api/auth/v2/me"]["get"]["responses"]["401"]["headers"]
 
 
-SETTING = {"login", "second_step", "passkey_login", "reauthenticate", "refresh", "logout"}
+SETTING = {"exchange_code", "login", "second_step", "passkey_login", "reauthenticate", "refresh", "logout"}
 READING = {"refresh", "logout"}
 
 
@@ -373,6 +373,11 @@ def check(operation: Operation, answer: Response) -> None:
 # What an example cannot bring about: ada has registered already, nobody may look at all users, a visitor has no
 # address and no second factor, and no printed token or code is good.
 REFUSED = {
+    "start_sign_in": 422,  # without its query
+    "finish_sign_in": 404,
+    "exchange_code": 401,
+    "link_identity": 401,
+    "unlink_identity": 404,
     "register": 409,
     "verify": 403,
     "verify_by_post": 403,

@@ -21,7 +21,19 @@ from tests.documentation.test_openapi import OPERATIONS, contents
 ROOT = security_table.PAGE.parents[1]
 PAGE = security_table.PAGE.read_text(encoding="utf-8")
 SOURCES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "app").rglob("*.py"))}
-CRYPTOGRAPHY = {"argon2", "bcrypt", "cryptography", "hashlib", "hmac", "jwt", "pyotp", "random", "secrets", "webauthn"}
+CRYPTOGRAPHY = {
+    "argon2",
+    "bcrypt",
+    "cryptography",
+    "hashlib",
+    "hmac",
+    "joserfc",
+    "jwt",
+    "pyotp",
+    "random",
+    "secrets",
+    "webauthn",
+}
 KEYED = {"Box": 0, "OpaqueTokens": 1, "derive": 1}  # what takes a key's purpose, and which argument it is
 
 

@@ -18,7 +18,9 @@ from tests.conftest import ADMIN, Twins
 from tests.kit import SignedIn, log_in, problem
 from tests.replica import settings_for
 
-NOTHING = Deleted(sessions=0, audit_events=0, audit_partitions=0, signing_keys=0, one_time_tokens=0, factors=0)
+NOTHING = Deleted(
+    sessions=0, audit_events=0, audit_partitions=0, signing_keys=0, one_time_tokens=0, sign_ins=0, factors=0
+)
 
 
 # ---- what these tests do over and over ----------------------------------------------------------------------------
@@ -283,6 +285,7 @@ async def test_somebody_asks_and_is_told_and_recorded(twins: Twins, root: Signed
         "audit_partitions": 0,
         "signing_keys": 0,
         "one_time_tokens": 0,
+        "sign_ins": 0,
         "factors": 0,
     }
     assert answer.json()["duration_ms"] >= 0
