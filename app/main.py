@@ -1,9 +1,10 @@
 """The only place where things are wired; no global state, so a test makes as many applications as it likes."""
 
 import asyncio
+import importlib
 import os
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from app.factors.relying_party import RelyingParty
 from app.factors.totp import Totp
 from app.federation.controllers import FederationController
 from app.federation.cookie import FlowCookie
-from app.federation.sign_ins import SignIns
+from app.federation.sign_ins import IdentityProvider, SignIns
 from app.health.controllers import HealthController, metrics_handler
 from app.health.service import Health
 from app.identity import queries as identity_queries
@@ -201,7 +202,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     passkeys = Passkeys(db, party, ways_in, mails)
     passkey_login = PasskeyLogin(db, party, login, tries, metrics)
     outbound = Outbound(providers.named_urls(settings.oidc_providers), settings.outbound_ca_file)
-    sign_ins = SignIns(db, outbound, settings)
+    sign_ins = SignIns(db, sign_in_providers(settings, outbound), settings)
     federated_login = FederatedLogin(db, sign_ins, login, tries, metrics, mails, welcomes, settings)
     identities = Identities(db, sign_ins, ways_in, mails)
     emails = Emails(db, entries, mails, mailings, one_time_tokens)
@@ -274,6 +275,14 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         federated_login,
         identities,
     )
+
+
+def sign_in_providers(settings: Settings, outbound: Outbound) -> Mapping[str, IdentityProvider]:
+    """Imported only where there are some."""
+    found: Mapping[str, IdentityProvider] = {}
+    if settings.oidc_providers:
+        found = importlib.import_module("app.federation.configured").providers(settings, outbound)
+    return found
 
 
 def measure(metrics: Metrics, db: Database, entries: Entries, passwords: Passwords) -> None:

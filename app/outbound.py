@@ -3,17 +3,11 @@
 Nothing is followed (a redirect is an answer), kept (no cookie, no connection) or taken from the environment (no proxy).
 """
 
-import asyncio
-import ipaddress
+import importlib
 import re
-import socket
-import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import httpcore2
-from httpcore2 import AnyIOBackend, AsyncConnectionPool, AsyncNetworkBackend, AsyncNetworkStream
 from msgspec import Struct
 
 from app.setting_values import origin_of
@@ -63,8 +57,8 @@ class Outbound:
 
     def __init__(self, named: Iterable[str], ca_file: Path | None = None) -> None:
         self._named = {origin_of(url) for url in named}
-        self._ca_file = ca_file
-        self._context: ssl.SSLContext | None = None
+        # its library costs 3 MB a process, and one that asks nobody can do without
+        self._wire = importlib.import_module("app.wire").Wire(ca_file) if self._named else None
 
     async def ask(
         self,
@@ -82,17 +76,12 @@ class Outbound:
             Away, Untrusted, TooLong: as they say.
         """
         is_named = self._is_named(url)
-        if not is_named and not url.startswith("https://"):
+        if self._wire is None or not (is_named or url.startswith("https://")):
             raise Untrusted("a URL that no setting names has to be https")
-        try:
-            async with asyncio.timeout(seconds), self._pool(checked=not is_named) as pool:
-                return await _exchange(pool, method, url, headers or {}, content, most)
-        except (TimeoutError, httpcore2.TimeoutException):
-            raise Away(f"no answer within {seconds:g} s") from None
-        except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
-            if isinstance(error.__cause__, ssl.SSLError):
-                raise Untrusted(f"TLS: {error.__cause__.reason}") from None
-            raise Away(type(error.__cause__ or error).__name__) from None
+        answer: Answer = await self._wire.exchange(
+            method, url, seconds, headers or {}, content, most, checked=not is_named
+        )
+        return answer
 
     def _is_named(self, url: str) -> bool:
         try:
@@ -102,75 +91,3 @@ class Outbound:
         if not origin:
             raise Untrusted("not a URL that can be asked")
         return origin in self._named
-
-    def _pool(self, *, checked: bool) -> AsyncConnectionPool:
-        """For one exchange: a connection that rests may have been broken off when it is needed."""
-        if self._context is None:
-            self._context = httpcore2.default_ssl_context(_trust_env=False)
-            if self._ca_file is not None:
-                self._context.load_verify_locations(self._ca_file)
-        return AsyncConnectionPool(self._context, network_backend=Public() if checked else AnyIOBackend())
-
-
-async def _exchange(
-    pool: AsyncConnectionPool, method: str, url: str, headers: Mapping[str, str], content: bytes, most: int
-) -> Answer:
-    sent = {"Host": urlsplit(url).netloc, "User-Agent": "Gatehouse", "Accept-Encoding": "identity", **headers}
-    if content or method == "POST":
-        sent["Content-Length"] = str(len(content))
-    pairs: list[tuple[bytes | str, bytes | str]] = [*sent.items(), ("Connection", "close")]
-    async with pool.stream(method, url, headers=pairs, content=content) as response:
-        received = bytearray()
-        async for chunk in response.aiter_stream():
-            received += chunk
-            if len(received) > most:
-                raise TooLong(f"more than {most} bytes")
-        heads = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers)
-        return Answer(response.status, heads, bytes(received))
-
-
-class Public(AsyncNetworkBackend):
-    """Connects to addresses of the public Internet alone: those that were looked at, not those of a second look."""
-
-    def __init__(self) -> None:
-        self._backend = AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> AsyncNetworkStream:
-        """The first that can be reached of the host's addresses.
-
-        Raises:
-            Untrusted: one of them is private: whoever names it means a host behind our walls.
-        """
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [str(each[4][0]) for each in found]
-        if not all(is_public(address) for address in addresses):
-            raise Untrusted("an address that is not of the public Internet")
-        for address in addresses[:-1]:
-            try:
-                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
-            except httpcore2.ConnectError:
-                continue
-        return await self._backend.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
-
-
-GLOBAL = ipaddress.ip_network("2000::/3")  # RFC 4291 §2.4
-NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052 §2.1: the Internet of IPv4, seen from a network without it
-OWN = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890: of protocols, and of the host's own translators
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is one of the public Internet; of one within another it is the inner one that counts."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv4Address):
-        return found.is_global and not found.is_multicast and found not in OWN
-    inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF) if found in NAT64 else found.ipv4_mapped
-    if inner is not None:
-        return is_public(str(inner))
-    return found in GLOBAL and found.is_global and found.sixtofour is None and found.teredo is None

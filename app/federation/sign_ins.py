@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from typing import Protocol
 from urllib.parse import urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
@@ -15,19 +16,25 @@ from app import base64url
 from app.database import Database
 from app.errors import InvalidGrant, InvalidState, NotFound, Unavailable, ValidationFailed
 from app.federation import answers, pkce, queries
-from app.federation.github import GitHub
-from app.federation.openid import OpenIdProvider
 from app.federation.structs import FLOW_SECONDS, Assertion, Flow, ProviderItem
 from app.keys.opaque import OpaqueTokens
 from app.keys.secrets import Box, NotOurs
-from app.outbound import Outbound
-from app.providers import GPUSTACK
-from app.settings import BASE, Settings
+from app.providers import GPUSTACK, Provider
+from app.settings import Settings
 from app.uuid7 import uuid7
 
 STATE_BYTES = 24  # 192 bits: more than anybody guesses, and than two browsers choose alike
 # What a provider may answer instead of a code, and what the application hears (RFC 6749 §4.1.2.1).
 REFUSALS = {"access_denied": "access_denied", "temporarily_unavailable": "temporarily_unavailable"}
+
+
+class IdentityProvider(Protocol):
+    """Where somebody signs in, and how it is asked who that was."""
+
+    provider: Provider
+
+    async def location(self, flow: Flow) -> str: ...
+    async def assertion(self, flow: Flow, code: str, iss: str | None) -> Assertion: ...
 
 
 class Started(Struct, frozen=True):
@@ -41,17 +48,12 @@ class Started(Struct, frozen=True):
 class SignIns:
     """Sign-ins with the identities of others, up to the code that an application exchanges."""
 
-    def __init__(self, db: Database, outbound: Outbound, settings: Settings) -> None:
+    def __init__(self, db: Database, providers: Mapping[str, IdentityProvider], settings: Settings) -> None:
         self._db = db
+        self._providers = providers
         self._settings = settings
         self._box = Box("sign-ins", settings.secret_key, settings.secret_key_previous)
         self._codes = OpaqueTokens("ghc1_", "sign-in codes", 16, settings.secret_key, settings.secret_key_previous)
-        self._providers: Mapping[str, OpenIdProvider | GitHub] = {
-            each.name: (GitHub if each.kind == "oauth2" else OpenIdProvider)(
-                each, outbound, f"{settings.public_url}{BASE}/oauth/{each.name}/callback"
-            )
-            for each in settings.oidc_providers
-        }
 
     def offered(self) -> list[ProviderItem]:
         """What somebody can sign in with besides an account of this service."""
@@ -139,7 +141,7 @@ class SignIns:
             raise InvalidGrant
         return found[1]
 
-    def _provider(self, name: str) -> OpenIdProvider | GitHub:
+    def _provider(self, name: str) -> IdentityProvider:
         if name not in self._providers:
             raise NotFound
         return self._providers[name]

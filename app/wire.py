@@ -1,0 +1,113 @@
+"""Asking another server over HTTP/1.1, at addresses that were looked at."""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpcore2
+from httpcore2 import AnyIOBackend, AsyncConnectionPool, AsyncNetworkBackend, AsyncNetworkStream
+
+from app.outbound import Answer, Away, TooLong, Untrusted
+
+
+class Wire:
+    """Makes a connection for each exchange: one that rests may have been broken off when it is needed."""
+
+    def __init__(self, ca_file: Path | None) -> None:
+        self._context = httpcore2.default_ssl_context(_trust_env=False)
+        if ca_file is not None:
+            self._context.load_verify_locations(ca_file)
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        seconds: float,
+        headers: Mapping[str, str],
+        content: bytes,
+        most: int,
+        *,
+        checked: bool,
+    ) -> Answer:
+        """See `Outbound.ask`; `checked` if only an address of the public Internet may be asked."""
+        backend = Public() if checked else AnyIOBackend()
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                AsyncConnectionPool(self._context, network_backend=backend) as pool,
+            ):
+                return await _exchange(pool, method, url, headers, content, most)
+        except (TimeoutError, httpcore2.TimeoutException):
+            raise Away(f"no answer within {seconds:g} s") from None
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
+            if isinstance(error.__cause__, ssl.SSLError):
+                raise Untrusted(f"TLS: {error.__cause__.reason}") from None
+            raise Away(type(error.__cause__ or error).__name__) from None
+
+
+async def _exchange(
+    pool: AsyncConnectionPool, method: str, url: str, headers: Mapping[str, str], content: bytes, most: int
+) -> Answer:
+    sent = {"Host": urlsplit(url).netloc, "User-Agent": "Gatehouse", "Accept-Encoding": "identity", **headers}
+    if content or method == "POST":
+        sent["Content-Length"] = str(len(content))
+    pairs: list[tuple[bytes | str, bytes | str]] = [*sent.items(), ("Connection", "close")]
+    async with pool.stream(method, url, headers=pairs, content=content) as response:
+        received = bytearray()
+        async for chunk in response.aiter_stream():
+            received += chunk
+            if len(received) > most:
+                raise TooLong(f"more than {most} bytes")
+        heads = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers)
+        return Answer(response.status, heads, bytes(received))
+
+
+class Public(AsyncNetworkBackend):
+    """Connects to addresses of the public Internet alone: those that were looked at, not those of a second look."""
+
+    def __init__(self) -> None:
+        self._backend = AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        """The first that can be reached of the host's addresses.
+
+        Raises:
+            Untrusted: one of them is private: whoever names it means a host behind our walls.
+        """
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [str(each[4][0]) for each in found]
+        if not all(is_public(address) for address in addresses):
+            raise Untrusted("an address that is not of the public Internet")
+        for address in addresses[:-1]:
+            try:
+                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+            except httpcore2.ConnectError:
+                continue
+        return await self._backend.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+
+
+GLOBAL = ipaddress.ip_network("2000::/3")  # RFC 4291 §2.4
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052 §2.1: the Internet of IPv4, seen from a network without it
+OWN = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890: of protocols, and of the host's own translators
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one of the public Internet; of one within another it is the inner one that counts."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv4Address):
+        return found.is_global and not found.is_multicast and found not in OWN
+    inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF) if found in NAT64 else found.ipv4_mapped
+    if inner is not None:
+        return is_public(str(inner))
+    return found in GLOBAL and found.is_global and found.sixtofour is None and found.teredo is None
