@@ -22,7 +22,6 @@ from app.documentation.controllers import documentation_handlers
 from app.edge import Edge
 from app.factors.relying_party import RelyingParty
 from app.factors.totp import Totp
-from app.federation.controllers import FederationController
 from app.federation.cookie import FlowCookie
 from app.federation.sign_ins import IdentityProvider, SignIns
 from app.health.controllers import HealthController, metrics_handler
@@ -43,7 +42,7 @@ from app.identity.factor_controllers import (
     ReauthenticationController,
 )
 from app.identity.federated_login import FederatedLogin
-from app.identity.federation_controllers import ExchangeController, IdentitiesController
+from app.identity.federation_controllers import FederationController, IdentitiesController
 from app.identity.holdings import Holdings
 from app.identity.identities import Identities
 from app.identity.listing import UserList
@@ -362,7 +361,6 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             LogoutController,
             MySessionsController,
             FederationController,
-            ExchangeController,
             IdentitiesController,
             PreferencesController,
             UsersController,

@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 
 SECONDS = 10.0  # for all that a provider is asked for one request of ours
 MOST_BYTES = 1 << 18  # 256 KiB: key sets have some kB, userinfo fewer
+AWAY = "The sign-in provider cannot be used at the moment."
 OK = 200
 JSON = ("application/json", "application/jwk-set+json")
 
@@ -80,7 +81,7 @@ class Asking:
 
     def unusable(self, reason: str) -> Unavailable:
         log.warning("federation.provider_unusable", provider=self._name, reason=reason[:200])
-        return Unavailable("The sign-in provider cannot be used at the moment.")
+        return Unavailable(AWAY)
 
 
 def form(fields: Mapping[str, str]) -> tuple[dict[str, str], bytes]:

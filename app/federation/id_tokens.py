@@ -25,6 +25,7 @@ KINDS: dict[str, type[Key]] = {
     **dict.fromkeys(("EdDSA", "Ed25519"), OKPKey),
 }
 HASHES = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
+LAST_SECOND = 253_402_300_800  # the end of the year 9999
 TYPES = (None, "JWT")  # any other is a token for something else (RFC 8725 §3.11)
 
 
@@ -119,10 +120,15 @@ def _fits(claims: dict[str, Any], algorithm: str, client_id: str, nonce: str, ac
         and audience in (client_id, [client_id])
         and isinstance(claims["nonce"], str)
         and hmac.compare_digest(claims["nonce"].encode(), nonce.encode())
-        and isinstance(claims.get("auth_time", 0), int)
+        and _is_time(claims.get("auth_time", 0))
         and isinstance(claims.get("amr", []), list)
         and (at_hash is None or at_hash == _half_hash(algorithm, access_token))
     )
+
+
+def _is_time(value: object) -> bool:
+    """A number of seconds since 1970 that a calendar knows."""
+    return isinstance(value, int | float) and 0 <= value < LAST_SECOND
 
 
 def _half_hash(algorithm: str, text: str) -> str:

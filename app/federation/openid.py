@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 from joserfc.jwk import Key
 from msgspec import Struct
 
-from app.errors import IdentityNotAccepted
-from app.federation import id_tokens
+from app.errors import IdentityNotAccepted, Unavailable
+from app.federation import answers, id_tokens
 from app.federation.answers import Asking, basic, form
 from app.federation.id_tokens import NoSuchKey
 from app.federation.pkce import s256
@@ -18,6 +18,7 @@ from app.outbound import URL, Outbound
 from app.providers import Provider
 
 KEEP_SECONDS = 3600.0  # that what a provider publishes is good for; a key that is not known is looked for at once
+AWAY_SECONDS = 2.0  # that nobody asks again for what a provider says of itself, and gets no answer
 PAUSE_SECONDS = 10.0  # between two looks for a key: anybody can name one that there is not
 BAD_REQUEST = 400
 SEVERAL_FACTORS = "mfa"  # RFC 8176 §2
@@ -52,6 +53,7 @@ class OpenIdProvider:
         self._metadata: Metadata | None = None
         self._keys: list[Key] = []
         self._metadata_at = self._keys_at = -KEEP_SECONDS
+        self._away_until = 0.0
 
     async def location(self, flow: Flow) -> str:
         """Where the browser is sent.
@@ -102,7 +104,7 @@ class OpenIdProvider:
             email=email,
             email_verified=email is not None and person.get("email_verified") is True,
             several_factors=SEVERAL_FACTORS in claims.get("amr", []),
-            auth_time=auth_time,
+            auth_time=None if auth_time is None else int(auth_time),
         )
 
     # ---- documents ------------------------------------------------------------------------------------------------
@@ -115,15 +117,21 @@ class OpenIdProvider:
         """
         async with self._one:
             if self._metadata is None or time.monotonic() - self._metadata_at > KEEP_SECONDS:
-                url = f"{self.provider.issuer.rstrip('/')}/.well-known/openid-configuration"
-                answer = await self._asking.ask("GET", url)
-                found = self._asking.read(answer, Metadata, "discovery")
-                if found.issuer != self.provider.issuer:  # OpenID Connect Discovery 1.0 §4.3
-                    raise self._asking.unusable("discovery: it is another issuer's")
-                if not URL.fullmatch(found.authorization_endpoint):
-                    raise self._asking.unusable("discovery: an endpoint is no URL")
-                self._metadata, self._metadata_at = found, time.monotonic()
+                if time.monotonic() < self._away_until:
+                    raise Unavailable(answers.AWAY)
+                self._away_until = time.monotonic() + AWAY_SECONDS  # unless it can be read
+                self._metadata = await self._discovered()
+                self._metadata_at, self._away_until = time.monotonic(), 0.0
             return self._metadata
+
+    async def _discovered(self) -> Metadata:
+        url = f"{self.provider.issuer.rstrip('/')}/.well-known/openid-configuration"
+        found = self._asking.read(await self._asking.ask("GET", url), Metadata, "discovery")
+        if found.issuer != self.provider.issuer:  # OpenID Connect Discovery 1.0 §4.3
+            raise self._asking.unusable("discovery: it is another issuer's")
+        if not URL.fullmatch(found.authorization_endpoint):
+            raise self._asking.unusable("discovery: an endpoint is no URL")
+        return found
 
     async def _known_keys(self, metadata: Metadata, *, anew: bool) -> list[Key]:
         async with self._one:

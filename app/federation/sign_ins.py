@@ -154,7 +154,7 @@ async def _deadline() -> AsyncGenerator[None]:
         async with asyncio.timeout(answers.SECONDS):
             yield
     except TimeoutError:
-        raise Unavailable("The sign-in provider does not answer.") from None
+        raise Unavailable(answers.AWAY) from None
 
 
 def with_query(url: str, **parameters: str) -> str:

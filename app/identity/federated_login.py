@@ -12,7 +12,7 @@ from app.database import Database, Transaction
 from app.errors import Conflict, EmailTaken, Forbidden, InvalidCredentials, InvalidGrant, ValidationFailed
 from app.federation import queries as federation
 from app.federation.sign_ins import SignIns
-from app.federation.structs import Assertion
+from app.federation.structs import Assertion, Flow
 from app.identity import names, queries
 from app.identity.login import Login
 from app.identity.mails import Mails
@@ -59,6 +59,16 @@ class FederatedLogin:
         self._welcomes = welcomes
         self._settings = settings
         self._providers = {each.name: each for each in settings.oidc_providers}
+
+    async def finish(self, flow: Flow, code: str | None, error: str | None, iss: str | None, client: Client) -> str:
+        """Where the browser that came back goes on to; see `SignIns.finish`. An answer that is forged counts.
+
+        Raises:
+            InvalidState, IdentityNotAccepted, Unavailable: as they say.
+            RateLimited: too many failed sign-ins from this network.
+        """
+        async with self._tries.provider(client):
+            return await self._sign_ins.finish(flow, code, error, iss)
 
     async def exchange(self, asked: Exchange, client: Client) -> TokenResponse:
         """Open a session for whoever a provider has named; who comes for the first time gets an account.

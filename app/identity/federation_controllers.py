@@ -1,35 +1,151 @@
-"""Signing in with the code of a provider's answer, and one's own identities."""
+"""Signing in with an identity of somebody else: there, back, and for a session; and one's own identities."""
 
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from litestar import Controller, Response, delete, get, post
+from litestar import Controller, MediaType, Response, delete, get, post
+from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
-from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT, HTTP_302_FOUND
+from msgspec import Meta, Struct
 
+from app import problems
 from app.client import Client
 from app.errors import (
+    AppError,
     Conflict,
     EmailTaken,
     Forbidden,
+    IdentityNotAccepted,
     InvalidCredentials,
     InvalidGrant,
+    InvalidState,
     MfaRequired,
     NotFound,
+    RateLimited,
     ReauthenticationRequired,
     Unavailable,
 )
+from app.federation.cookie import FlowCookie
+from app.federation.page import POLICY, page
+from app.federation.sign_ins import SignIns, with_query
+from app.federation.structs import Flow, ProviderList
 from app.identity.federated_login import FederatedLogin
 from app.identity.identities import Identities, Identity, IdentityCode, IdentityList
 from app.identity.structs import Exchange, TokenResponse
 from app.identity.token_answer import TokenAnswer
-from app.request import Request
+from app.problems import convert
+from app.request import Request, header
 from app.sessions.caller import Caller
 from app.sessions.cookie import RefreshCookie
 
+RedirectTo = Annotated[str, Meta(min_length=1, max_length=2048, description="One of REDIRECT_URIS, to the letter.")]
+Challenge = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9_-]{43}$", description="The application's own (RFC 7636, S256), for the exchange."),
+]
+Prompt = Annotated[
+    Literal["login"], Meta(description="`login`: the provider has to ask who is there, whatever it knows already.")
+]
+MOST = 4096  # characters: what a provider puts into a URL
+Code = Annotated[str, Meta(max_length=MOST, description="The provider's, for tokens.")]
+State = Annotated[str, Meta(max_length=MOST, description="What the browser was sent to the provider with.")]
+Issuer = Annotated[str, Meta(max_length=MOST, description="Who answers (RFC 9207).")]
+Refusal = Annotated[str, Meta(max_length=MOST, description="Why there is no code (RFC 6749 §4.1.2.1).")]
 
-class ExchangeController(Controller):
+
+class Start(Struct, frozen=True):
+    redirect_to: RedirectTo
+    code_challenge: Challenge
+    prompt: Prompt | None = None
+
+
+class Callback(Struct, frozen=True):
+    code: Code | None = None
+    state: State | None = None
+    iss: Issuer | None = None
+    error: Refusal | None = None
+
+
+class FederationController(Controller):
     tags = ("federation",)
+
+    @get("/providers", exclude_from_auth=True, operation_id="providers", summary="Sign-in providers")
+    async def providers(self, sign_ins: NamedDependency[SignIns]) -> ProviderList:
+        """What somebody can sign in with. The users of `gpustack` sign in at `POST /login`, by their names there."""
+        return ProviderList(sign_ins.offered())
+
+    @get(
+        "/oauth/{provider:str}/start",
+        exclude_from_auth=True,
+        status_code=HTTP_302_FOUND,
+        answers={HTTP_302_FOUND: None},
+        operation_id="start_sign_in",
+        summary="Sign in with a provider: begin",
+        errors=(NotFound, Unavailable),
+    )
+    async def start(
+        self,
+        request: Request,
+        provider: FromPath[str],
+        redirect_to: FromQuery[RedirectTo],
+        code_challenge: FromQuery[Challenge],
+        sign_ins: NamedDependency[SignIns],
+        flow_cookie: NamedDependency[FlowCookie],
+        prompt: FromQuery[Prompt | None] = None,
+    ) -> Response[Any]:
+        """Sends the browser to the provider; a cookie remembers the sign-in for ten minutes.
+
+        An application opens this as a page, with a `code_challenge` whose verifier it keeps (RFC 7636).
+        """
+        asked = convert({"redirect_to": redirect_to, "code_challenge": code_challenge, "prompt": prompt}, Start)
+        try:
+            started = await sign_ins.start(
+                provider, asked.redirect_to, asked.code_challenge, fresh=asked.prompt is not None
+            )
+        except Unavailable as error:
+            return _refused(request, error, with_query(asked.redirect_to, error="temporarily_unavailable"))
+        return _onwards(started.location, flow_cookie.holding(request.scope, started))
+
+    @get(
+        "/oauth/{provider:str}/callback",
+        exclude_from_auth=True,
+        status_code=HTTP_302_FOUND,
+        answers={HTTP_302_FOUND: None},
+        operation_id="finish_sign_in",
+        summary="Sign in with a provider: return",
+        errors=(NotFound, InvalidState, IdentityNotAccepted, RateLimited, Unavailable),
+    )
+    async def callback(
+        self,
+        request: Request,
+        provider: FromPath[str],
+        client: NamedDependency[Client],
+        federated_login: NamedDependency[FederatedLogin],
+        sign_ins: NamedDependency[SignIns],
+        flow_cookie: NamedDependency[FlowCookie],
+        code: FromQuery[Code | None] = None,
+        state_: Annotated[State | None, QueryParameter(name="state")] = None,
+        iss: FromQuery[Issuer | None] = None,
+        error: FromQuery[Refusal | None] = None,
+    ) -> Response[Any]:
+        """Where the provider sends the browser back to; goes on to `redirect_to`, with `code` in its query.
+
+        The code is good for one `POST /oauth/exchange` within a minute. Where the person or the provider would not,
+        there is an `error` in its place: `access_denied`, `temporarily_unavailable` or `server_error` (RFC 6749
+        §4.1.2.1). An answer that proves nothing ends here, for a browser with a page.
+        """
+        said = convert({"code": code, "state": state_, "iss": iss, "error": error}, Callback)
+        flow: Flow | None = None
+        try:
+            flow = sign_ins.flow(provider, said.state, flow_cookie.read(request.scope, said.state))
+            onwards = await federated_login.finish(flow, said.code, said.error, said.iss, client)
+        except (InvalidState, IdentityNotAccepted, RateLimited, Unavailable) as refused:
+            back = None if flow is None else with_query(flow.redirect_to, error="server_error")
+            return _refused(request, refused, back, [] if flow is None else [flow_cookie.gone(flow.state)])
+        return _onwards(onwards, [flow_cookie.gone(flow.state)])
 
     @post(
         "/oauth/exchange",
@@ -100,3 +216,19 @@ class IdentitiesController(Controller):
     ) -> None:
         """Needs a login of the last ten minutes. The last way to sign in stays (409)."""
         await identities.unlink(caller, identity_id, client)
+
+
+def _onwards(location: str, cookies: list[Cookie]) -> Response[Any]:
+    headers = {"Location": location}
+    return Response(b"", status_code=HTTP_302_FOUND, media_type=MediaType.TEXT, headers=headers, cookies=cookies)
+
+
+def _refused(request: Request, error: AppError, back: str | None, cookies: Sequence[Cookie] = ()) -> Response[Any]:
+    """A page for a person, a problem for a program."""
+    request_id, headers = request.scope["state"]["request_id"], dict(error.headers)
+    if "text/html" in (header(request.scope, b"accept") or ""):
+        body, media_type = page(error, request_id, back).encode(), f"{MediaType.HTML}; charset=utf-8"
+        headers["Content-Security-Policy"] = POLICY
+    else:
+        body, media_type = problems.body(error, request_id), problems.MEDIA_TYPE
+    return Response(body, status_code=error.status, media_type=media_type, headers=headers, cookies=cookies)

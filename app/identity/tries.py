@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from app.audit.events import Event, record
 from app.client import Client
 from app.database import Database
-from app.errors import AppError, InvalidCredentials, InvalidMfa, RateLimited
+from app.errors import AppError, IdentityNotAccepted, InvalidCredentials, InvalidMfa, RateLimited
 from app.limits.attempts import Attempts, Counter
 from app.limits.violations import Violations
 from app.settings import Settings
@@ -38,6 +38,11 @@ class Tries:
         """Fails by InvalidCredentials, and counts against where it came from: nobody else closes a passkey's way."""
         network = Counter("login", client.network, self._settings.rate_limit_login)
         return self._one((network,), user_id, client, InvalidCredentials, "invalid_passkey")
+
+    def provider(self, client: Client) -> AbstractAsyncContextManager[Try]:
+        """Fails by IdentityNotAccepted, and counts against where it came from: who it should have been is not known."""
+        network = Counter("login", client.network, self._settings.rate_limit_login)
+        return self._one((network,), None, client, IdentityNotAccepted, "identity_not_accepted")
 
     def code(self, user_id: int, client: Client) -> AbstractAsyncContextManager[Try]:
         """Fails by InvalidMfa, and counts against the account: a code has six digits."""
