@@ -7,6 +7,7 @@ import importlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -84,10 +85,15 @@ class Outbound:
         return answer
 
     def _is_named(self, url: str) -> bool:
-        try:
-            origin = origin_of(url) if URL.fullmatch(url) else ""
-        except ValueError:
-            origin = ""
-        if not origin:
+        if not URL.fullmatch(url) or not _has_host(url):
             raise Untrusted("not a URL that can be asked")
-        return origin in self._named
+        return origin_of(url) in self._named
+
+
+def _has_host(url: str) -> bool:
+    """And a port, if any, and a name that the name service may be asked for."""
+    try:
+        parts = urlsplit(url)
+        return parts.port != 0 and bool((parts.hostname or "").encode("idna"))
+    except ValueError:
+        return False

@@ -34,19 +34,19 @@ class Wire:
         checked: bool,
     ) -> Answer:
         """See `Outbound.ask`; `checked` if only an address of the public Internet may be asked."""
-        backend = Public() if checked else AnyIOBackend()
+        network = Public() if checked else Direct()
         try:
-            async with (
-                asyncio.timeout(seconds),
-                AsyncConnectionPool(self._context, network_backend=backend) as pool,
-            ):
+            async with asyncio.timeout(seconds), AsyncConnectionPool(self._context, network_backend=network) as pool:
                 return await _exchange(pool, method, url, headers, content, most)
         except (TimeoutError, httpcore2.TimeoutException):
             raise Away(f"no answer within {seconds:g} s") from None
         except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
-            if isinstance(error.__cause__, ssl.SSLError):
-                raise Untrusted(f"TLS: {error.__cause__.reason}") from None
-            raise Away(type(error.__cause__ or error).__name__) from None
+            cause = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
+            if isinstance(cause, ssl.SSLError):
+                raise Untrusted(f"TLS: {cause.reason}") from None
+            raise Away(type(cause).__name__) from None
+        finally:
+            await network.close()
 
 
 async def _exchange(
@@ -66,11 +66,33 @@ async def _exchange(
         return Answer(response.status, heads, bytes(received))
 
 
-class Public(AsyncNetworkBackend):
-    """Connects to addresses of the public Internet alone: those that were looked at, not those of a second look."""
+class Direct(AsyncNetworkBackend):
+    """Connects wherever the name leads, for one exchange."""
 
     def __init__(self) -> None:
         self._backend = AnyIOBackend()
+        self._streams: list[AsyncNetworkStream] = []
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        self._streams.append(stream)
+        return stream
+
+    async def close(self) -> None:
+        """Also what the pool does not know: a connection that was given up while TLS began."""
+        for stream in self._streams:
+            await stream.aclose()
+
+
+class Public(Direct):
+    """Connects to addresses of the public Internet alone: those that were looked at, not those of a second look."""
 
     async def connect_tcp(
         self,
@@ -91,10 +113,10 @@ class Public(AsyncNetworkBackend):
             raise Untrusted("an address that is not of the public Internet")
         for address in addresses[:-1]:
             try:
-                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+                return await super().connect_tcp(address, port, timeout, local_address, socket_options)
             except httpcore2.ConnectError:
                 continue
-        return await self._backend.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+        return await super().connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
 
 
 GLOBAL = ipaddress.ip_network("2000::/3")  # RFC 4291 §2.4

@@ -1,0 +1,171 @@
+"""A real HTTP server in the loop of the test, that does what no library would let it do, and counts who asks."""
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import parse_qs, parse_qsl
+
+import msgspec
+
+from app.background import end
+
+REASON = b"Said"  # of the status line; nobody reads it
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it came in."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]  # names in lower case
+    content: bytes = field(repr=False)
+
+    @property
+    def form(self) -> dict[str, str]:
+        return dict(parse_qsl(self.content.decode(), keep_blank_values=True))
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        pairs = (pair.partition("=") for pair in self.headers.get("cookie", "").split(";"))
+        return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+@dataclass
+class Reply:
+    """What is answered; a body in pieces is sent piece by piece, without a length, for as long as it goes on."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    content: bytes | AsyncIterator[bytes] = b""
+
+
+Handler = Callable[[Asked], Awaitable[Reply]]
+
+
+def json(value: object, status: int = 200, **headers: str) -> Reply:
+    content = msgspec.json.encode(value)
+    return Reply(status, {"Content-Type": "application/json", "Cache-Control": "no-store", **headers}, content)
+
+
+def redirect(to: str) -> Reply:
+    return Reply(302, {"Location": to})
+
+
+async def nothing(_: Asked) -> Reply:
+    """Of a server that nobody should ask."""
+    return Reply(204)
+
+
+class Server:
+    """Listens on loopback; with TLS if it is given a context.
+
+    Args:
+        handler: what answers; an error of its own fails the test that closes the server.
+        context: what it has of an authority.
+    """
+
+    def __init__(self, handler: Handler = nothing, context: ssl.SSLContext | None = None) -> None:
+        self._handler = handler
+        self._context = context
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._errors: list[BaseException] = []
+        self.port = 0
+        self.connections = 0
+        self.requests: list[Asked] = []
+
+    @property
+    def origin(self) -> str:
+        return f"{'https' if self._context else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often which path was asked for."""
+        return Counter(asked.path for asked in self.requests)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._context, backlog=512)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.close()
+        await end(*self._connections)
+        await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn
+        assert self._errors == []
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # also of one that was cancelled before it began
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One exchange a connection."""
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                asked = await _read(reader)
+                self.requests.append(asked)
+                await _write(writer, await self._handler(asked))
+        except Exception as error:  # noqa: BLE001 - kept for who closes the server
+            self._errors.append(error)
+        finally:
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+async def _read(reader: asyncio.StreamReader) -> Asked:
+    first = await reader.readexactly(1)
+    if not first.isalpha():  # somebody speaks TLS
+        raise ConnectionResetError
+    head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    method, target, _ = head[0].split(" ")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+    content = await reader.readexactly(int(headers.get("content-length", "0")))
+    path, _, query = target.partition("?")
+    found = {name: values[0] for name, values in parse_qs(query, keep_blank_values=True).items()}
+    return Asked(method, path, found, headers, content)
+
+
+async def _write(writer: asyncio.StreamWriter, reply: Reply) -> None:
+    headers = {"Connection": "close", **reply.headers}
+    if isinstance(reply.content, bytes):
+        headers.setdefault("Content-Length", str(len(reply.content)))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
+    writer.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (reply.status, REASON, lines))
+    if isinstance(reply.content, bytes):
+        writer.write(reply.content)
+    else:
+        async for piece in reply.content:
+            writer.write(piece)
+            await writer.drain()
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+
+# ---- bodies that go on ----------------------------------------------------------------------------------------------
+
+
+async def endless(piece: bytes) -> AsyncIterator[bytes]:
+    """As fast as it is read."""
+    while True:
+        yield piece
+
+
+async def by_drops(content: bytes, over: asyncio.Event) -> AsyncIterator[bytes]:
+    """Its first half byte by byte, and the rest when that is over."""
+    for byte in content[: len(content) // 2]:
+        yield bytes([byte])
+        await asyncio.sleep(0)
+    await over.wait()
+    yield content[len(content) // 2 :]
