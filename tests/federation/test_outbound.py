@@ -375,7 +375,8 @@ async def test_the_certificate_has_to_be_of_the_name_and_not_of_its_address(
         async with Server(script, context) as server:
             with monkeypatch.context() as patch:
                 leading(patch, server.port)
-                asking = Outbound(["https://named.example"], trusted).ask("GET", f"https://{NAME}/keys", seconds=SECONDS)
+                out = Outbound(["https://named.example"], trusted)
+                asking = out.ask("GET", f"https://{NAME}/keys", seconds=SECONDS)
                 if is_asked:
                     assert (await asking).status == 200
                     assert server.requests[0].headers["host"] == NAME
