@@ -97,6 +97,17 @@ class SessionRevoked(Unauthenticated):
     challenge = 'Bearer realm="gatehouse", error="invalid_token", error_description="the session has ended"'
 
 
+class InvalidClient(AppError):
+    """Of a service that asks about tokens: none, unknown or wrong credentials (RFC 6749 §5.2, RFC 7617 §2)."""
+
+    status = 401
+    code = "invalid_client"
+    title = "The client is unknown, or its secret is wrong or missing."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"WWW-Authenticate": 'Basic realm="gatehouse"'}, members={"error": self.code})
+
+
 class InvalidRefreshToken(AppError):
     status = 401
     code = "invalid_refresh_token"
@@ -215,7 +226,8 @@ class ValidationFailed(AppError):
     title = "The request does not fit its description."
 
     def __init__(self, *errors: tuple[str, str]) -> None:
-        super().__init__(members={"errors": [{"field": field, "message": message} for field, message in errors]})
+        self.errors = [{"field": field, "message": message} for field, message in errors]
+        super().__init__(members={"errors": self.errors})
 
 
 class WeakPassword(AppError):

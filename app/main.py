@@ -17,6 +17,11 @@ from app import devices, logs, problems, providers
 from app.background import end
 from app.browsers import Browsers
 from app.cache.entries import Entries
+from app.clients import queries as client_queries
+from app.clients.controllers import ClientsController
+from app.clients.introspection import Introspection
+from app.clients.revocation import Revocation
+from app.clients.service import CLIENT_KIND, Clients
 from app.database import Database
 from app.documentation.controllers import documentation_handlers
 from app.edge import Edge
@@ -136,6 +141,9 @@ class Parts:
     sign_ins: SignIns
     federated_login: FederatedLogin
     identities: Identities
+    clients: Clients
+    introspection: Introspection
+    revocation: Revocation
 
 
 def create() -> ASGIApp:
@@ -175,6 +183,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     entries.register(SESSION_KIND, lambda ids: session_queries.truths(db, ids))
     entries.register(USER_KIND, lambda ids: identity_queries.truths(db, ids))
     entries.register(RIGHTS_KEY.partition(":")[0], lambda ids: identity_rights.truths(db, ids))
+    entries.register(CLIENT_KIND, lambda ids: client_queries.truths(db, ids))
     people = People(entries, rights)
     refresh_tokens = RefreshTokens(settings.secret_key, settings.secret_key_previous)
     sessions = Sessions(db, entries, access, refresh_tokens, settings)
@@ -273,6 +282,9 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         sign_ins,
         federated_login,
         identities,
+        Clients(db, entries),
+        Introspection(authenticator.caller, authenticator.subject, sessions, settings.public_url),
+        Revocation(sessions, access),
     )
 
 
@@ -367,6 +379,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             SessionsController,
             MaintenanceController,
             HealthController,
+            ClientsController,
             logout_handler(authenticate),
             verify_handler(authenticate),
         ],
@@ -384,12 +397,14 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "administration": constant(parts.administration),
             "caller": Provide(provide_caller),
             "client": Provide(provide_client),
+            "clients": constant(parts.clients),
             "emails": constant(parts.emails),
             "federated_login": constant(parts.federated_login),
             "flow_cookie": constant(FlowCookie(settings)),
             "health": constant(parts.health),
             "holdings": constant(parts.holdings),
             "identities": constant(parts.identities),
+            "introspection": constant(parts.introspection),
             "login": constant(parts.login),
             "maintenance": constant(parts.maintenance),
             "optional_caller": Provide(provide_optional_caller(authenticate)),
@@ -400,6 +415,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "recovery": constant(parts.recovery),
             "second_factors": constant(parts.second_factors),
             "refresh_cookie": constant(parts.refresh_cookie),
+            "revocation": constant(parts.revocation),
             "ring": constant(parts.ring),
             "session_directory": constant(parts.session_directory),
             "sessions": constant(parts.sessions),

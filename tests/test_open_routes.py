@@ -18,6 +18,8 @@ OPEN = {
     f"POST {BASE}/password/reset",
     f"POST {BASE}/password/not-me",
     f"POST {BASE}/email/verify",
+    f"POST {BASE}/introspect",
+    f"POST {BASE}/revoke",
     f"GET {BASE}/health",
     f"GET {BASE}/health/live",
     f"GET {BASE}/health/ready",

@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     _serving(commands)
     _operating(commands)
     _people(commands)
+    _services(commands)
     return top
 
 
@@ -122,6 +123,18 @@ def _people(commands: Commands) -> None:
         command.add_argument(
             "--password-stdin", action="store_true", help="read it from standard input; else one is made and shown once"
         )
+        _with_settings(command)
+        _with_json(command)
+
+
+def _services(commands: Commands) -> None:
+    clients = _group(commands, "clients", "other services that may ask about tokens")
+    add = _command(clients, "add", "make one; its secret is shown once", "clients", "add")
+    add.add_argument("name", metavar="NAME", help="what you call it")
+    everyone = _command(clients, "list", "which there are", "clients", "everyone")
+    remove = _command(clients, "remove", "remove one; its secret is refused at once", "clients", "remove")
+    remove.add_argument("name_or_id", metavar="NAME_OR_ID")
+    for command in (add, everyone, remove):
         _with_settings(command)
         _with_json(command)
 

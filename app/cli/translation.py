@@ -4,12 +4,14 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 
 from app.database import UNREACHABLE, DatabaseUnavailable
-from app.errors import AppError
+from app.errors import AppError, ValidationFailed
 
 
 def translate(error: BaseException) -> str | None:
     """None for an error that nobody foresaw."""
     found = _origin(error)
+    if isinstance(found, ValidationFailed):
+        return "; ".join(f"{each['field']} {each['message']}" for each in found.errors)
     if isinstance(found, AppError):
         return found.detail
     if isinstance(found, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):

@@ -46,6 +46,7 @@ TAGS = {
     "sessions": "Administration of sessions.",
     "maintenance": "Upkeep.",
     "health": "For probes and monitoring.",
+    "clients": "What other services ask about tokens, with credentials of their own (`gatehouse clients add`).",
     "discovery": "What verifiers of tokens and OAuth 2 clients read.",
 }
 
@@ -59,7 +60,7 @@ def describe(app: Litestar) -> dict[str, Any]:
     settings: Settings = app.state.settings
     schemas = Schemas()
     schemes = _schemes(settings)
-    opens: list[dict[str, list[str]]] = [{name: []} for name in schemes if name not in ("metrics", "cookie")]
+    opens: list[dict[str, list[str]]] = [{name: []} for name in schemes if name not in ("metrics", "cookie", "client")]
     describer = Describer(schemas, {InternalError}, opens, cookie.name_of(settings))
     paths = _paths(app, describer)
     used = {tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]}
@@ -103,6 +104,11 @@ def _schemes(settings: Settings) -> dict[str, Any]:
         "in": "cookie",
         "name": cookie.name_of(settings),
         "description": "A refresh token, which pages of this service and of CORS_ORIGINS alone may use.",
+    }
+    schemes["client"] = {
+        "type": "http",
+        "scheme": "basic",
+        "description": "`client_id` and `client_secret` of another service of the operator's, each urlencoded.",
     }
     schemes["metrics"] = {"type": "http", "scheme": "bearer", "description": "METRICS_TOKEN, where one is set."}
     return schemes

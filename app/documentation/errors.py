@@ -38,7 +38,7 @@ OF_FIELDS: frozenset[type[AppError]] = frozenset({ValidationFailed, WeakPassword
 REQUEST_ID = "5f0c7d1e9a4b4c0e8f6d2b3a1c9e7f50"
 HEADERS = {
     "Retry-After": "Seconds to wait.",
-    "WWW-Authenticate": "The challenge of RFC 6750 §3.",
+    "WWW-Authenticate": "The challenge: RFC 6750 §3, where a client has to show who it is RFC 7617 §2.",
 }
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from app.audit.activity import ActivityItem, ActivityPage
 from app.audit.events import Event
+from app.clients.structs import ActiveAccessToken, ActiveRefreshToken, Inactive, TokenForm
 from app.federation.structs import ProviderItem, ProviderList
 from app.health.structs import Check, HealthReport, Status
 from app.identity.controllers import PasswordGrant
@@ -55,6 +56,7 @@ from app.sessions.structs import LogoutRequest, RefreshRequest, Session, Session
 
 CURSOR = "1BHoUd8VlD3iYRx0xmr3l5Njb2xsZWN0aW9ucy5hZnRlcg"
 MORNING = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+SIGNED_IN = int(MORNING.timestamp())
 PHRASE = "plum-Tractor-84-lantern"
 NEW_PHRASE = "violet-Anvil-29-harbour"
 SESSION_ID = UUID("019b8d7d-f1c0-7c44-9d1e-5f2a6b8c0d3e")
@@ -64,6 +66,8 @@ ACCESS = (
 )
 REFRESH = "gh1_H6MMdwGbjX3xwHxEnR5fKmuMDT4AAAAAGOC0wy1qTBjDXU6HM5EjgIlnPsE_KyFeq6xe70TCOGQ"
 ONE_TIME = "gho1_H6MMdwGbjX3xwHxEnR5fKmuMDT5xRJ8f8cHvZrBCU1yWc0yNPvOoPz9LxAhJY0m2r3vQ0Jc"
+CLIENT_ID = "ghc_b2a1Wc8kQ0uJ5yq4Zt7dLg"
+CLIENT_SECRET = "ghcs_5sK1xTqfXc2Yw0cZl3mB8vJr7nHd4gQeUa6iPo9yRt0"  # noqa: S105 - an example
 PENDING = "ghm1_H6MMdwGbjX3xwHxEnR5fKmuMDT5xRJ8f8cHvZrBCU1yWc0yNPvOoPz9LxAhJY0m2r3vQ0Jc"
 PAPER = [f"7k2m-9x4t-qw3z-b6cd-h1j0-r8sv-5n8{last}" for last in "0123456789"]
 CLIENT_DATA = "eyJ0eXBlIjoid2ViYXV0aG4uZ2V0IiwiY2hhbGxlbmdlIjoiIn0"
@@ -276,6 +280,10 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
         )
     },
     TokenResponse: {"tokens": TOKENS},
+    TokenForm: {
+        "by_basic": TokenForm(token=ACCESS),
+        "in_the_form": TokenForm(token=REFRESH, client_id=CLIENT_ID, client_secret=CLIENT_SECRET),
+    },
     User: {"ada": ADA},
     UserChange: {
         "profile": UserChange(email="ada.king@example.org", full_name="Ada King"),
@@ -313,6 +321,10 @@ ANSWERS: Mapping[tuple[str, int], Mapping[str, Any]] = {
             "response_types_supported": [],
             "grant_types_supported": ["password"],
             "token_endpoint_auth_methods_supported": ["none"],
+            "introspection_endpoint": "https://auth.example.org/api/auth/v2/introspect",
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "revocation_endpoint": "https://auth.example.org/api/auth/v2/revoke",
+            "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         }
     },
     ("get_preference", 200): VALUE,
@@ -324,6 +336,42 @@ ANSWERS: Mapping[tuple[str, int], Mapping[str, Any]] = {
         ),
     },
     ("health", 503): {"down": {"status": "down"}},
+    ("introspect", 200): {
+        "access_token": msgspec.to_builtins(
+            ActiveAccessToken(
+                active=True,
+                token_type="bearer",  # noqa: S106 - RFC 6750's name of a kind of token
+                iss="https://auth.example.org",
+                aud="https://auth.example.org",
+                sub=str(ADA.id),
+                username=ADA.username,
+                sid=SESSION_ID,
+                jti=f"{SESSION_ID}.3",
+                iat=SIGNED_IN + 3600,
+                nbf=SIGNED_IN + 3600,
+                exp=SIGNED_IN + 4500,
+                auth_time=SIGNED_IN,
+                amr=["pwd"],
+                roles=ADA.roles,
+                permissions=ADA.permissions,
+            )
+        ),
+        "refresh_token": msgspec.to_builtins(
+            ActiveRefreshToken(
+                active=True,
+                token_type="N_A",  # noqa: S106 - RFC 8693's name of what is no access token
+                iss="https://auth.example.org",
+                aud="https://auth.example.org",
+                sub=str(ADA.id),
+                username=ADA.username,
+                sid=SESSION_ID,
+                exp=SIGNED_IN + 2_592_000,
+                auth_time=SIGNED_IN,
+                amr=["pwd"],
+            )
+        ),
+        "inactive": msgspec.to_builtins(Inactive(active=False)),
+    },
     ("jwks", 200): {
         "keys": {
             "keys": [

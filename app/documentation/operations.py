@@ -211,7 +211,8 @@ def _merged(answers: dict[str, Any], failures: dict[str, Any]) -> dict[str, Any]
 def _annotated(handler: HTTPRouteHandler) -> Any:  # noqa: ANN401 - any type
     kind = handler.parsed_fn_signature.return_type
     if kind.is_subclass_of(Response):
-        return kind.inner_types[0].raw if kind.inner_types else Any
+        inner = kind.inner_types[0].raw if kind.inner_types else Any
+        return None if inner is type(None) else inner
     return kind.raw if kind.annotation is not type(None) else None
 
 

@@ -26,6 +26,9 @@ class Problem(Struct, frozen=True, kw_only=True):
     errors: Annotated[list[FieldError], Meta(description="The fields that are out of their bounds.")] | UnsetType = (
         UNSET
     )
+    error: Annotated[str, Meta(description="RFC 6749 §5.2; where OAuth clients ask for themselves.")] | UnsetType = (
+        UNSET
+    )
 
 
 class Schemas:

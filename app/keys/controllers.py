@@ -11,6 +11,7 @@ from app.settings import BASE
 
 # seconds a verifier may keep the key set: well below the time that a new key is published before it signs
 KEEP_SECONDS = 10
+CLIENT_AUTHENTICATION = ["client_secret_basic", "client_secret_post"]  # RFC 7591 §2; app/clients/credentials.py
 
 
 class PublicKey(TypedDict):
@@ -40,6 +41,10 @@ class ServerMetadata(TypedDict):
     response_types_supported: list[str]
     grant_types_supported: list[str]
     token_endpoint_auth_methods_supported: list[str]
+    introspection_endpoint: str
+    introspection_endpoint_auth_methods_supported: list[str]
+    revocation_endpoint: str
+    revocation_endpoint_auth_methods_supported: list[str]
 
 
 class WellKnownController(Controller):
@@ -67,4 +72,8 @@ class WellKnownController(Controller):
             "response_types_supported": [],
             "grant_types_supported": ["password"] if request.app.state.settings.password_grant else [],
             "token_endpoint_auth_methods_supported": ["none"],
+            "introspection_endpoint": f"{issuer}{BASE}/introspect",
+            "introspection_endpoint_auth_methods_supported": CLIENT_AUTHENTICATION,
+            "revocation_endpoint": f"{issuer}{BASE}/revoke",
+            "revocation_endpoint_auth_methods_supported": CLIENT_AUTHENTICATION,
         }

@@ -51,9 +51,10 @@ class Rights(Protocol):
 class Identified(Generic[S_co]):
     """Somebody whose request is let in."""
 
-    __slots__ = ("_headers", "amr", "auth_time", "memo", "permissions", "session_id", "subject", "user_id")
+    __slots__ = ("_headers", "amr", "auth_time", "claims", "memo", "permissions", "session_id", "subject", "user_id")
 
     def __init__(self, claims: Claims, entry: SessionEntry, subject: S_co, permissions: frozenset[str]) -> None:
+        self.claims = claims  # as the token says, whatever has changed since
         self.user_id = entry.user_id
         self.session_id = claims.sid
         # A token from before the session's last login may be somebody else's by now: it speaks for itself alone.
@@ -158,6 +159,18 @@ class Authenticator(Generic[S]):
         self._last_seen.note(known.sid)
         return caller
 
+    async def subject(self, user_id: int) -> S:
+        """Whom a session of this user stands for now.
+
+        Raises:
+            SessionRevoked: he is no more, or not active.
+            Unavailable: neither store could tell.
+        """
+        key = user_key(user_id)
+        found = await self._entries.get((key,))
+        subject, _ = await self._subject(key, found[key] or b"", user_id)
+        return subject
+
     async def _verify(self, token: str) -> Known[S]:
         self._known.pop(token, None)
         known: Known[S] = Known(await self._tokens.verify(token))
@@ -169,7 +182,7 @@ class Authenticator(Generic[S]):
     async def _compose(self, known: Known[S], found: Mapping[str, bytes | None]) -> Identified[S]:
         session_key, user_key, rights_key = known.keys
         session, session_raw = await self._session(session_key, found[session_key] or b"", known.claims)
-        subject, user_raw = await self._subject(user_key, found[user_key] or b"", known.claims)
+        subject, user_raw = await self._subject(user_key, found[user_key] or b"", known.claims.user_id)
         rights_raw = found[rights_key] or b""
         if rights_raw != self._rights.snapshot:
             await self._rights.reload(rights_raw)
@@ -191,12 +204,12 @@ class Authenticator(Generic[S]):
             raise SessionRevoked
         return entry, raw
 
-    async def _subject(self, key: str, raw: bytes, claims: Claims) -> tuple[S, bytes]:
+    async def _subject(self, key: str, raw: bytes, user_id: int) -> tuple[S, bytes]:
         subject = self._read_subject(raw)
-        if raw and (subject is None or subject.id != claims.user_id):
+        if raw and (subject is None or subject.id != user_id):
             raw = await self._entries.renew(key, raw)
             subject = self._read_subject(raw)
-        if subject is None or subject.id != claims.user_id or not subject.is_active:
+        if subject is None or subject.id != user_id or not subject.is_active:
             raise SessionRevoked
         return subject, raw
 

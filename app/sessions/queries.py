@@ -218,6 +218,7 @@ class Standing(Struct, frozen=True):
     session: SessionState
     live: bool
     in_grace: bool  # the token of the generation before is still answered
+    expires_at: int  # seconds since 1970
 
 
 async def standings(db: Database, session_ids: Iterable[UUID], grace_seconds: int) -> dict[UUID, Standing]:
@@ -225,13 +226,17 @@ async def standings(db: Database, session_ids: Iterable[UUID], grace_seconds: in
     rows = await db.fetch(
         f"""
         SELECT {COLUMNS}, {LIVE} AS live,
-               s.rotated_at >= clock_timestamp() - make_interval(secs => $2) AS in_grace
+               s.rotated_at >= clock_timestamp() - make_interval(secs => $2) AS in_grace,
+               floor(extract(epoch FROM s.expires_at))::int8 AS expires_at
         FROM sessions s WHERE s.id = ANY($1::uuid[])
         """,  # noqa: S608 - only constants are put in
         list(session_ids),
         grace_seconds,
     )
-    return {row["session_id"]: Standing(_session(row), row["live"], bool(row["in_grace"])) for row in rows}
+    return {
+        row["session_id"]: Standing(_session(row), row["live"], bool(row["in_grace"]), row["expires_at"])
+        for row in rows
+    }
 
 
 # ---- looking ------------------------------------------------------------------------------------------------------

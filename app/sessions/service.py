@@ -241,11 +241,8 @@ class Sessions:
         Raises:
             InvalidRefreshToken: not one of ours, or there is no such session.
         """
-        token = self._refresh.read(refresh_token)
-        found = await queries.standings(self._db, [token.session_id], 0)
-        if token.session_id not in found:
-            raise InvalidRefreshToken
-        await self.log_out(found[token.session_id].session.user_id, client, session_id=token.session_id)
+        session = await self.session_of(refresh_token)
+        await self.log_out(session.user_id, client, session_id=session.session_id)
 
     async def revoke_one(self, user_id: int, session_id: UUID, actor_id: int, client: Client) -> None:
         """End one live session of a user.
@@ -259,6 +256,14 @@ class Sessions:
         await self._entries.outbox.settle(change)
         if not ended:
             raise NotFound
+
+    async def revoke_by_client(self, user_id: int, session_id: UUID, client_id: str, client: Client) -> None:
+        """End a session of a user at the wish of another service, a client; ended already is as good."""
+        async with self._db.transaction() as tx:
+            change, _ = await self.revoke_in(
+                tx, user_id, "revoked_by_client", None, client, only=[session_id], details={"client_id": client_id}
+            )
+        await self._entries.outbox.settle(change)
 
     async def revoke_all(self, user_id: int, actor_id: int, client: Client) -> int:
         """End every session of a user; how many there were."""
@@ -277,6 +282,7 @@ class Sessions:
         *,
         only: Sequence[UUID] | None = None,
         except_id: UUID | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> tuple[Change, list[UUID]]:
         """End sessions in the transaction of what ends them; the caller settles the change after its commit."""
         change, ended = await self._end(tx, user_id, reason, only=only, except_id=except_id)
@@ -288,7 +294,7 @@ class Sessions:
                 user_id=user_id,
                 actor_id=actor_id,
                 session_ids=ended,
-                details={"reason": reason},
+                details={"reason": reason, **(details or {})},
             )
         return change, ended
 
@@ -313,6 +319,34 @@ class Sessions:
         return Change(own.rows | {row: key for row, key in strange.items() if key in theirs}), ended
 
     # ---- looking --------------------------------------------------------------------------------------------------
+
+    async def session_of(self, refresh_token: str) -> SessionState:
+        """The session of a refresh token of any generation, dead or alive.
+
+        Raises:
+            InvalidRefreshToken: not one of ours, or there is no such session.
+        """
+        token = self._refresh.read(refresh_token)
+        return (await self._standing(token.session_id)).session
+
+    async def refreshable(self, refresh_token: str) -> queries.Standing:
+        """The session of a refresh token that the next refresh would go on with: the present one, or in the grace.
+
+        Raises:
+            InvalidRefreshToken: any other; it has no consequence here.
+        """
+        token = self._refresh.read(refresh_token)
+        standing = await self._standing(token.session_id)
+        behind = standing.session.generation - token.generation
+        if not standing.live or not (behind == 0 or (behind == 1 and standing.in_grace)):
+            raise InvalidRefreshToken
+        return standing
+
+    async def _standing(self, session_id: UUID) -> queries.Standing:
+        found = await queries.standings(self._db, [session_id], self._settings.refresh_grace_seconds)
+        if session_id not in found:
+            raise InvalidRefreshToken
+        return found[session_id]
 
     async def live_of(self, user_id: int, current: UUID | None) -> list[Session]:
         rows = await queries.sessions_of(self._db, user_id, only_live=True, most=LISTED)

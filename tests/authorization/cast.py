@@ -7,6 +7,7 @@ import jwt
 from httpx import AsyncClient
 
 from app.main import Parts
+from tests.clients.kit import registered
 from tests.identity.factorkit import Authenticator, enrolled, first_step, long_ago, with_factor
 from tests.identity.kit import change, create, new_role, person
 from tests.identity.webauthnkit import Key, added
@@ -38,6 +39,7 @@ class Cast:
     _others: dict[str, SignedIn] = field(default_factory=dict)
     _with_factor: tuple[Person, Authenticator] | None = None
     _key: Key | None = None
+    _service: dict[str, str] | None = None
 
     async def caller(self, kind: str) -> Caller:
         if kind not in self._standing:
@@ -71,6 +73,12 @@ class Cast:
         if self._key is None:
             self._key = await added(await self.other("user", new=True))
         return self._key
+
+    async def service(self) -> dict[str, str]:
+        """What another service of the operator's shows of itself in a form."""
+        if self._service is None:
+            self._service = (await registered(self.client, self.parts)).form
+        return self._service
 
     # ---- the kinds ------------------------------------------------------------------------------------------------
 

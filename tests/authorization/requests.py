@@ -21,6 +21,7 @@ class Sent:
     """What comes beside the caller's token."""
 
     json: object = None
+    form: Mapping[str, str] | None = None
     path: Mapping[str, object] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
 
@@ -139,6 +140,15 @@ async def not_me(scene: Scene) -> Sent:
 @route("POST /email/verify")
 async def verify_email(scene: Scene) -> Sent:
     return Sent({"token": await scene.link(Purpose.VERIFY_EMAIL)})
+
+
+@route("POST /introspect", "POST /introspect as a client", "POST /revoke", "POST /revoke as a client")
+async def ask_about(scene: Scene) -> Sent:
+    other = await scene.cast.other("user", new=scene.is_let_in)
+    form = {"token": other.refresh_token}
+    if scene.row.about:
+        form |= await scene.cast.service()
+    return Sent(form=form)
 
 
 @route("GET /verify for users:read")

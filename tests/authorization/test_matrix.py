@@ -29,7 +29,8 @@ async def asked(cast: Cast, row: Row, kind: str) -> str | None:
     base = ROOT if row.path.startswith(AT_THE_ROOT) else f"{ROOT}{BASE}"
     url = base + row.path.format(**sent.path)
     headers = {**from_ip(), **scene.caller.headers}
-    answer = await cast.client.request(row.method, url, params=sent.query, headers=headers, json=sent.json)
+    body = {"json": sent.json} if sent.form is None else {"data": sent.form}
+    answer = await cast.client.request(row.method, url, params=sent.query, headers=headers, **body)
     try:
         if row.cells[kind] == LET_IN:
             assert answer.is_success, f"{answer.status_code}: {answer.text}"

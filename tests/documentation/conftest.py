@@ -7,6 +7,8 @@ from httpx import AsyncClient
 
 from app import logs
 from app.cli.embedded import Postgres, Valkey
+from app.clients.service import digest
+from app.documentation.examples import CLIENT_ID, CLIENT_SECRET
 from app.identity.accounts import create_first_admin
 from tests.conftest import ADMIN, TEMPLATE, with_mail
 from tests.mail.kit import Postbox
@@ -26,4 +28,9 @@ async def house(
         async with serving(settings) as replica:
             parts = replica.parts
             assert await create_first_admin(parts.db, parts.passwords, ADMIN.username, ADMIN.password)
+            await parts.db.execute(  # the client of the examples
+                "INSERT INTO clients (id, name, secret_digest) VALUES ($1, 'examples', $2)",
+                CLIENT_ID,
+                digest(CLIENT_SECRET),
+            )
             yield replica.client

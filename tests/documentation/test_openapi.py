@@ -14,6 +14,7 @@ from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from openapi_spec_validator import validate
 
 from app.documentation.document import document_of
+from app.documentation.examples import CLIENT_ID, CLIENT_SECRET
 from app.main import create_app
 from app.request import MAX_BODY_BYTES
 from app.sessions.caller import requires
@@ -259,7 +260,7 @@ def test_without_the_password_grant_nothing_offers_it() -> None:
 
     document = json.loads(document_of(create_app(settings)))
 
-    assert document["components"]["securitySchemes"].keys() == {"bearer", "cookie", "metrics"}
+    assert document["components"]["securitySchemes"].keys() == {"bearer", "cookie", "client", "metrics"}
     assert document["paths"]["/api/auth/v2/me"]["get"]["security"] == [{"bearer": []}]
 
 
@@ -299,6 +300,7 @@ def alive(value: Any, session: SignedIn) -> Any:
     """An example with what lives in the place of what it names: nobody could refresh with a printed token."""
     names = {
         example("refresh", "token")["refresh_token"]: session.refresh_token,
+        example("introspect", "by_basic", FORM)["token"]: session.access,
         example_session()["id"]: session.id,
         example_session()["user_id"]: session.user_id,
     }
@@ -346,6 +348,8 @@ def requests(operation: Operation, session: SignedIn) -> Iterator[dict[str, Any]
 
 async def send(house: AsyncClient, request: dict[str, Any], bearer: str | None) -> Response:
     headers = dict(request.pop("headers", {}))
+    if "token" in request.get("data", {}) and "client_id" not in request["data"]:
+        request["auth"] = (CLIENT_ID, CLIENT_SECRET)
     if bearer is not None:
         headers["Authorization"] = f"Bearer {bearer}"
     if "cursor" in request.get("params", {}):  # no printed one fits a list
@@ -415,6 +419,18 @@ async def test_its_examples_are_answered_as_it_says(
     assert {status for status in statuses if status >= 400} <= {REFUSED.get(operation.id)}
 
 
+def unreadable(operation: Operation) -> Iterator[tuple[bytes, str, int]]:
+    """Bodies that cannot be read, and why."""
+    if JSON in operation.bodies:
+        yield b"{", JSON, 400
+        yield json.dumps("x" * MAX_BODY_BYTES).encode(), JSON, 413
+    if FORM in operation.bodies:
+        yield b"%ff", FORM, 400
+        yield b"x" * (MAX_BODY_BYTES + 1), FORM, 413
+    if operation.bodies:
+        yield b"{}", "text/plain", 415
+
+
 @every_operation
 async def test_it_refuses_as_it_says(
     operation: Operation, house: AsyncClient, visitor: SignedIn, root: SignedIn
@@ -432,15 +448,7 @@ async def test_it_refuses_as_it_says(
         answer = await house.request(operation.method, url, headers=visitor.bearer)
         problem(answer, 403, "forbidden")
         check(operation, answer)
-    for content, media_type, status in (
-        (
-            (b"{", JSON, 400),
-            (b"{}", "text/plain", 415),
-            (json.dumps("x" * MAX_BODY_BYTES).encode(), JSON, 413),
-        )
-        if operation.bodies
-        else ()
-    ):
+    for content, media_type, status in unreadable(operation):
         headers = {**bearer.bearer, "Content-Type": media_type}
         answer = await house.request(operation.method, url, content=content, headers=headers)
         assert answer.status_code == status, answer.text

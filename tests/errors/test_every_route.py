@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
+from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -14,6 +15,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from app.edge import Edge
+from app.main import Parts
+from app.request import FORM
+from tests.clients.kit import Service, registered
 from tests.conftest import ADMIN
 from tests.errors.kit import CANARY, UNREADABLE, answered
 from tests.kit import SignedIn, from_ip, log_in, problem
@@ -33,6 +37,10 @@ class Endpoint:
     @property
     def takes_body(self) -> bool:
         return "data" in self.handler.parsed_fn_signature.parameters or "body" in self.handler.opt
+
+    @property
+    def takes_form(self) -> bool:
+        return set(self.handler.opt.get("body", {})) == {FORM}
 
     def path(self, **given: str) -> str:
         """The path, with something that fits for every parameter but the given ones."""
@@ -73,11 +81,21 @@ def endpoints(app: Litestar) -> list[Endpoint]:
 
 
 class Prober:
-    """Asks as an administrator, who signs in again when what he asked for has ended his session."""
+    """Asks as an administrator, who signs in again when what he asked for has ended his session.
 
-    def __init__(self, client: AsyncClient) -> None:
+    Where forms alone are read they come from a client as well: a service of the operator's.
+    """
+
+    def __init__(self, client: AsyncClient, service: Service) -> None:
         self._client = client
+        self._service = service
         self._admin: SignedIn | None = None
+
+    async def ask_with(self, endpoint: Endpoint, fields: dict[str, Any]) -> dict[str, Any] | None:
+        """With these fields, in the way that the endpoint takes them."""
+        if not endpoint.takes_form:
+            return await self.ask(endpoint, endpoint.path(), content=json.dumps(fields))
+        return await self.ask(endpoint, endpoint.path(), urlencode(self._service.form | fields), FORM)
 
     async def ask(
         self, endpoint: Endpoint, url: str, content: str | bytes = b"", kind: str = "application/json"
@@ -99,8 +117,8 @@ class Prober:
 
 
 @pytest.fixture
-def prober(client: AsyncClient, edge: Edge) -> Prober:
-    return Prober(client)
+async def prober(client: AsyncClient, parts: Parts) -> Prober:
+    return Prober(client, await registered(client, parts))
 
 
 @pytest.fixture
@@ -129,10 +147,10 @@ async def test_no_field_gets_anything_but_a_problem(prober: Prober, every: list[
     for endpoint in every:
         for field in endpoint.fields():
             for value in values:
-                await prober.ask(endpoint, endpoint.path(), content=json.dumps({field: value}))
+                await prober.ask_with(endpoint, {field: value})
                 probed += 1
         if endpoint.takes_body and "{key}" not in endpoint.route.path_format:  # there any value is one
-            found = await prober.ask(endpoint, endpoint.path(), content=json.dumps({f"{CANARY} ": CANARY}))
+            found = await prober.ask_with(endpoint, {f"{CANARY} ": CANARY})
             assert found is not None
             assert found["status"] in (404, 422), (str(endpoint), found)
     assert probed > 100

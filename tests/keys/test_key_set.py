@@ -51,6 +51,10 @@ async def test_the_metadata_says_where_everything_is(client: AsyncClient) -> Non
         "response_types_supported": [],
         "grant_types_supported": ["password"],
         "token_endpoint_auth_methods_supported": ["none"],
+        "introspection_endpoint": "https://auth.example.test/api/auth/v2/introspect",
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "revocation_endpoint": "https://auth.example.test/api/auth/v2/revoke",
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
     }
     assert (await client.get(answer.json()["jwks_uri"])).status_code == 200
 

@@ -32,12 +32,16 @@ class Canaries:
     def keep(self, name: str, secret: str | bytes) -> None:
         """A password, or whatever else is secret from its first character to its last."""
         plain = secret.encode() if isinstance(secret, str) else secret
-        for part in windows(plain):
-            for form, found in forms(part):
-                self._names.setdefault(found.lower(), f"{name} ({form})")
+        self.keep_random(name, plain)
         digest = hashlib.sha256(plain)
         for each in (digest.digest(), digest.hexdigest().encode()):
             self._names.setdefault(each.lower(), f"{name} (SHA-256)")
+
+    def keep_random(self, name: str, secret: str | bytes) -> None:
+        """256 random bits: their digest tells nobody anything, and may be kept to know them again."""
+        for part in windows(secret.encode() if isinstance(secret, str) else secret):
+            for form, found in forms(part):
+                self._names.setdefault(found.lower(), f"{name} ({form})")
 
     def keep_token(self, name: str, token: str) -> None:
         """One of app/keys/opaque.py: what it says is an id that others may know; its MAC is the secret."""

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from httpx import AsyncClient
+from httpx import AsyncClient, BasicAuth
 
 from app import base64url
 from app.uuid7 import uuid7
+from tests.clients.kit import Service
 from tests.conftest import ADMIN
 from tests.identity.factorkit import enrolled, first_step, second_step
 from tests.identity.kit import change, create, person
@@ -145,6 +146,20 @@ class Lives:
     def _with_cookie(self, value: str | None) -> dict[str, str]:
         shown = {} if value is None else {"Cookie": f"{COOKIE}={value}; theme={marked()}"}
         return from_ip() | {"Origin": self.origin} | shown
+
+    async def of_a_service(self, service: Service) -> None:
+        ada = await register(self.client)
+        for path in ("/introspect", "/revoke"):
+            session = await log_in(self.client, ada)
+            for each in (session.access, session.refresh_token):
+                in_the_form = {"token": each, **service.form}
+                for form in (in_the_form, {**in_the_form, "client_secret": marked()}, {**in_the_form, "token": ""}):
+                    statuses = [(await self.client.post(path, data=form, headers=from_ip())).status_code]
+                    for basic in (service.basic, BasicAuth(service.id, marked())):
+                        for sent in ({**form, "client_secret": ""}, form):
+                            answer = await self.client.post(path, data=sent, headers=from_ip(), auth=basic)
+                            statuses.append(answer.status_code)
+                    assert statuses[1:] == [422 if not form["token"] else 200, 400, 401, 400]
 
     # ---- factors --------------------------------------------------------------------------------------------------
 

@@ -10,10 +10,11 @@ import pytest
 
 from app.cli import first_admin
 from app.cli.embedded import Postgres, Valkey
+from tests.clients.kit import Service
 from tests.conftest import ADMIN, TEMPLATE, with_mail
 from tests.mail.kit import Postbox
 from tests.mail.kit import serving as mail_server
-from tests.replica import settings_for
+from tests.replica import serving, settings_for
 from tests.secrecy.kit import Canaries, letters, stores
 from tests.secrecy.lives import Lives
 from tests.secrecy.witness import PUBLIC, SECRET, Witness
@@ -43,6 +44,8 @@ async def evidence(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory)
             settings = replace(with_mail(settings, postbox), log_level="debug", admin_username=ADMIN.username)
             await first_admin.make(settings, ADMIN.password)
             canaries.keep("SECRET_KEY", settings.secret_key)
+            async with serving(settings) as replica:
+                made = await replica.parts.clients.add("service")
             async with Servers(settings, directory, 1) as servers:
                 (client,) = servers.clients
                 document = (await client.get(client.base_url.join("/openapi.json"))).json()
@@ -53,6 +56,7 @@ async def evidence(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory)
                     lives.of_one_who_leaves(),
                     lives.of_tokens(),
                     lives.of_a_cookie(),
+                    lives.of_a_service(Service(client, made.client_id, made.client_secret)),
                     lives.of_an_authenticator(),
                     lives.of_a_passkey(),
                     lives.of_who_is_looked_after(),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,8 +27,11 @@ SECRET = {
     "attestationObject",
     "authenticatorData",
     "signature",
+    "client_secret",
 }
 PUBLIC = {
+    "client_id",
+    "token_type_hint",
     "conversation_history",
     "default_model",
     "device_name",
@@ -88,7 +92,10 @@ class Witness:
             if name not in NO_SECRET_IN_QUERY and len(value) > SHORT:
                 self.canaries.keep(f"{name} in the query of {where}", value)
         if value := request.headers.get("authorization"):
-            self._keep(f"authorization at {where}", value.rpartition(" ")[2])
+            scheme, _, shown = value.rpartition(" ")
+            self._keep(f"authorization at {where}", shown)
+            if scheme == "Basic":
+                self._keep(f"client_secret shown to {where}", b64decode(f"{shown}==").decode().partition(":")[2])
         for pair in request.headers.get("cookie", "").split(";"):
             self._keep_cookie(f"cookie at {where}", pair)
         for name, value in secrets_in(_read(request), SECRET):
@@ -126,6 +133,8 @@ class Witness:
             self.canaries.keep_jwt(name, secret)
         elif name.startswith("secret "):
             self.canaries.keep_seed(name, secret)
+        elif name.startswith("client_secret ") and secret.startswith("ghcs_"):
+            self.canaries.keep_random(name, secret)
         elif name.startswith("recovery_code"):
             self.canaries.keep_recovery_code(name, secret)
         elif name.startswith("code ") and len(secret) <= SHORT:

@@ -1,0 +1,68 @@
+"""`gatehouse clients …`: which other services may ask about tokens."""
+
+import argparse
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from app.cli.terminal import answer
+from app.clients.service import Clients
+from app.clients.structs import NewClient, RegisteredClient
+from app.main import assemble
+from app.settings import Settings, load
+
+
+def add(arguments: argparse.Namespace) -> int:
+    settings = load(env_file=arguments.env_file)
+    client = asyncio.run(_add(settings, arguments.name))
+    answer(
+        arguments,
+        {"client_id": client.client_id, "client_secret": client.client_secret},
+        f"client_id      {client.client_id}",
+        f"client_secret  {client.client_secret}   (shown only now)",
+    )
+    return 0
+
+
+def everyone(arguments: argparse.Namespace) -> int:
+    clients = asyncio.run(_everyone(load(env_file=arguments.env_file)))
+    lines = [f"{each.client_id}  {each.created_at:%Y-%m-%d}  {each.name}" for each in clients]
+    answer(arguments, msgspec.to_builtins(clients), *lines)
+    return 0
+
+
+def remove(arguments: argparse.Namespace) -> int:
+    removed = asyncio.run(_remove(load(env_file=arguments.env_file), arguments.name_or_id))
+    answer(arguments, msgspec.to_builtins(removed), f"removed {removed.client_id} ({removed.name})")
+    return 0
+
+
+async def _add(settings: Settings, name: str) -> NewClient:
+    async with _clients(settings) as clients:
+        return await clients.add(name)
+
+
+async def _everyone(settings: Settings) -> list[RegisteredClient]:
+    async with _clients(settings) as clients:
+        return await clients.everyone()
+
+
+async def _remove(settings: Settings, name_or_id: str) -> RegisteredClient:
+    async with _clients(settings) as clients:
+        return await clients.remove(name_or_id)
+
+
+@asynccontextmanager
+async def _clients(settings: Settings) -> AsyncGenerator[Clients]:
+    """A change is seen by every replica before the command returns, so it takes part in the outbox as a server does."""
+    parts = assemble(settings)
+    await parts.db.start()
+    await parts.entries.start()
+    try:
+        yield parts.clients
+    finally:
+        await parts.passwords.stop()
+        await parts.entries.stop()
+        await parts.db.stop()
