@@ -8,17 +8,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 from httpx import Client
 
 from app.cli import first_admin
 from app.cli.embedded import Postgres, Valkey
+from app.clients.structs import NewClient
 from app.identity.accounts import create_admin
+from app.request import FORM
 from app.settings import Settings
 from db import schema
 from tests.kit import BASE, from_ip, new_name, new_password
 from tests.mail.kit import PATIENCE, Postbox, serving_in_a_thread
+from tests.replica import serving as application
 from tests.replica import settings_for
 from tests.servers import Servers, without_limits
 
@@ -42,8 +46,9 @@ class Guest:
 class House:
     """Speaks to the server, and makes people."""
 
-    def __init__(self, settings: Settings, postbox: Postbox, root: str, log: Path) -> None:
+    def __init__(self, settings: Settings, postbox: Postbox, root: str, log: Path, service: NewClient) -> None:
         self.root = root  # the server's URL
+        self.service = {"client_id": service.client_id, "client_secret": service.client_secret}
         self.settings = settings
         self.postbox = postbox
         self.log = log
@@ -52,6 +57,11 @@ class House:
     def ask(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         headers = {**from_ip(), **kwargs.pop("headers", {})}
         return self.client.request(method, BASE + path, headers=headers, **kwargs)
+
+    def introspect(self, token: str) -> httpx.Response:
+        """What another service is told of a token."""
+        form = urlencode({"token": token.encode("utf-8", "surrogatepass"), **self.service})
+        return self.ask("POST", "/introspect", content=form, headers={"Content-Type": FORM})
 
     def user(self) -> Guest:
         """Somebody new."""
@@ -113,9 +123,11 @@ async def serving(directory: Path, database_url: str) -> AsyncGenerator[House]:
             smtp_url=postbox.url,
             mail_from="Gatehouse <no-reply@example.test>",
         )
+        async with application(settings) as replica:
+            service = await replica.parts.clients.add("fuzz")
         async with Servers(settings, directory, 1) as servers:
             root = str(servers.clients[0].base_url.copy_with(path="/")).rstrip("/")
-            house = House(settings, postbox, root, directory / "replica-0.log")
+            house = House(settings, postbox, root, directory / "replica-0.log", service)
             try:
                 yield house
             finally:

@@ -13,7 +13,7 @@ from tests.kit import new_name, new_password
 KEPT = 40  # values of a name; what has ended meanwhile drops out
 PAGES = {"email/verify": "verify-email", "password/reset": "reset-password", "password/not-me": "not-me"}
 SAME = {"next_cursor": "cursor", "recovery_codes": "recovery_code"}  # what is called otherwise when it comes back
-LEARNT = {"user_id", "session_id", "cursor", "refresh_token", "mfa_token", "secret", "recovery_code"}
+LEARNT = {"user_id", "session_id", "cursor", "refresh_token", "access_token", "mfa_token", "secret", "recovery_code"}
 
 
 class Memory:
@@ -29,7 +29,9 @@ class Memory:
             "email": lambda _, guest: self._chance.choice([guest.email, f"{new_name()}@example.org"]),
             "key": lambda _, __: self._chance.choice(["theme", "language", "a", "b.c"]),
             "code": lambda _, __: TOTP(self._known["secret"][-1]).now() if self._known["secret"] else None,
-            "token": lambda path, _: self._link(path),
+            "token": lambda path, _: self._token() if path.endswith(("/introspect", "/revoke")) else self._link(path),
+            "client_id": lambda _, __: self._house.service["client_id"],
+            "client_secret": lambda _, __: self._house.service["client_secret"],
         }
 
     def learn(self, value: Any) -> None:
@@ -55,6 +57,10 @@ class Memory:
         if name in self._made:
             return self._made[name](path, guest)
         return self._chance.choice(self._known[name]) if self._known.get(name) else None
+
+    def _token(self) -> str | None:
+        known = [*self._known["access_token"], *self._known["refresh_token"]]
+        return self._chance.choice(known) if known else None
 
     def _link(self, path: str) -> str | None:
         pages = [page for part, page in PAGES.items() if part in path]
