@@ -53,6 +53,20 @@ test-browser: install ## Passkeys in a real browser (needs Chromium, which root 
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.txt
 	$(BIN)/python -m pytest -o addopts="-ra --import-mode=importlib" tests/browser
 
+.gpustack/.installed: requirements/gpustack.txt .venv/.installed
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || { echo "GPUStack runs on Python 3.10 to 3.12; name one: make PYTHON=python3.11 test-gpustack" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .gpustack/venv
+	@$(UV) pip sync --quiet --python .gpustack/venv/bin/python --require-hashes requirements/gpustack.txt
+	@touch $@
+
+.PHONY: test-gpustack
+test-gpustack: install .gpustack/.installed ## What is relied on of GPUStack, on a real one (installs 0.6 GB)
+	GPUSTACK=real $(BIN)/python -m pytest tests/gpustack/test_contract.py
+
+.PHONY: record-gpustack
+record-gpustack: install .gpustack/.installed ## Ask a real GPUStack for the answers that the tests' scripted one gives
+	$(BIN)/python -m tests.gpustack.record
+
 MINUTES ?= 5
 .PHONY: torture
 torture: install ## Break stores and processes under two replicas for MINUTES=5, and check all that clients saw
@@ -109,8 +123,9 @@ lock: install ## Resolve the dependencies anew into requirements/*.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 pyproject.toml -o requirements/base.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --extra embedded --group dev --constraint requirements/base.txt pyproject.toml -o requirements/dev.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --group browser --constraint requirements/dev.txt -o requirements/browser.txt
+	echo 'gpustack==2.3.0' | $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 - -o requirements/gpustack.txt
 	echo uv | $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade - -o requirements/uv.txt
 
 .PHONY: clean
 clean: ## Remove .venv and what tools left; .data stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .reports htmlcov .coverage .coverage.*
+	rm -rf .venv .gpustack .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .reports htmlcov .coverage .coverage.*
