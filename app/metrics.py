@@ -35,6 +35,7 @@ LOGIN_CODES = (
 # as what errors of these codes are counted
 LOGIN_ERRORS = {code: code for code in LOGIN_CODES}
 REFRESH_ERRORS = {"refresh_token_reused": "reused", "invalid_refresh_token": "invalid"}
+GPUSTACK_ERRORS = {code: code for code in ("overloaded", "client_gone")}
 REFRESHED = ("rotated", "grace", *REFRESH_ERRORS.values(), "error")
 
 Together = Literal["livesum", "livemax"]
@@ -77,6 +78,7 @@ class Metrics:
             "auth_session_check", "Session checks, by the store that answered.", "source"
         )
         self._mail = self._counter("auth_mail", "Mails, by what became of a try to send one.", "result")
+        self._gpustack = self._counter("auth_gpustack_verification", "Passwords that GPUStack judged.", "result")
         duration = Histogram(
             "auth_operation_duration_seconds",
             "Time an operation took.",
@@ -86,6 +88,7 @@ class Metrics:
         )
         self._refreshed = {result: self._refresh.labels(result) for result in REFRESHED}
         self._login_duration, self._refresh_duration = duration.labels("login"), duration.labels("refresh")
+        self._gpustack_duration = duration.labels("gpustack")
         self._sources = {source: self._session_check.labels(source) for source in ("valkey", "postgres")}
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
 
@@ -110,6 +113,10 @@ class Metrics:
     def refresh(self) -> Operation:
         """Ends as `rotated`, `grace`, `reused` or `invalid`."""
         return Operation(self._refresh_duration, lambda result: self._refreshed[result].inc(), REFRESH_ERRORS)
+
+    def gpustack(self) -> Operation:
+        """Ends as `verified`, `refused`, `deactivated`, `away` or `misconfigured`."""
+        return Operation(self._gpustack_duration, lambda result: self._gpustack.labels(result).inc(), GPUSTACK_ERRORS)
 
     def rate_limited(self, limit: str) -> None:
         self._rate_limited.labels(limit).inc()

@@ -1,0 +1,62 @@
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from app.gpustack.directory import Directory
+from app.gpustack.instance import Instance, State
+from app.metrics import Metrics
+from app.outbound import Outbound
+from tests.gpustack.real import Real
+from tests.gpustack.scripted import Scripted
+from tests.gpustack.upstream import Upstream
+from tests.kit import until
+
+Watching = Callable[[Any], Instance]
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[Scripted]:
+    async with Scripted() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def upstream(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Upstream]:
+    """What the contract is held against: the scripted one, or (GPUSTACK=real) the real one."""
+    async with AsyncExitStack() as stack:
+        if os.environ.get("GPUSTACK") == "real":
+            yield await stack.enter_async_context(Real(tmp_path_factory.mktemp("gpustack")))
+        else:
+            yield await stack.enter_async_context(Scripted())
+
+
+@pytest.fixture
+async def watching() -> AsyncIterator[Watching]:
+    """Looks at a server, as an application does."""
+    instances: list[Instance] = []
+
+    def watch(server: Any) -> Instance:
+        instance = Instance(server.url, Outbound([server.url]), Metrics())
+        instance.start()
+        instances.append(instance)
+        return instance
+
+    yield watch
+    for each in instances:
+        await each.stop()
+
+
+@pytest.fixture
+async def instance(scripted: Scripted, watching: Watching) -> Instance:
+    """That has found the scripted server in order."""
+    found = watching(scripted)
+    await until(lambda: found.state is State.OK)
+    return found
+
+
+@pytest.fixture
+def directory(scripted: Scripted, instance: Instance) -> Directory:
+    return Directory(instance, scripted.key)
