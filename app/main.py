@@ -29,6 +29,7 @@ from app.factors.relying_party import RelyingParty
 from app.factors.totp import Totp
 from app.federation.cookie import FlowCookie
 from app.federation.sign_ins import IdentityProvider, SignIns
+from app.gpustack.instance import Instance
 from app.health.controllers import HealthController, metrics_handler
 from app.health.service import Health
 from app.identity import queries as identity_queries
@@ -118,6 +119,7 @@ class Parts:
     last_seen: LastSeen
     metrics: Metrics
     health: Health
+    gpustack: Instance | None  # where GPUSTACK_URL says that there is one
     authenticator: Authenticator[UserEntry]
     sessions: Sessions
     sender: Sender
@@ -187,7 +189,10 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     people = People(entries, rights)
     refresh_tokens = RefreshTokens(settings.secret_key, settings.secret_key_previous)
     sessions = Sessions(db, entries, access, refresh_tokens, settings)
-    passwords = Passwords(settings, workers=int(os.environ.get("GATEHOUSE_WORKERS", "1")))
+    workers = int(os.environ.get("GATEHOUSE_WORKERS", "1"))
+    passwords = Passwords(settings, workers=workers)
+    outbound = way_out(settings)
+    gpustack = gpustack_of(settings, outbound, metrics, workers)
     attempts = Attempts(entries.links)
     windows = Windows(entries.links)
     violations = Violations(db, entries.links, metrics)
@@ -209,7 +214,6 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     ways_in = WaysIn(settings)
     passkeys = Passkeys(db, party, ways_in, mails)
     passkey_login = PasskeyLogin(db, party, login, tries, metrics)
-    outbound = Outbound(providers.named_urls(settings.oidc_providers), settings.outbound_ca_file)
     sign_ins = SignIns(db, sign_in_providers(settings, outbound), settings)
     federated_login = FederatedLogin(db, sign_ins, login, tries, metrics, mails, welcomes, settings)
     identities = Identities(db, sign_ins, ways_in, mails)
@@ -248,7 +252,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     )
     lists = Lists(settings.database_url, cursors)
     maintenance = Maintenance(db, settings)
-    health = Health(db, entries, settings)
+    health = Health(db, entries, settings, gpustack)
     return Parts(
         settings,
         db,
@@ -259,6 +263,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         last_seen,
         metrics,
         health,
+        gpustack,
         authenticator,
         sessions,
         sender,
@@ -296,6 +301,17 @@ def sign_in_providers(settings: Settings, outbound: Outbound) -> Mapping[str, Id
     return found
 
 
+def way_out(settings: Settings) -> Outbound:
+    """To whomever the settings name, wherever he is; and to the Internet."""
+    named = [*providers.named_urls(settings.oidc_providers), settings.gpustack_url]
+    return Outbound(filter(None, named), settings.outbound_ca_file)
+
+
+def gpustack_of(settings: Settings, outbound: Outbound, metrics: Metrics, workers: int) -> Instance | None:
+    url = settings.gpustack_url
+    return Instance(url, outbound, metrics, workers=workers) if url else None
+
+
 def measure(metrics: Metrics, db: Database, entries: Entries, passwords: Passwords) -> None:
     """The gauges: how full the pool and the queues are."""
     metrics.gauge("auth_database_pool_connections", "Connections that are open.", lambda: db.gauge()[0])
@@ -317,12 +333,16 @@ async def running(parts: Parts) -> AsyncGenerator[None]:
     parts.last_seen.start()
     parts.maintenance.start()
     parts.sender.start()
+    if parts.gpustack is not None:
+        parts.gpustack.start()
     await parts.health.ready()  # from now on `?degraded=ok` may stand in for it
     sampler = asyncio.create_task(_sample(parts))
     try:
         yield
     finally:
         await end(sampler)
+        if parts.gpustack is not None:
+            await parts.gpustack.stop()
         await parts.sender.stop()
         await parts.maintenance.stop()
         await parts.last_seen.stop()

@@ -12,20 +12,26 @@ from app.cache.entries import Entries
 from app.cache.link import ValkeyAway
 from app.database import Database
 from app.errors import Unavailable
+from app.gpustack.instance import Instance, State
 from app.health.structs import Check, Status
 from app.settings import Settings
 from db import revisions
 
 RELEASE = version("gatehouse")
+OF_GPUSTACK = {State.OK: Status.OK, State.AWAY: Status.DOWN, State.MISCONFIGURED: Status.MISCONFIGURED}
 
 
 class Health:
-    """Probes. `ready` looks at PostgreSQL each time; a lost Valkey is `degraded`, for PostgreSQL can stand in."""
+    """Probes. `ready` looks at PostgreSQL each time; a lost Valkey is `degraded`, for PostgreSQL can stand in.
 
-    def __init__(self, db: Database, entries: Entries, settings: Settings) -> None:
+    So is GPUStack that is away, or not to be believed: it is asked for the passwords of its own users alone.
+    """
+
+    def __init__(self, db: Database, entries: Entries, settings: Settings, gpustack: Instance | None) -> None:
         self._db = db
         self._entries = entries
         self._settings = settings
+        self._gpustack = gpustack
         self._started_at = time.monotonic()
         self._was_ready = False
         self._schema_fits = False  # when it was last seen
@@ -63,12 +69,19 @@ class Health:
     async def checks(self) -> tuple[Status, dict[str, Check]]:
         """The whole and its parts."""
         database, migrations = await self._schema()
-        valkey = await self._valkey()
+        others = {"valkey": await self._valkey(), **self._upstream()}
         if database.status is not Status.OK or migrations.status is not Status.OK:
             whole = Status.DOWN
         else:
-            whole = Status.OK if valkey.status is Status.OK else Status.DEGRADED
-        return whole, {"database": database, "valkey": valkey, "migrations": migrations}
+            whole = Status.OK if all(each.status is Status.OK for each in others.values()) else Status.DEGRADED
+        return whole, {"database": database, "migrations": migrations, **others}
+
+    def _upstream(self) -> dict[str, Check]:
+        """As the last look at it found, where there is one."""
+        if self._gpustack is None:
+            return {}
+        state = self._gpustack.state
+        return {"gpustack": Check(Status.UNKNOWN if state is None else OF_GPUSTACK[state], self._gpustack.latency_ms)}
 
     async def _schema(self) -> tuple[Check, Check]:
         """PostgreSQL, and whether its schema is one that this release works on."""

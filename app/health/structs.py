@@ -10,6 +10,7 @@ class Status(StrEnum):
     DEGRADED = "degraded"
     DOWN = "down"
     UNKNOWN = "unknown"
+    MISCONFIGURED = "misconfigured"  # of a check: somebody has to mend it
 
 
 class Check(Struct, frozen=True):
