@@ -17,9 +17,13 @@ from valkey.exceptions import ValkeyError
 from app.cli import database
 from app.cli.terminal import answer
 from app.errors import Unavailable
+from app.federation import configured
+from app.federation.answers import ProviderUnusable
 from app.mail.letters import Letters
 from app.mail.smtp import ServerAway, Smtp
+from app.outbound import Outbound
 from app.proofs.tokens import DAY, LONGEST
+from app.providers import named_urls
 from app.setting_values import LOOPBACK
 from app.settings import Settings, load
 from db import revisions
@@ -54,6 +58,7 @@ async def _all(settings: Settings, workers: int) -> list[Finding]:
     findings += [finding async for finding in _postgres(settings, workers)]
     findings += [finding async for finding in _valkey(settings)]
     findings += [finding async for finding in _mail(settings)]
+    findings += [finding async for finding in _providers(settings)]
     findings.append(_argon2(settings))
     return findings
 
@@ -166,6 +171,21 @@ async def _mail(settings: Settings) -> AsyncGenerator[Finding]:
     if not server.private:
         hint = "use smtp+starttls:// or smtps:// in SMTP_URL"
         yield Finding("warning", "mail", f"the way to it is encrypted only where the server offers it: {hint}")
+
+
+async def _providers(settings: Settings) -> AsyncGenerator[Finding]:
+    """Each says of itself what it should, or nobody can sign in there."""
+    if settings.oidc_providers and not settings.redirect_uris:
+        yield Finding("warning", "providers", "no sign-in can lead anywhere: set REDIRECT_URIS")
+    outbound = Outbound(named_urls(settings.oidc_providers), settings.outbound_ca_file)
+    for name, provider in configured.providers(settings, outbound).items():
+        try:
+            await provider.check()
+        except ProviderUnusable as unusable:
+            hint = "see `issuer` in OIDC_PROVIDERS, and OUTBOUND_CA_FILE"
+            yield Finding("error", "providers", f"{name} at {provider.provider.issuer}: {unusable.reason}; {hint}")
+        else:
+            yield Finding("ok", "providers", f"{name} at {provider.provider.issuer}")
 
 
 def _argon2(settings: Settings) -> Finding:

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from app.errors import IdentityNotAccepted
-from app.federation.answers import Asking, form
+from app.federation.answers import Asking, ProviderUnusable, form
 from app.federation.pkce import s256
 from app.federation.structs import Assertion, Flow, said
 from app.outbound import Outbound
@@ -38,8 +38,12 @@ class GitHub:
 
     def __init__(self, provider: Provider, outbound: Outbound, redirect_uri: str) -> None:
         self.provider = provider
-        self._asking = Asking(outbound, provider.name)
+        self._asking = Asking(outbound)
         self._redirect_uri = redirect_uri
+
+    async def check(self) -> None:
+        """Raises ProviderUnusable where GitHub cannot be reached; what it says to nobody in particular does not matter."""
+        await self._asking.ask("GET", self.provider.api)
 
     async def location(self, flow: Flow) -> str:
         """Where the browser is sent."""
@@ -58,7 +62,7 @@ class GitHub:
 
         Raises:
             IdentityNotAccepted: what came back proves nothing; GitHub does not say when it asked who is there.
-            Unavailable: GitHub cannot be asked, or answers what cannot be read.
+            ProviderUnusable: GitHub cannot be asked, or answers what cannot be read.
         """
         if flow.fresh or iss not in (None, self.provider.issuer):
             raise IdentityNotAccepted
@@ -101,5 +105,5 @@ class GitHub:
         if found.error == "bad_verification_code":
             raise IdentityNotAccepted
         if not found.access_token or not found.access_token.isascii() or not found.access_token.isprintable():
-            raise self._asking.unusable(f"tokens: {self._asking.refusal(answer)}")
+            raise ProviderUnusable(f"tokens: {self._asking.refusal(answer)}")
         return found.access_token

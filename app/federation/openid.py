@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 from joserfc.jwk import Key
 from msgspec import Struct
 
-from app.errors import IdentityNotAccepted, Unavailable
-from app.federation import answers, id_tokens
-from app.federation.answers import Asking, basic, form
+from app.errors import IdentityNotAccepted
+from app.federation import id_tokens
+from app.federation.answers import Asking, ProviderUnusable, basic, form
 from app.federation.id_tokens import NoSuchKey
 from app.federation.pkce import s256
 from app.federation.structs import Assertion, Flow, said
@@ -47,7 +47,7 @@ class OpenIdProvider:
 
     def __init__(self, provider: Provider, outbound: Outbound, redirect_uri: str) -> None:
         self.provider = provider
-        self._asking = Asking(outbound, provider.name)
+        self._asking = Asking(outbound)
         self._redirect_uri = redirect_uri
         self._one = asyncio.Lock()
         self._metadata: Metadata | None = None
@@ -55,11 +55,16 @@ class OpenIdProvider:
         self._metadata_at = self._keys_at = -KEEP_SECONDS
         self._away_until = 0.0
 
+    async def check(self) -> None:
+        """Raises ProviderUnusable where nobody can sign in at this provider."""
+        if not await self._known_keys(await self.metadata(), anew=True):
+            raise ProviderUnusable("keys: none that can be used")
+
     async def location(self, flow: Flow) -> str:
         """Where the browser is sent.
 
         Raises:
-            Unavailable: the provider does not say where.
+            ProviderUnusable: the provider does not say where.
         """
         metadata = await self.metadata()
         asked = {
@@ -82,7 +87,7 @@ class OpenIdProvider:
 
         Raises:
             IdentityNotAccepted: what came back proves nothing.
-            Unavailable: the provider cannot be asked, or answers what cannot be read.
+            ProviderUnusable: the provider cannot be asked, or answers what cannot be read.
         """
         metadata = await self.metadata()
         announced = metadata.authorization_response_iss_parameter_supported
@@ -113,12 +118,12 @@ class OpenIdProvider:
         """What the provider says of itself, where its issuer says.
 
         Raises:
-            Unavailable: it says nothing, or speaks for somebody else.
+            ProviderUnusable: it says nothing, or speaks for somebody else.
         """
         async with self._one:
             if self._metadata is None or time.monotonic() - self._metadata_at > KEEP_SECONDS:
                 if time.monotonic() < self._away_until:
-                    raise Unavailable(answers.AWAY)
+                    raise ProviderUnusable("discovery: it could not be read a moment ago")
                 self._away_until = time.monotonic() + AWAY_SECONDS  # unless it can be read
                 self._metadata = await self._discovered()
                 self._metadata_at, self._away_until = time.monotonic(), 0.0
@@ -128,9 +133,9 @@ class OpenIdProvider:
         url = f"{self.provider.issuer.rstrip('/')}/.well-known/openid-configuration"
         found = self._asking.read(await self._asking.ask("GET", url), Metadata, "discovery")
         if found.issuer != self.provider.issuer:  # OpenID Connect Discovery 1.0 §4.3
-            raise self._asking.unusable("discovery: it is another issuer's")
+            raise ProviderUnusable("discovery: it is another issuer's")
         if not URL.fullmatch(found.authorization_endpoint):
-            raise self._asking.unusable("discovery: an endpoint is no URL")
+            raise ProviderUnusable("discovery: an endpoint is no URL")
         return found
 
     async def _known_keys(self, metadata: Metadata, *, anew: bool) -> list[Key]:
@@ -167,7 +172,7 @@ class OpenIdProvider:
             refusal = self._asking.refusal(answer)
             if refusal == "invalid_grant":  # somebody else's code, or one that was used
                 raise IdentityNotAccepted
-            raise self._asking.unusable(f"tokens: {refusal}")
+            raise ProviderUnusable(f"tokens: {refusal}")
         return self._asking.read(answer, TokenAnswer, "tokens")
 
     async def _verified(self, metadata: Metadata, tokens: TokenAnswer, flow: Flow) -> dict[str, Any]:

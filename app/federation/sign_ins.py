@@ -10,18 +10,22 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from app import base64url
 from app.database import Database
-from app.errors import InvalidGrant, InvalidState, NotFound, Unavailable, ValidationFailed
+from app.errors import InvalidGrant, InvalidState, NotFound, ValidationFailed
 from app.federation import answers, pkce, queries
+from app.federation.answers import ProviderUnusable
 from app.federation.structs import FLOW_SECONDS, Assertion, Flow, ProviderItem
 from app.keys.opaque import OpaqueTokens
 from app.keys.secrets import Box, NotOurs
 from app.providers import GPUSTACK, Provider
 from app.settings import Settings
 from app.uuid7 import uuid7
+
+log = structlog.get_logger(__name__)
 
 STATE_BYTES = 24  # 192 bits: more than anybody guesses, and than two browsers choose alike
 # What a provider may answer instead of a code, and what the application hears (RFC 6749 §4.1.2.1).
@@ -33,6 +37,7 @@ class IdentityProvider(Protocol):
 
     provider: Provider
 
+    async def check(self) -> None: ...
     async def location(self, flow: Flow) -> str: ...
     async def assertion(self, flow: Flow, code: str, iss: str | None) -> Assertion: ...
 
@@ -74,7 +79,7 @@ class SignIns:
         Raises:
             NotFound: there is no such provider.
             ValidationFailed: the application's address is none of REDIRECT_URIS.
-            Unavailable: the provider does not say where to.
+            ProviderUnusable: the provider does not say where to.
         """
         provider = self._provider(name)
         if redirect_to not in self._settings.redirect_uris:
@@ -90,7 +95,7 @@ class SignIns:
             fresh=fresh,
             began_at=int(time.time()),
         )
-        async with _deadline():
+        async with _asking(name):
             location = await provider.location(flow)
         return Started(location, flow.state, base64url.encode(self._box.seal(msgspec.json.encode(flow), flow.state)))
 
@@ -118,13 +123,13 @@ class SignIns:
         Raises:
             InvalidState: it has come back before, or too late.
             IdentityNotAccepted: what it brings proves nothing.
-            Unavailable: the provider cannot be asked.
+            ProviderUnusable: the provider cannot be asked.
         """
         if not await queries.spend_state(self._db, flow.id, flow.code_challenge, flow.began_at + FLOW_SECONDS):
             raise InvalidState
         if code is None or error is not None:
             return with_query(flow.redirect_to, error=REFUSALS.get(error or "", "server_error"))
-        async with _deadline():
+        async with _asking(flow.provider):
             assertion = await self._provider(flow.provider).assertion(flow, code, iss)
         await queries.keep_assertion(self._db, flow.id, assertion)
         return with_query(flow.redirect_to, code=self._codes.issue(flow.id.bytes))
@@ -148,13 +153,15 @@ class SignIns:
 
 
 @asynccontextmanager
-async def _deadline() -> AsyncGenerator[None]:
-    """All that one request of ours may ask of a provider takes no longer than this."""
+async def _asking(name: str) -> AsyncGenerator[None]:
+    """All that one request of ours may ask of a provider takes no longer than this; what is wrong with it is logged."""
     try:
         async with asyncio.timeout(answers.SECONDS):
             yield
-    except TimeoutError:
-        raise Unavailable(answers.AWAY) from None
+    except (TimeoutError, ProviderUnusable) as error:
+        unusable = error if isinstance(error, ProviderUnusable) else ProviderUnusable("no answer in time")
+        log.warning("federation.provider_unusable", provider=name, reason=unusable.reason)
+        raise unusable from None
 
 
 def with_query(url: str, **parameters: str) -> str:
