@@ -42,6 +42,11 @@ def configure(settings: Settings) -> None:
     root.handlers = [*(each for each in root.handlers if not isinstance(each, Retold)), Retold()]
 
 
+def aside() -> None:
+    """What a command logs goes to standard error, for its standard output is its answer."""
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stderr))
+
+
 class Retold(logging.Handler):
     """What a library tells `logging`, as an event of ours."""
 

@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     interruption.listen()
     try:
+        importlib.import_module("app.logs").aside()
         command = importlib.import_module(f"app.cli.{arguments.module}")
         status: int = getattr(command, arguments.function)(arguments)
     except InvalidSettings as invalid:

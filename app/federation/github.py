@@ -42,7 +42,7 @@ class GitHub:
         self._redirect_uri = redirect_uri
 
     async def check(self) -> None:
-        """Raises ProviderUnusable where GitHub cannot be reached; what it says to nobody in particular does not matter."""
+        """Raises ProviderUnusable where GitHub cannot be reached; what it says does not matter."""
         await self._asking.ask("GET", self.provider.api)
 
     async def location(self, flow: Flow) -> str:
