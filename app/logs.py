@@ -43,8 +43,11 @@ def configure(settings: Settings) -> None:
 
 
 def aside() -> None:
-    """What a command logs goes to standard error, for its standard output is its answer."""
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stderr))
+    """For commands, which say themselves what happened: faults alone, and beside their answer on standard output."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
 
 
 class Retold(logging.Handler):
