@@ -75,7 +75,7 @@ class Server:
         self._context = context
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
-        self._errors: list[BaseException] = []
+        self.errors: list[BaseException] = []
         self.port = 0
         self.connections = 0
         self.requests: list[Asked] = []
@@ -99,7 +99,7 @@ class Server:
             self._server.close()
         await end(*self._connections)
         await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn
-        assert self._errors == []
+        assert self.errors == []
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -116,7 +116,7 @@ class Server:
                 self.requests.append(asked)
                 await _write(writer, await self._handler(asked))
         except Exception as error:  # noqa: BLE001 - kept for who closes the server
-            self._errors.append(error)
+            self.errors.append(error)
         finally:
             writer.transport.abort()
             with suppress(OSError):
