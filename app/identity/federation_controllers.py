@@ -227,7 +227,7 @@ def _refused(request: Request, error: AppError, back: str | None, cookies: Seque
     """A page for a person, a problem for a program."""
     request_id, headers = request.scope["state"]["request_id"], dict(error.headers)
     if "text/html" in (header(request.scope, b"accept") or ""):
-        body, media_type = page(error, request_id, back).encode(), f"{MediaType.HTML}; charset=utf-8"
+        body, media_type = page(error, request_id, back).encode(), MediaType.HTML.value
         headers["Content-Security-Policy"] = POLICY
     else:
         body, media_type = problems.body(error, request_id), problems.MEDIA_TYPE
