@@ -114,14 +114,21 @@ async def add(
     )
 
 
-async def note_use(on: Database | Transaction, identity_id: UUID, username: str | None, email: str | None) -> None:
-    """It was used just now, and this is what its issuer calls its subject by now."""
-    await on.execute(
-        "UPDATE identities SET last_used_at = clock_timestamp(), username = $2, email = $3 WHERE id = $1",
+async def use(
+    on: Database | Transaction, identity_id: UUID, user_id: int, *, username: str | None, email: str | None
+) -> bool:
+    """Sign in with it, if it is still this user's; and this is what its issuer calls its subject by now."""
+    row = await on.fetchrow(
+        """
+        UPDATE identities SET last_used_at = clock_timestamp(), username = $3, email = $4
+        WHERE id = $1 AND user_id = $2 RETURNING id
+        """,
         identity_id,
+        user_id,
         username,
         email,
     )
+    return row is not None
 
 
 async def of_user(on: Database | Transaction, user_id: int) -> list[asyncpg.Record]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from uuid import UUID
 
 import asyncpg
 from msgspec import Struct
@@ -91,16 +92,29 @@ class FederatedLogin:
                 identity = await self._welcome(assertion, provider, client)
             trusted = provider.trust_mfa and assertion.several_factors
             ways = amr.together(amr.BY_IDENTITY, [amr.SEVERAL] if trusted else [])
-            await federation.note_use(self._db, identity["id"], assertion.username, assertion.email)
-            gate = queries.identity_gate(identity["id"], with_factor=trusted)
-            response = await self._login.enter(gate, client, device_name, ways, auth_time=assertion.auth_time)
+            identity_id, user_id = identity["id"], identity["user_id"]
+
+            async def first(tx: Transaction) -> None:
+                await queries.lock(tx, user_id)  # whoever takes the identity away comes before, or ends the session
+                await self._use(tx, identity_id, user_id, assertion)
+
+            gate = queries.identity_gate(identity_id, with_factor=trusted)
+            response = await self._login.enter(
+                gate, client, device_name, ways, first=first, auth_time=assertion.auth_time
+            )
             if response is None:
-                await self._login.wait_for_factor(identity["id"], ways, device_name)
+                await self._use(self._db, identity_id, user_id, assertion)
+                await self._login.wait_for_factor(identity_id, ways, device_name)
                 outcome.ended("inactive")
-                await self._tries.failed(identity["user_id"], "inactive", client)
+                await self._tries.failed(user_id, "inactive", client)
                 raise InvalidCredentials
             outcome.ended("success")
             return response
+
+    async def _use(self, on: Database | Transaction, identity_id: UUID, user_id: int, said: Assertion) -> None:
+        """Raises InvalidGrant where the identity was taken away a moment ago."""
+        if not await federation.use(on, identity_id, user_id, username=said.username, email=said.email):
+            raise InvalidGrant
 
     async def _welcome(self, assertion: Assertion, provider: Provider, client: Client) -> asyncpg.Record:
         """The identity of somebody who comes for the first time, and whose it is now."""
