@@ -32,6 +32,7 @@ class Session(Model):
     ip_address: Mapped[str | None] = mapped_column(INET)
     user_agent: Mapped[str | None]
     device_name: Mapped[str | None]
+    by_cookie: Mapped[bool] = mapped_column(server_default=text("false"))  # its refresh token is in no body
     revoked_at: Mapped[datetime | None] = mapped_column(Time)
     revoked_reason: Mapped[str | None]
 
