@@ -283,7 +283,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         UserList(lists, people),
         SessionDirectory(lists, sessions),
         maintenance,
-        RefreshCookie(refresh_tokens, settings),
+        RefreshCookie(settings),
         sign_ins,
         federated_login,
         identities,

@@ -134,11 +134,12 @@ class ReauthenticationController(Controller):
         For what asks for a login of the last ten minutes (403 `reauthentication_required`).
         """
         sent = await read_json(request.scope, request.receive)
+        refresh_cookie.refuse_strangers(request.scope)
         if isinstance(sent, dict) and "response" in sent:
-            response = await reauthenticator.by_passkey(caller, convert(sent, PasskeyAssertion), client)
+            response, by_cookie = await reauthenticator.by_passkey(caller, convert(sent, PasskeyAssertion), client)
         else:
-            response = await reauthenticator.reauthenticate(caller, convert(sent, Reauthentication), client)
-        return TokenAnswer(response, refresh_cookie.used(request.scope, caller.session_id)).response()
+            response, by_cookie = await reauthenticator.reauthenticate(caller, convert(sent, Reauthentication), client)
+        return TokenAnswer(response, refresh_cookie if by_cookie else None).response()
 
 
 class PasskeysController(Controller):

@@ -100,7 +100,13 @@ class FederatedLogin:
 
             gate = queries.identity_gate(identity_id, with_factor=trusted)
             response = await self._login.enter(
-                gate, client, device_name, ways, first=first, auth_time=assertion.auth_time
+                gate,
+                client,
+                device_name,
+                ways,
+                first=first,
+                auth_time=assertion.auth_time,
+                transport=asked.transport,
             )
             if response is None:
                 await self._use(self._db, identity_id, user_id, assertion)

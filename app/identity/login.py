@@ -109,7 +109,14 @@ class Login:
                 return None
             raise MfaRequired(self._pending.issue(pending_id.bytes), await self._factors.methods(account.id))
         gate = queries.password_gate(account.id, verified_hash, new_hash)
-        return await self.enter(gate, client, credentials.device_name, amr.BY_PASSWORD, with_notice=account.has_email)
+        return await self.enter(
+            gate,
+            client,
+            credentials.device_name,
+            amr.BY_PASSWORD,
+            with_notice=account.has_email,
+            transport=credentials.transport,
+        )
 
     async def enter(
         self,
@@ -121,6 +128,7 @@ class Login:
         with_notice: bool = True,
         first: First | None = None,
         auth_time: int | None = None,
+        transport: str = "body",
     ) -> TokenResponse | None:
         """The session of whom the gate lets in; he is told if the device is new.
 
@@ -135,7 +143,14 @@ class Login:
 
         told = greet if with_notice and self._settings.new_device_mail else None
         opened = await self._sessions.open(
-            gate, client, device_name=device_name, amr=ways, greet=told, first=first, auth_time=auth_time
+            gate,
+            client,
+            device_name=device_name,
+            amr=ways,
+            greet=told,
+            first=first,
+            auth_time=auth_time,
+            by_cookie=transport == "cookie",
         )
         if opened is None:
             return None
@@ -185,7 +200,9 @@ class Login:
                 if not await factor_queries.begin_try(self._db, pending_id, self._settings.mfa_codes_per_login):
                     raise InvalidMfa
                 gate, ways = queries.second_factor_gate(pending), amr.together(pending.amr, amr.BY_CODE)
-                response = _let_in(await self.enter(gate, client, pending.device_name, ways, first=first))
+                response = _let_in(
+                    await self.enter(gate, client, pending.device_name, ways, first=first, transport=asked.transport)
+                )
             outcome.ended("success")
             return response
 

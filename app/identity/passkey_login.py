@@ -59,20 +59,20 @@ class PasskeyLogin:
             found = await factors.credential(self._db, _bytes(sent.raw_id))
             try:
                 async with self._tries.passkey(found.user_id if found else None, client):
-                    response = await self._open(await self.shown(found, sent), device_name, client)
+                    response = await self._open(await self.shown(found, sent), device_name, client, sent.transport)
             except InvalidCredentials:
                 outcome.ended("invalid_passkey")
                 raise
             outcome.ended("success")
             return response
 
-    async def _open(self, shown: Shown, device_name: str | None, client: Client) -> TokenResponse:
+    async def _open(self, shown: Shown, device_name: str | None, client: Client, transport: str) -> TokenResponse:
         async def first(tx: Transaction) -> None:
             await queries.lock(tx, shown.user_id)  # who is gone has no passkey to use
             await self.use(tx, shown)
 
         gate = queries.passkey_gate(shown.user_id)
-        response = await self._login.enter(gate, client, device_name, amr.BY_PASSKEY, first=first)
+        response = await self._login.enter(gate, client, device_name, amr.BY_PASSKEY, first=first, transport=transport)
         if response is None:
             raise InvalidCredentials(REFUSED)
         return response

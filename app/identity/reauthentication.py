@@ -44,8 +44,8 @@ class Reauthenticator:
 
     async def reauthenticate(
         self, caller: Identified[Subject], asked: Reauthentication, client: Client
-    ) -> TokenResponse:
-        """Tokens of the same session, whose login is now.
+    ) -> tuple[TokenResponse, bool]:
+        """Tokens of the same session, whose login is now, and whether it goes by the cookie.
 
         Raises:
             InvalidCredentials: the password is another one.
@@ -58,7 +58,9 @@ class Reauthenticator:
             return await self._answer(*await self._by_password(caller, asked.password, client))
         return await self._answer(*await self._by_code(caller, asked.code, client))
 
-    async def by_passkey(self, caller: Identified[Subject], sent: PasskeyAssertion, client: Client) -> TokenResponse:
+    async def by_passkey(
+        self, caller: Identified[Subject], sent: PasskeyAssertion, client: Client
+    ) -> tuple[TokenResponse, bool]:
         """The same by a passkey.
 
         Raises:
@@ -76,10 +78,10 @@ class Reauthenticator:
                 )
         return await self._answer(person, change, session)
 
-    async def _answer(self, person: UserEntry, change: Change, session: SessionState) -> TokenResponse:
+    async def _answer(self, person: UserEntry, change: Change, session: SessionState) -> tuple[TokenResponse, bool]:
         await self._entries.outbox.settle(change)
         user = await self._people.show(person)
-        return TokenResponse.of(self._sessions.tokens(session, user.roles), user)
+        return TokenResponse.of(self._sessions.tokens(session, user.roles), user), session.by_cookie
 
     async def _by_code(
         self, caller: Identified[Subject], code: str | None, client: Client

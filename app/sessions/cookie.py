@@ -1,13 +1,11 @@
 """The refresh token where no script can read it: in a cookie that the browser keeps (RFC 6265bis §4.1.3)."""
 
 from typing import Self
-from uuid import UUID
 
 from litestar.types import Scope
 
-from app.errors import Forbidden, InvalidRefreshToken
+from app.errors import Forbidden
 from app.request import cookies, header
-from app.sessions.tokens import RefreshTokens
 from app.setting_values import origin_of
 from app.settings import Settings
 
@@ -23,8 +21,7 @@ def is_secure(settings: Settings) -> bool:
 class RefreshCookie:
     """Reads and writes it, for pages of our own origin and those of CORS_ORIGINS."""
 
-    def __init__(self, tokens: RefreshTokens, settings: Settings) -> None:
-        self._tokens = tokens
+    def __init__(self, settings: Settings) -> None:
         self.name = name_of(settings)
         self._attributes = "Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if is_secure(settings) else "")
         self._origins = {origin_of(settings.public_url), *settings.cors_origins}
@@ -52,22 +49,14 @@ class RefreshCookie:
             self._refuse_strangers(scope)
         return self
 
-    def used(self, scope: Scope, session_id: UUID) -> Self | None:
-        """Itself, where this session goes on with it.
+    def refuse_strangers(self, scope: Scope) -> None:
+        """For a request with a token of its own, which may be of the cookie's session.
 
         Raises:
-            Forbidden: as for `read`.
+            Forbidden: the cookie comes along, and with the page of somebody else.
         """
-        if not any(self._session_of(token) == session_id for token in self._found(scope)):
-            return None
-        self._refuse_strangers(scope)
-        return self
-
-    def _session_of(self, token: str) -> UUID | None:
-        try:
-            return self._tokens.read(token).session_id
-        except InvalidRefreshToken:
-            return None
+        if self._found(scope) and header(scope, b"origin") is not None:
+            self._refuse_strangers(scope)
 
     def holding(self, token: str, seconds: int) -> str:
         """What `Set-Cookie` says, until the session ends anyway."""

@@ -17,7 +17,7 @@ LIVE = "s.revoked_at IS NULL AND s.expires_at > clock_timestamp()"
 
 COLUMNS = """
     s.id AS session_id, s.user_id, s.generation, floor(extract(epoch FROM s.auth_time))::int8 AS auth_time, s.amr,
-    extract(epoch FROM s.expires_at - clock_timestamp())::float8 AS seconds_left
+    extract(epoch FROM s.expires_at - clock_timestamp())::float8 AS seconds_left, s.by_cookie
 """
 
 
@@ -47,6 +47,7 @@ async def open_behind(
     device_name: str | None,
     amr: list[str],
     auth_time: int | None,
+    by_cookie: bool,
     lifetime_days: int,
 ) -> tuple[SessionState, asyncpg.Record] | None:
     """A session, with its audit row, for whom the gate lets in, and the gate's row; one statement, one commit.
@@ -55,15 +56,16 @@ async def open_behind(
     the gate sees it, or after, and ends the session.
     """
     first = len(gate.arguments) + 1
-    own_id, days, methods, ip, agent, request_id, device, shown_at = (f"${n}" for n in range(first, first + 8))
+    own_id, days, methods, ip, agent, request_id, device, shown_at, by = (f"${n}" for n in range(first, first + 9))
     row = await on.fetchrow(
         f"""
         WITH person AS (
             {gate.statement}
         ), opened AS (
-            INSERT INTO sessions AS s (id, user_id, expires_at, amr, ip_address, user_agent, device_name, auth_time)
+            INSERT INTO sessions AS s
+                (id, user_id, expires_at, amr, ip_address, user_agent, device_name, auth_time, by_cookie)
             SELECT {own_id}, id, clock_timestamp() + make_interval(days => {days}), {methods}, {ip}, {agent}, {device},
-                   least(to_timestamp({shown_at}::int8), clock_timestamp())
+                   least(to_timestamp({shown_at}::int8), clock_timestamp()), {by}
             FROM person
             RETURNING {COLUMNS}
         ), recorded AS (
@@ -83,6 +85,7 @@ async def open_behind(
         client.request_id,
         device_name,
         auth_time,
+        by_cookie,
     )
     return None if row is None else (_session(row), row)
 
@@ -192,7 +195,7 @@ ROTATE = f"""
         INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id)
         SELECT '{Event.TOKEN_REFRESHED}', user_id, user_id, session_id, ip_address, user_agent, request_id FROM rotated
     )
-    SELECT session_id, user_id, generation, auth_time, amr, seconds_left FROM rotated
+    SELECT session_id, user_id, generation, auth_time, amr, seconds_left, by_cookie FROM rotated
 """  # noqa: S608 - only constants are put in
 
 

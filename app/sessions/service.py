@@ -67,6 +67,7 @@ class Sessions:
         greet: Greet | None = None,
         first: First | None = None,
         auth_time: int | None = None,
+        by_cookie: bool = False,
     ) -> tuple[SessionState, asyncpg.Record] | None:
         """A new session for whom the gate lets in, and the gate's row; None if it lets in nobody.
 
@@ -83,6 +84,7 @@ class Sessions:
             device_name=device_name,
             amr=amr,
             auth_time=auth_time,
+            by_cookie=by_cookie,
             lifetime_days=self._settings.refresh_token_expire_days,
         )
         cap = self._settings.sessions_per_user

@@ -41,6 +41,7 @@ class SessionState(Struct, frozen=True):
     auth_time: int  # seconds since 1970
     amr: list[str]
     seconds_left: float
+    by_cookie: bool  # its refresh token travels in the browser's cookie alone
 
 
 class Session(Struct, frozen=True, kw_only=True):

@@ -136,7 +136,17 @@ async def test_who_shows_once_more_who_he_is_keeps_it(browser: AsyncClient, ada:
     assert (await browser.post("/refresh", json={}, headers=OURS)).status_code == 200
 
 
-async def test_who_goes_on_without_it_gets_the_token_in_the_body(
+async def test_the_token_of_a_session_of_the_cookie_is_in_no_body(
+    browser: AsyncClient, client: AsyncClient, ada: Person
+) -> None:
+    """Also if it is asked for without the cookie, and after a refresh."""
+    session = await signed_in(browser, ada)
+    await browser.post("/refresh", json={}, headers=OURS)
+
+    in_cookie(await client.post("/me/reauthenticate", json={"password": ada.password}, headers=session.bearer))
+
+
+async def test_a_session_of_the_body_gets_its_token_there(
     browser: AsyncClient, client: AsyncClient, ada: Person
 ) -> None:
     """Also in a browser that has the cookie of another session."""
