@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from app.clients.structs import ActiveAccessToken, ActiveRefreshToken, Inactive
-from app.errors import InvalidRefreshToken, Unauthenticated
+from app.errors import InvalidRefreshToken, SessionRevoked, Unauthenticated
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
 
@@ -34,6 +34,8 @@ class Introspection:
             return await self._refresh_token(token)
         except InvalidRefreshToken:
             pass  # or none at all
+        except SessionRevoked:
+            return INACTIVE
         try:
             return await self._access_token(token)
         except Unauthenticated:

@@ -12,7 +12,7 @@ from httpx import AsyncClient
 from structlog.testing import capture_logs
 
 from app.clients import service as clients_service
-from app.clients.structs import NewClient
+from app.clients.structs import NewClient, TokenForm
 from app.main import Parts
 from tests.cli.conftest import Run, environment, here, run
 from tests.cli.kit import ROOT, Process, gatehouse
@@ -188,6 +188,7 @@ async def test_of_a_secret_only_its_digest_is_kept(service: Service, parts: Part
     assert row["secret_digest"] == hashlib.sha256(service.secret.encode()).digest()
     assert service.secret not in str(dict(row))
     assert service.secret not in repr(NewClient(client_id=service.id, client_secret=service.secret))
+    assert service.secret not in repr(TokenForm(token=service.secret, client_secret=service.secret))
 
 
 async def test_a_server_logs_who_has_come_and_gone(start: Start) -> None:

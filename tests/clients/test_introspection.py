@@ -90,6 +90,17 @@ async def test_of_who_is_not_active_nothing_is_told(service: Service, client: As
     assert await service.introspect(session.refresh_token) == INACTIVE
 
 
+async def test_who_is_not_active_is_not_served_even_while_his_session_lives(start: Start) -> None:
+    """No road of ours leaves it alive; who changes the row by hand may."""
+    replica = await start()
+    service = await registered(replica.client, replica.parts)
+    session = await log_in(replica.client, await register(replica.client))
+    await replica.parts.db.execute("UPDATE users SET is_active = false")
+
+    for token in (session.access, session.refresh_token):
+        assert await service.introspect(token) == INACTIVE
+
+
 async def test_who_has_to_change_the_password_is_not_served_by_others_either(
     service: Service, client: AsyncClient, admin: SignedIn
 ) -> None:

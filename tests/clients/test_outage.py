@@ -51,10 +51,12 @@ async def test_without_postgresql_what_is_cached_is_told_and_nothing_is_ended(
     warm: tuple[Service, SignedIn], here: Replica, database: Database
 ) -> None:
     service, session = warm
+    unknown = await log_in(here.client, await register(here.client))
 
     database.goes_away()
 
     assert (await service.introspect(session.access))["active"] is True
+    unavailable(await service.ask("/introspect", unknown.access))
     assert await service.introspect("nonsense") == {"active": False}
     unavailable(await service.ask("/introspect", session.refresh_token))
     unavailable(await service.ask("/revoke", session.access))
