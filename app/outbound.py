@@ -85,15 +85,15 @@ class Outbound:
         return answer
 
     def _is_named(self, url: str) -> bool:
-        if not URL.fullmatch(url) or not _has_host(url):
+        if not can_be_asked(url):
             raise Untrusted("not a URL that can be asked")
         return origin_of(url) in self._named
 
 
-def _has_host(url: str) -> bool:
-    """And a port, if any, and a name that the name service may be asked for."""
+def can_be_asked(url: str) -> bool:
+    """With a host that the name service may be asked for, and a port, if any."""
     try:
         parts = urlsplit(url)
-        return parts.port != 0 and bool((parts.hostname or "").encode("idna"))
+        return bool(URL.fullmatch(url)) and parts.port != 0 and bool((parts.hostname or "").encode("idna"))
     except ValueError:
         return False

@@ -14,8 +14,9 @@ from app.federation.answers import Asking, ProviderUnusable, basic, form
 from app.federation.id_tokens import NoSuchKey
 from app.federation.pkce import s256
 from app.federation.structs import Assertion, Flow, said
-from app.outbound import URL, Outbound
+from app.outbound import Outbound, can_be_asked
 from app.providers import Provider
+from app.setting_values import origin_of
 
 KEEP_SECONDS = 3600.0  # that what a provider publishes is good for; a key that is not known is looked for at once
 AWAY_SECONDS = 2.0  # that nobody asks again for what a provider says of itself, and gets no answer
@@ -134,9 +135,15 @@ class OpenIdProvider:
         found = self._asking.read(await self._asking.ask("GET", url), Metadata, "discovery")
         if found.issuer != self.provider.issuer:  # OpenID Connect Discovery 1.0 §4.3
             raise ProviderUnusable("discovery: it is another issuer's")
-        if not URL.fullmatch(found.authorization_endpoint):
-            raise ProviderUnusable("discovery: an endpoint is no URL")
+        if not self._is_page(found.authorization_endpoint):
+            raise ProviderUnusable("discovery: the authorization endpoint is none that a browser may be sent to")
         return found
+
+    def _is_page(self, url: str) -> bool:
+        """Without a fragment (RFC 6749 §3.1), and as safe on its way as the issuer."""
+        if not can_be_asked(url) or "#" in url:
+            return False
+        return url.startswith("https://") or origin_of(url) == origin_of(self.provider.issuer)
 
     async def _known_keys(self, metadata: Metadata, *, anew: bool) -> list[Key]:
         async with self._one:
