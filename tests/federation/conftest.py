@@ -1,5 +1,6 @@
 """A service that knows many providers, and a canary that nobody asks."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -72,6 +73,14 @@ async def plain_canary() -> AsyncIterator[Server]:
     async with Server() as canary:
         yield canary
         assert canary.connections == 0
+
+
+@pytest.fixture
+async def over() -> AsyncIterator[asyncio.Event]:
+    """When the test is."""
+    over = asyncio.Event()
+    yield over
+    over.set()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ REDIRECT_URIS = (APP, OWN_SCHEME, "http://127.0.0.1:4711/signed-in")
 
 # How many of each kind there are, and what the settings say of each.
 KINDS: dict[str, tuple[int, dict[str, Any]]] = {
-    "plain": (250, {}),
+    "plain": (500, {}),
     "shut": (4, {"sign_up": False}),
     "open": (4, {"sign_up": True}),
     "own": (8, {"domains": ["Example.org", "sub.example.net"]}),

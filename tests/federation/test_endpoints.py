@@ -1,0 +1,131 @@
+"""A provider whose endpoints are slow, huge, broken or elsewhere: it is away, and nobody is asked who must not be."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.federation import answers
+from app.main import Parts
+from tests.federation.kit import Browser, traces
+from tests.federation.lies import ANYWHERE, TOKENS
+from tests.federation.provider import MISSING, OpenIdProvider, Told, held_until
+from tests.federation.refusals import refused, unavailable
+from tests.federation.server import Server
+
+
+@pytest.mark.parametrize("endpoint", ["discovery", "keys", "token", "userinfo"])
+@pytest.mark.parametrize("lie", ANYWHERE.values(), ids=ANYWHERE)
+async def test_an_endpoint_that_answers_what_it_should_not_is_as_if_it_were_away(
+    browser: Browser, op: OpenIdProvider, parts: Parts, canary: Server, endpoint: str, lie: Callable[[str], Told]
+) -> None:
+    before = await traces(parts)
+    ada = op.register()  # without an address, so that it is asked for
+    op.told[endpoint] = lie(f"{canary.origin}/elsewhere")
+
+    await unavailable(browser, op, ada, endpoint)
+
+    assert await traces(parts) == before
+
+
+@pytest.mark.parametrize("lie", TOKENS.values(), ids=TOKENS)
+async def test_a_token_endpoint_that_gives_no_id_token_is_as_if_it_were_away(
+    browser: Browser, op: OpenIdProvider, parts: Parts, lie: Told
+) -> None:
+    before = await traces(parts)
+    op.told["token"] = lie
+
+    await unavailable(browser, op, op.register(), "token")
+
+    assert await traces(parts) == before
+
+
+@pytest.mark.parametrize("endpoint", ["discovery", "keys", "token", "userinfo"])
+async def test_all_endpoints_together_have_one_deadline(
+    browser: Browser,
+    op: OpenIdProvider,
+    parts: Parts,
+    monkeypatch: pytest.MonkeyPatch,
+    over: asyncio.Event,
+    endpoint: str,
+) -> None:
+    """However slowly one of them answers, by a byte now and then or not at all."""
+    before = await traces(parts)
+    ada = op.register()
+    monkeypatch.setattr(answers, "SECONDS", 0.5)
+
+    op.told[endpoint] = held_until(over)
+
+    await unavailable(browser, op, ada, endpoint)
+
+    assert await traces(parts) == before
+
+
+# ---- discovery ------------------------------------------------------------------------------------------------------
+
+DISCOVERED: dict[str, dict[str, Any]] = {
+    "another issuer": {"issuer": "https://op.example"},
+    "an issuer with a slash": {"issuer": "{issuer}/"},
+    "an issuer in a list": {"issuer": ["{issuer}"]},
+    "no issuer": {"issuer": MISSING},
+    "no authorization endpoint": {"authorization_endpoint": MISSING},
+    "an authorization endpoint that is null": {"authorization_endpoint": None},
+    "an authorization endpoint that is a script": {"authorization_endpoint": "javascript:alert(1)"},
+    "an authorization endpoint that is data": {"authorization_endpoint": "data:text/html,<script>alert(1)</script>"},
+    "an authorization endpoint in the clear": {"authorization_endpoint": "{plain}/authorize"},
+    "an authorization endpoint of two lines": {"authorization_endpoint": "{issuer}/authorize\r\nX: y"},
+    "an authorization endpoint without a host": {"authorization_endpoint": "https:///authorize"},
+    "an authorization endpoint with a user": {"authorization_endpoint": "https://x@127.0.0.1/authorize"},
+    "an authorization endpoint with a fragment": {"authorization_endpoint": "{issuer}/authorize#a"},
+    "no token endpoint": {"token_endpoint": MISSING},
+    "no keys": {"jwks_uri": MISSING},
+    "a token endpoint in a list": {"token_endpoint": ["{issuer}/token"]},
+}
+
+
+@pytest.mark.parametrize("said", DISCOVERED.values(), ids=DISCOVERED)
+async def test_nobody_is_sent_to_a_provider_that_does_not_say_rightly_who_it_is_and_where(
+    browser: Browser, op: OpenIdProvider, plain_canary: Server, said: dict[str, Any]
+) -> None:
+    op.metadata = {
+        name: value.format(issuer=op.issuer, plain=plain_canary.origin) if isinstance(value, str) else value
+        for name, value in said.items()
+    }
+
+    await unavailable(browser, op, "", "discovery")
+
+
+ELSEWHERE = {
+    "in the clear": "{plain}/elsewhere",
+    "at a private address": "{canary}/elsewhere",
+    "at a private name": "https://localhost:{port}/elsewhere",
+    "of the machine's metadata": "http://169.254.169.254/latest/meta-data/",
+    "with a user": "https://127.0.0.1@op.example/",
+    "in a file": "file:///etc/passwd",
+    "relative": "/token",
+    "of two lines": "{issuer}/token\r\nX: y",
+    "with a wrong port": "https://127.0.0.1:99999999/",
+}
+
+
+@pytest.mark.parametrize("endpoint", ["token_endpoint", "jwks_uri", "userinfo_endpoint"])
+@pytest.mark.parametrize("url", ELSEWHERE.values(), ids=ELSEWHERE)
+async def test_nothing_is_asked_where_a_document_leads_behind_our_walls(
+    browser: Browser,
+    op: OpenIdProvider,
+    parts: Parts,
+    canary: Server,
+    plain_canary: Server,
+    endpoint: str,
+    url: str,
+) -> None:
+    """No code, no secret and no token go there."""
+    before = await traces(parts)
+    op.metadata[endpoint] = url.format(
+        canary=canary.origin, plain=plain_canary.origin, port=canary.port, issuer=op.issuer
+    )
+
+    await refused(browser, op, op.register(), 503, "unavailable")
+
+    assert await traces(parts) == before
