@@ -29,6 +29,7 @@ from app.factors.relying_party import RelyingParty
 from app.factors.totp import Totp
 from app.federation.cookie import FlowCookie
 from app.federation.sign_ins import IdentityProvider, SignIns
+from app.gpustack.directory import Directory
 from app.gpustack.instance import Instance
 from app.health.controllers import HealthController, metrics_handler
 from app.health.service import Health
@@ -62,8 +63,12 @@ from app.identity.reauthentication import Reauthenticator
 from app.identity.recovery import FORGOT, Recovery
 from app.identity.rights import RoleTable
 from app.identity.second_factors import SecondFactors
+from app.identity.shadows import Shadows
 from app.identity.structs import UserEntry
 from app.identity.tries import Tries
+from app.identity.upstream import Upstream
+from app.identity.upstream_controllers import UpstreamController
+from app.identity.upstream_sync import UpstreamSync
 from app.identity.ways_in import WaysIn
 from app.keys.controllers import WellKnownController
 from app.keys.cursors import Cursors
@@ -107,6 +112,23 @@ SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges
 
 
 @dataclass(frozen=True)
+class Gpustack:
+    """What there is where GPUStack keeps passwords of its own users."""
+
+    instance: Instance
+    upstream: Upstream
+    sync: UpstreamSync
+
+    def start(self) -> None:
+        self.instance.start()
+        self.sync.start()
+
+    async def stop(self) -> None:
+        await self.sync.stop()
+        await self.instance.stop()
+
+
+@dataclass(frozen=True)
 class Parts:
     """Everything that a process is made of; a test may look at it through `app.state.parts`."""
 
@@ -119,7 +141,7 @@ class Parts:
     last_seen: LastSeen
     metrics: Metrics
     health: Health
-    gpustack: Instance | None  # where GPUSTACK_URL says that there is one
+    gpustack: Gpustack | None  # where GPUSTACK_URL says that there is one
     authenticator: Authenticator[UserEntry]
     sessions: Sessions
     sender: Sender
@@ -191,8 +213,6 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     sessions = Sessions(db, entries, access, refresh_tokens, settings)
     workers = int(os.environ.get("GATEHOUSE_WORKERS", "1"))
     passwords = Passwords(settings, workers=workers)
-    outbound = way_out(settings)
-    gpustack = gpustack_of(settings, outbound, metrics, workers)
     attempts = Attempts(entries.links)
     windows = Windows(entries.links)
     violations = Violations(db, entries.links, metrics)
@@ -207,9 +227,12 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     registrations = Quota("register", windows, violations, settings.rate_limit_register)
     judgements = Quota("password_strength", windows, violations, settings.rate_limit_register and JUDGEMENTS)
     tries = Tries(db, attempts, violations, settings)
-    confirmation = Confirmation(db, passwords, tries)
+    outbound = way_out(settings)
+    gpustack = gpustack_of(settings, outbound, db, entries, sessions, passwords, mails, metrics, workers)
+    upstream = gpustack.upstream if gpustack else None
+    confirmation = Confirmation(db, passwords, tries, upstream)
     second_factors = SecondFactors(db, entries, sessions, Totp(settings), confirmation, tries, mails)
-    login = Login(db, entries, sessions, people, passwords, second_factors, tries, metrics, mails, settings)
+    login = Login(db, entries, sessions, people, passwords, second_factors, tries, metrics, mails, upstream, settings)
     party = RelyingParty(settings)
     ways_in = WaysIn(settings)
     passkeys = Passkeys(db, party, ways_in, mails)
@@ -252,7 +275,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     )
     lists = Lists(settings.database_url, cursors)
     maintenance = Maintenance(db, settings)
-    health = Health(db, entries, settings, gpustack)
+    health = Health(db, entries, settings, gpustack.instance if gpustack else None)
     return Parts(
         settings,
         db,
@@ -307,9 +330,28 @@ def way_out(settings: Settings) -> Outbound:
     return Outbound(filter(None, named), settings.outbound_ca_file)
 
 
-def gpustack_of(settings: Settings, outbound: Outbound, metrics: Metrics, workers: int) -> Instance | None:
+def gpustack_of(
+    settings: Settings,
+    outbound: Outbound,
+    db: Database,
+    entries: Entries,
+    sessions: Sessions,
+    passwords: Passwords,
+    mails: Mails,
+    metrics: Metrics,
+    workers: int,
+) -> Gpustack | None:
     url = settings.gpustack_url
-    return Instance(url, outbound, metrics, workers=workers) if url else None
+    if not url:
+        return None
+    instance = Instance(url, outbound, metrics, workers=workers)
+    directory = Directory(instance, settings.gpustack_api_key)
+    shadows = Shadows(db, entries, sessions, mails, url)
+    return Gpustack(
+        instance,
+        Upstream(db, instance, shadows, passwords, metrics, settings.gpustack_offline_hours),
+        UpstreamSync(db, directory, shadows, metrics, settings.gpustack_sync_minutes),
+    )
 
 
 def measure(metrics: Metrics, db: Database, entries: Entries, passwords: Passwords) -> None:
@@ -396,6 +438,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             IdentitiesController,
             PreferencesController,
             UsersController,
+            UpstreamController,
             SessionsController,
             MaintenanceController,
             HealthController,
@@ -440,6 +483,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "session_directory": constant(parts.session_directory),
             "sessions": constant(parts.sessions),
             "sign_ins": constant(parts.sign_ins),
+            "upstream_sync": constant(parts.gpustack.sync if parts.gpustack else None),
             "user_list": constant(parts.user_list),
         },
         exception_handlers=problems.HANDLERS,

@@ -79,6 +79,7 @@ class Metrics:
         )
         self._mail = self._counter("auth_mail", "Mails, by what became of a try to send one.", "result")
         self._gpustack = self._counter("auth_gpustack_verification", "Passwords that GPUStack judged.", "result")
+        self._offline = self._counter("auth_gpustack_offline", "Passwords taken while GPUStack was away.")
         duration = Histogram(
             "auth_operation_duration_seconds",
             "Time an operation took.",
@@ -117,6 +118,9 @@ class Metrics:
     def gpustack(self) -> Operation:
         """Ends as `verified`, `refused`, `deactivated`, `away` or `misconfigured`."""
         return Operation(self._gpustack_duration, lambda result: self._gpustack.labels(result).inc(), GPUSTACK_ERRORS)
+
+    def let_in_offline(self) -> None:
+        self._offline.inc()
 
     def rate_limited(self, limit: str) -> None:
         self._rate_limited.labels(limit).inc()

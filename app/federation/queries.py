@@ -9,6 +9,7 @@ import msgspec
 
 from app.database import Database, Transaction
 from app.federation.structs import Assertion
+from app.providers import GPUSTACK
 from app.uuid7 import uuid7
 from db import locks
 
@@ -156,8 +157,12 @@ async def remove(tx: Transaction, user_id: int, identity_id: UUID) -> str | None
 
 
 async def remove_since(tx: Transaction, user_id: int, since: datetime) -> list[str]:
-    """Take away what is as young as that; the providers' names."""
+    """Take away what is as young as that; the providers' names. What an account is known by, nobody can have linked."""
     rows = await tx.fetch(
-        "DELETE FROM identities WHERE user_id = $1 AND created_at >= $2 RETURNING provider", user_id, since
+        f"""
+        DELETE FROM identities WHERE user_id = $1 AND created_at >= $2 AND provider <> '{GPUSTACK}' RETURNING provider
+        """,  # noqa: S608 - a constant
+        user_id,
+        since,
     )
     return [row["provider"] for row in rows]

@@ -44,15 +44,16 @@ class Directory:
             number += 1
         return Listed(found, reader)
 
-    async def exists(self, user_id: int) -> bool:
-        """Whether it still has the user of this id: only its own 404 says that it has not."""
+    async def account(self, user_id: int) -> Account | None:
+        """The user of this id as he is now; None if its own 404 says that there is none."""
         answer = await self._get(f"/users/{user_id}")
         if answer.status == answers.NOT_FOUND:
             answers.said(answer)
-            return False
-        if answers.read(answer, Account).id != user_id:
+            return None
+        account = answers.read(answer, Account)
+        if account.id != user_id:
             raise GpustackMisconfigured("another user than was asked for")
-        return True
+        return account
 
     async def _get(self, path: str) -> Answer:
         answer = await self._instance.ask(path, self._headers, seconds=PAGE_SECONDS, most=MAX_BYTES)

@@ -271,8 +271,16 @@ class Instance:
                 waiting.reschedule(asyncio.get_running_loop().time())
 
 
+def is_name(username: str) -> bool:
+    """Whether somebody can sign in there by this name."""
+    return 0 < len(username) <= LONGEST_NAME and STUMBLES.search(username) is None
+
+
 def askable(username: str, password: str) -> bool:
     """Whether it can be asked of these without stumbling, and the password be kept by us."""
-    if not 0 < len(username) <= LONGEST_NAME or STUMBLES.search(username) is not None:
-        return False
-    return bool(password) and "\0" not in password and not any("\ud800" <= each <= "\udfff" for each in password)
+    return (
+        is_name(username)
+        and bool(password)
+        and "\0" not in password
+        and not any("\ud800" <= each <= "\udfff" for each in password)
+    )

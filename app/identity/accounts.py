@@ -1,12 +1,14 @@
 """The life of an account: registered, changed, given a password, and the first one of all."""
 
+from collections.abc import Sequence
+
 from msgspec import UNSET
 
 from app.audit.events import Event, record
 from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import EmailTaken, Forbidden, InvalidCredentials, NotFound, UsernameTaken, WeakPassword
+from app.errors import Conflict, EmailTaken, Forbidden, InvalidCredentials, NotFound, UsernameTaken, WeakPassword
 from app.identity import names, queries
 from app.identity.administrators import hold_to_delete
 from app.identity.callers import hold_caller, note
@@ -19,6 +21,7 @@ from app.identity.passwords import Passwords
 from app.identity.structs import PasswordChange, ProfileChange, Registration, User
 from app.limits.quota import Quota
 from app.proofs.tokens import Purpose
+from app.providers import GPUSTACK
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
 from app.sessions.structs import ADMIN, user_key
@@ -105,7 +108,7 @@ class Accounts:
             await self._emails.change(caller, asked.email, client)
         if asked.full_name is not UNSET:
             await self._rename(caller, full_name, client)
-        return await self._shown(caller.user_id)
+        return await self._shown(caller.user_id, caller.amr)
 
     async def _rename(self, caller: Identified[Subject], full_name: str | None, client: Client) -> None:
         async with self._db.transaction() as tx:
@@ -121,11 +124,14 @@ class Accounts:
         Raises:
             InvalidCredentials: the present password is another one; it counts as a failed login.
             WeakPassword: the new one may not be used.
+            Conflict: it is GPUStack that keeps it.
         """
         for _ in range(ROUNDS):
             row = await queries.by_id(self._db, caller.user_id)
             if row is None:
                 raise NotFound
+            if row["provider"] == GPUSTACK:
+                raise Conflict("GPUStack keeps this password: change it there.")
             was = await self._confirmation.verified(
                 caller.user_id, row["password_hash"], asked.current_password, client
             )
@@ -177,8 +183,8 @@ class Accounts:
         self._mails.wake()
         await blank(self._db, caller.user_id)
 
-    async def _shown(self, user_id: int) -> User:
-        user = await self._people.get(user_id)
+    async def _shown(self, user_id: int, ways: Sequence[str] = ()) -> User:
+        user = await self._people.get(user_id, ways)
         if user is None:
             raise NotFound
         return user

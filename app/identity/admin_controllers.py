@@ -89,7 +89,7 @@ class UsersController(Controller):
         "/{user_id:int}",
         guards=WRITE,
         summary="Change a user",
-        errors=(NotFound, EmailTaken, LastAdmin, WeakPassword, Overloaded),
+        errors=(NotFound, EmailTaken, LastAdmin, WeakPassword, Overloaded, Conflict),
     )
     async def change_user(
         self,
@@ -101,7 +101,8 @@ class UsersController(Controller):
     ) -> User:
         """What is not named stays. A new password, or `is_active: false`, ends every session of the user.
 
-        A user who may do more than the caller cannot be changed. A new address counts as not verified.
+        A user who may do more than the caller cannot be changed. A new address counts as not verified. A password that
+        GPUStack keeps is changed there (409).
         """
         return await administration.change_user(caller, user_id, data, client)
 

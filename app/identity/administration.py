@@ -11,8 +11,9 @@ from app.cache.entries import Entries
 from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import EmailTaken, Forbidden, NotFound, ValidationFailed
+from app.errors import Conflict, EmailTaken, Forbidden, NotFound, ValidationFailed
 from app.factors import queries as factors
+from app.gpustack import queries as gpustack
 from app.identity import names, queries
 from app.identity.accounts import taken
 from app.identity.administrators import hold_to_delete, is_active_admin, keep_an_admin
@@ -24,7 +25,7 @@ from app.identity.recovery import Recovery
 from app.identity.structs import NewUser, User, UserChange, UserEntry
 from app.proofs import queries as proofs
 from app.proofs.tokens import Purpose
-from app.providers import LOCAL
+from app.providers import GPUSTACK, LOCAL
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
 from app.sessions.structs import ADMIN, user_key
@@ -125,6 +126,7 @@ class Administration:
             Forbidden: the user, or a new role of his, may do more than the caller.
             LastAdmin: there would be no active administrator any more.
             EmailTaken, WeakPassword, ValidationFailed: as they say.
+            Conflict: a password is to be set that GPUStack keeps.
         """
         if asked.email is not UNSET and user_id == caller.user_id:
             raise Forbidden("Change your own address at /me: it has to be proved.")
@@ -308,7 +310,10 @@ def _changed(before: UserEntry, asked: UserChange) -> UserEntry:
 
     Raises:
         ValidationFailed: a value cannot be kept.
+        Conflict: the password is GPUStack's, and nobody could change it here.
     """
+    if before.provider == GPUSTACK and (asked.password is not UNSET or asked.must_change_password is True):
+        raise Conflict("GPUStack keeps this user's password: change it there.")
     email = before.email
     if asked.email is not UNSET:
         email = names.email(asked.email) if asked.email is not None else None
@@ -369,6 +374,8 @@ async def _write(tx: Transaction, before: UserEntry, after: UserEntry, password_
         raise EmailTaken from None
     if password_hash is not None:
         await queries.set_password(tx, after.id, password_hash, must_change=after.must_change_password)
+    if after.is_active != before.is_active:
+        await gpustack.note_own_decision(tx, after.id)
     if after.roles != before.roles:
         await _give(tx, after.id, after.roles)
     if not is_active_admin(after):

@@ -2,27 +2,33 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from uuid import UUID
+
+import asyncpg
 
 from app.client import Client
 from app.database import Database, Transaction
 from app.errors import InvalidCredentials, NotFound
-from app.identity import queries
+from app.identity import queries, shadow_queries
 from app.identity.callers import require_live
 from app.identity.passwords import Passwords
 from app.identity.structs import UserEntry
 from app.identity.tries import Tries
+from app.identity.upstream import Upstream
+from app.providers import GPUSTACK
 from app.sessions.authenticator import Identified, Subject
 
 ROUNDS = 3  # with a password that is right while others upgrade or replace its hash; each of them does so once
 
 
 class Confirmation:
-    """Asks for the present password; a wrong one is a failed login."""
+    """Asks for the present password, or has GPUStack asked for its users'; a wrong one is a failed login."""
 
-    def __init__(self, db: Database, passwords: Passwords, tries: Tries) -> None:
+    def __init__(self, db: Database, passwords: Passwords, tries: Tries, upstream: Upstream | None) -> None:
         self._db = db
         self._passwords = passwords
         self._tries = tries
+        self._upstream = upstream
 
     async def verified(self, user_id: int, password_hash: str | None, password: str, client: Client) -> str:
         """The hash that this password fits.
@@ -37,6 +43,31 @@ class Confirmation:
                 raise InvalidCredentials("The present password is another one.")
             return password_hash
 
+    async def _verified(
+        self, row: asyncpg.Record, password: str, client: Client
+    ) -> Callable[[Transaction], Awaitable[bool]]:
+        """Verifies the password; the answer tells whether it is the one in use still."""
+        if row["provider"] == GPUSTACK:
+            identity_id = await self._verified_there(row, password, client)
+            return lambda tx: shadow_queries.has_identity(tx, row["id"], identity_id)
+        was = await self.verified(row["id"], row["password_hash"], password, client)
+        return lambda tx: queries.has_password(tx, row["id"], was)
+
+    async def _verified_there(self, row: asyncpg.Record, password: str, client: Client) -> UUID:
+        """The identity by which GPUStack knows a user whose password this is.
+
+        Raises:
+            InvalidCredentials, RateLimited, Overloaded: as above.
+            Unavailable: GPUStack cannot be asked.
+        """
+        async with self._tries.password(f"user {row['id']}", row["id"], client):
+            identity_id = None
+            if self._upstream is not None:
+                identity_id = await self._upstream.confirm(row["id"], row["username"], password, client)
+            if identity_id is None:
+                raise InvalidCredentials("The present password is another one.")
+            return identity_id
+
     @asynccontextmanager
     async def confirmed(
         self,
@@ -50,17 +81,17 @@ class Confirmation:
         Raises:
             NotFound: he is gone.
             SessionRevoked: his session is.
-            InvalidCredentials, RateLimited, Overloaded: as above.
+            InvalidCredentials, RateLimited, Overloaded, Unavailable: as above.
         """
         for _ in range(ROUNDS):
             row = await queries.by_id(self._db, caller.user_id)
             if row is None:
                 raise NotFound
-            was = await self.verified(caller.user_id, row["password_hash"], password, client)
+            is_kept = await self._verified(row, password, client)
             async with self._db.transaction() as tx:
                 person = await hold(tx, caller.user_id)
                 await require_live(tx, caller, person)
-                if await queries.has_password(tx, person.id, was):  # neither changed nor upgraded meanwhile
+                if await is_kept(tx):  # neither changed nor upgraded meanwhile
                     yield tx, person
                     return
         raise InvalidCredentials

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from app.body import while_connected
 from app.client import Client
 from app.errors import (
+    Conflict,
     EmailTaken,
     Forbidden,
     InvalidCredentials,
@@ -249,7 +250,7 @@ class AccountController(Controller):
         with_old_password=True,
         operation_id="change_my_password",
         summary="Change my password",
-        errors=(InvalidCredentials, WeakPassword, RateLimited, Overloaded),
+        errors=(InvalidCredentials, WeakPassword, RateLimited, Overloaded, Conflict),
     )
     async def change_password(
         self,

@@ -1,11 +1,14 @@
 """The user's entry of the cache, read and composed with the role table; what `/me` answers."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from app.cache.entries import Entries
 from app.identity.rights import RoleTable
 from app.identity.structs import User, UserEntry
-from app.sessions.structs import RIGHTS_KEY, user_key
+from app.sessions import amr
+from app.sessions.structs import ADMIN, RIGHTS_KEY, user_key
 
 decode = msgspec.msgpack.Decoder(UserEntry).decode
 
@@ -17,8 +20,8 @@ class People:
         self._entries = entries
         self._rights = rights
 
-    async def get(self, user_id: int) -> User | None:
-        """The person, with what his roles allow; None if there is none.
+    async def get(self, user_id: int, ways: Sequence[str] = ()) -> User | None:
+        """The person, with what his roles allow in a session that was opened in these ways; None if there is none.
 
         Raises:
             Unavailable: neither store can tell.
@@ -30,12 +33,20 @@ class People:
         person = _read(raw)
         if raw and (person is None or person.id != user_id):
             person = _read(await self._entries.renew(key, raw))
-        return person.shown(self._rights.of(person.roles)) if person is not None and person.id == user_id else None
+        return self._shown(person, ways) if person is not None and person.id == user_id else None
 
-    async def show(self, person: UserEntry) -> User:
-        """A person read from PostgreSQL just now, with what his roles allow."""
+    async def show(self, person: UserEntry, ways: Sequence[str] = ()) -> User:
+        """A person read from PostgreSQL just now, with what his roles allow in a session that was opened in these ways.
+
+        Without any it is somebody else who looks.
+        """
         found = await self._entries.get((RIGHTS_KEY,))
         await self._catch_up(found[RIGHTS_KEY] or b"")
+        return self._shown(person, ways)
+
+    def _shown(self, person: UserEntry, ways: Sequence[str]) -> User:
+        if amr.OFFLINE in ways:
+            person = person.without(ADMIN)
         return person.shown(self._rights.of(person.roles))
 
     async def _catch_up(self, snapshot: bytes) -> None:

@@ -15,6 +15,7 @@ from app.errors import (
     InvalidRefreshToken,
     MfaRequired,
     RefreshTokenReused,
+    Unavailable,
 )
 from app.factors import queries as factor_queries
 from app.identity import names, queries
@@ -26,14 +27,24 @@ from app.identity.queries import Account
 from app.identity.second_factors import SecondFactors
 from app.identity.structs import Credentials, SecondStep, TokenResponse
 from app.identity.tries import Tries
+from app.identity.upstream import NotShown, Shown, Upstream
 from app.keys.opaque import OpaqueTokens
-from app.metrics import Metrics
+from app.metrics import Metrics, Operation
+from app.providers import GPUSTACK
 from app.sessions import amr
 from app.sessions.queries import Gate
 from app.sessions.service import First, Sessions
 from app.sessions.structs import user_key
 from app.settings import Settings
 from app.uuid7 import uuid7
+
+
+class NotLetIn(InvalidCredentials):
+    """A try that has failed, and what is said of it: not that the password is wrong, where it may have been changed."""
+
+    def __init__(self, away: Unavailable | None) -> None:
+        super().__init__()
+        self.answer = away or InvalidCredentials()
 
 
 class Login:
@@ -50,6 +61,7 @@ class Login:
         tries: Tries,
         metrics: Metrics,
         mails: Mails,
+        upstream: Upstream | None,
         settings: Settings,
     ) -> None:
         self._db = db
@@ -61,6 +73,7 @@ class Login:
         self._tries = tries
         self._metrics = metrics
         self._mails = mails
+        self._upstream = upstream
         self._settings = settings
         self._pending = OpaqueTokens("ghm1_", "pending logins", 16, settings.secret_key, settings.secret_key_previous)
 
@@ -72,11 +85,18 @@ class Login:
             MfaRequired: the password is right, and a second factor is due.
             RateLimited: too many failures from this network or on this account.
             Overloaded: more sign-ins than the cores can hash.
+            Unavailable: it is nobody's name here, and GPUStack cannot say whether it is one there.
         """
         credentials = replace(credentials, device_name=names.label(credentials.device_name, "device_name"))
         email = names.comparable_email(credentials.username) if "@" in credentials.username else None
         with self._metrics.login() as outcome:
             found = await queries.by_name(self._db, credentials.username, email)
+            if self._upstream is not None and (found is None or found.provider == GPUSTACK):
+                name = credentials.username if found is None else found.username
+                try:
+                    return await self._by_upstream(self._upstream, name, credentials, client, outcome)
+                except NotLetIn as failed:
+                    raise failed.answer from None
             account = f"user {found.id}" if found else f"name {(email or credentials.username).casefold()}"
             async with self._tries.password(account, found.id if found else None, client) as this:
                 for _ in range(ROUNDS):
@@ -92,6 +112,29 @@ class Login:
                 this.reason = _reason(found)
                 outcome.ended(this.reason)
                 raise InvalidCredentials
+
+    async def _by_upstream(
+        self, upstream: Upstream, username: str, credentials: Credentials, client: Client, outcome: Operation
+    ) -> TokenResponse:
+        """As `login`, for whom GPUStack knows: by the name there, to the letter."""
+        known = await upstream.find(username)
+        account = f"gpustack {username}" if known is None else f"user {known.user_id}"
+        async with self._tries.password(account, known.user_id if known else None, client) as this:
+            shown = await upstream.show(username, known, credentials.password, client)
+            response = None if isinstance(shown, NotShown) else await self._enter_by(shown, credentials, client)
+            if response is not None:
+                outcome.ended("success")
+                return response
+            this.reason = shown.reason if isinstance(shown, NotShown) else "inactive"
+            outcome.ended(this.reason)
+            raise NotLetIn(shown.away if isinstance(shown, NotShown) else None)
+
+    async def _enter_by(self, shown: Shown, credentials: Credentials, client: Client) -> TokenResponse | None:
+        device_name = credentials.device_name
+        response = await self.enter(shown.gate, client, device_name, shown.ways, with_notice=shown.has_email)
+        if response is None:
+            await self.wait_for_factor(shown.identity_id, shown.ways, device_name)
+        return response
 
     async def _open(
         self, account: Account, verified_hash: str, credentials: Credentials, client: Client
@@ -158,7 +201,7 @@ class Login:
         if greeted or first is not None:
             self._mails.wake()
         await self._entries.forget(user_key(session.user_id))  # last_login is shown, but gives and takes no right
-        user = await self._people.show(queries.entry(row))
+        user = await self._people.show(queries.entry(row), session.amr)
         return TokenResponse.of(self._sessions.tokens(session, user.roles), user)
 
     async def wait_for_factor(self, identity_id: UUID, ways: list[str], device_name: str | None) -> None:
@@ -225,7 +268,7 @@ class Login:
             except RefreshTokenReused:
                 self._mails.wake()
                 raise
-            person = await self._people.get(session.user_id)
+            person = await self._people.get(session.user_id, session.amr)
             if person is None or not person.is_active:
                 raise InvalidRefreshToken
             outcome.ended(result)

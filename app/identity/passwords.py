@@ -12,7 +12,7 @@ from app.errors import Overloaded, ValidationFailed
 from app.identity import stored_hashes
 from app.identity.password_strength import PasswordStrength
 from app.identity.stored_hashes import HashRefused
-from app.identity.threads import Threads, cores
+from app.identity.threads import LEAST, Threads, cores
 from app.setting_values import MOST_CODE_POINTS
 from app.settings import Settings
 
@@ -20,16 +20,22 @@ log = structlog.get_logger(__name__)
 
 ASSUMED_SECONDS = 0.025  # what a hash takes until this process knows: argon2-cffi's wheel on a slow core
 
+ASIDE_SECONDS = 2.5  # that a password of GPUStack's users waits: a hundred at once, after the two seconds of its tries
+
 OURS = "$argon2id$"  # what a hash of ours begins with; somebody else's may as well
 SALT_BYTES, DIGEST_BYTES = 16, 32  # RFC 9106 §3.1; 256 bits of digest
 
 
 class Passwords:
-    """Hashes and verifies passwords, in `threads`, and judges new ones."""
+    """Hashes and verifies passwords, in `threads`, and judges new ones.
+
+    `aside` are threads that give way to those: for passwords that somebody else keeps.
+    """
 
     def __init__(self, settings: Settings, *, workers: int = 1) -> None:
         count = max(1, int(cores() / (workers * settings.argon2_parallelism)))
         self.threads = Threads("password", count, ASSUMED_SECONDS)
+        self.aside = Threads("aside", max(1, count // 2), ASSUMED_SECONDS, deadline=ASIDE_SECONDS, niceness=LEAST)
         self._strength = PasswordStrength(settings.password_min_length)
         self._hasher = PasswordHasher(
             time_cost=settings.argon2_time_cost,
@@ -43,24 +49,25 @@ class Passwords:
 
     async def stop(self) -> None:
         await self.threads.stop()
+        await self.aside.stop()
         await self._strength.stop()
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, *, aside: bool = False) -> str:
         """The password's hash in PHC format.
 
         Raises:
             Overloaded: there is more to do than can be done soon.
             ValidationFailed: this is no text that can be encoded, or is longer than any password may be.
         """
-        return await self.threads.run(lambda: self._hash(password))
+        return await (self.aside if aside else self.threads).run(lambda: self._hash(password))
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
+    async def verify(self, password_hash: str | None, password: str, *, aside: bool = False) -> bool:
         """Whether this is the password; without a hash (nobody, or nobody with a password) it takes as long to say no.
 
         Raises:
             Overloaded: there is more to do than can be done soon.
         """
-        return await self.threads.run(lambda: self._verify(password_hash, password))
+        return await (self.aside if aside else self.threads).run(lambda: self._verify(password_hash, password))
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether it was made with other parameters than today's, or by something else."""

@@ -42,7 +42,7 @@ async def truths(db: Database, user_ids: Sequence[str]) -> Mapping[str, Truth]:
     return {str(row["id"]): Truth(msgspec.msgpack.encode(entry(row))) for row in rows}
 
 
-ACCOUNT = "id, is_active, password_hash, email IS NOT NULL AS has_email, mfa_enabled"
+ACCOUNT = "id, is_active, password_hash, email IS NOT NULL AS has_email, mfa_enabled, provider, username"
 
 
 class Account(Struct, frozen=True):
@@ -53,6 +53,8 @@ class Account(Struct, frozen=True):
     password_hash: str | None
     has_email: bool
     mfa_enabled: bool
+    provider: str
+    username: str
 
     @property
     def usable_hash(self) -> str | None:

@@ -80,7 +80,7 @@ class Reauthenticator:
 
     async def _answer(self, person: UserEntry, change: Change, session: SessionState) -> tuple[TokenResponse, bool]:
         await self._entries.outbox.settle(change)
-        user = await self._people.show(person)
+        user = await self._people.show(person, session.amr)
         return TokenResponse.of(self._sessions.tokens(session, user.roles), user), session.by_cookie
 
     async def _by_code(

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from app import usernames
 from app.sessions.structs import ADMIN, Time, Tokens
@@ -74,6 +74,9 @@ class UserEntry(Struct, frozen=True, array_like=True):
     created_at: datetime
     updated_at: datetime
     last_login: datetime | None
+
+    def without(self, role: str) -> "UserEntry":
+        return structs.replace(self, roles=[each for each in self.roles if each != role])
 
     def shown(self, permissions: frozenset[str]) -> User:
         return User(

@@ -19,10 +19,11 @@ T = TypeVar("T")
 DEADLINE = 0.8  # seconds of work that may be queued, and that anyone waits: whoever is refused knows within one
 WEIGHT = 0.1  # of the newest piece of work in the running average: it follows a change of pace within some 20
 NICENESS = 5  # added to that of the event loop, which so gets thrice the weight where both want the core
+LEAST = 19  # the niceness that gives way to everything: a twentieth of the weight of other threads
 
 
 class Threads:
-    """Runs work of one kind; what cannot be begun within DEADLINE is refused, most of it at once.
+    """Runs work of one kind; what cannot be begun within the deadline is refused, most of it at once.
 
     `count` is how many threads there are, `busy` how many are at work, and `queued` how much work waits.
 
@@ -30,15 +31,26 @@ class Threads:
         name: of the threads.
         count: how many.
         assumed_seconds: what a piece of work takes, until it is known.
+        deadline: seconds of work that may be queued, and that anyone waits.
+        niceness: added to that of the event loop.
     """
 
-    def __init__(self, name: str, count: int, assumed_seconds: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        count: int,
+        assumed_seconds: float,
+        *,
+        deadline: float = DEADLINE,
+        niceness: int = NICENESS,
+    ) -> None:
         self.count = count
         self.queued = 0
         self.busy = 0
         self._seconds = assumed_seconds  # of a piece of work, as a running average
         self._counting = threading.Lock()
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_step_back)
+        self._deadline = deadline
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_step_back, initargs=(niceness,))
         self._stopped = False
 
     async def stop(self) -> None:
@@ -59,7 +71,7 @@ class Threads:
         job = self._submit(work)
         done = asyncio.wrap_future(job)
         try:
-            await asyncio.wait((done,), timeout=DEADLINE)
+            await asyncio.wait((done,), timeout=self._deadline)
         except asyncio.CancelledError:
             if job.cancel():
                 raise
@@ -70,7 +82,7 @@ class Threads:
         return await done
 
     def _submit(self, work: Callable[[], T]) -> Future[T]:
-        if self._stopped or self.queued * self._seconds / self.count >= DEADLINE:
+        if self._stopped or self.queued * self._seconds / self.count >= self._deadline:
             raise Overloaded
         with self._counting:
             self.queued += 1
@@ -96,12 +108,12 @@ class Threads:
                 self._seconds += WEIGHT * (time.perf_counter() - started - self._seconds)
 
 
-def _step_back() -> None:
+def _step_back(niceness: int) -> None:
     """Lower the priority of the calling thread; Linux alone counts it by thread, elsewhere it would be the process."""
     if sys.platform == "linux":
         with suppress(OSError):
             thread = threading.get_native_id()
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + niceness)
 
 
 def cores(root: Path = Path("/")) -> float:

@@ -6,6 +6,7 @@ KEY = "pop"  # a passkey
 PRESENT = "user"  # somebody was there, and the passkey has asked who
 SEVERAL = "mfa"  # more than one factor
 IDENTITY = "fed"  # somebody else has asked who is there; the RFC's registry has no word for it
+OFFLINE = "offline"  # whoever keeps the password was away, and it was compared with what was last good there
 
 BY_PASSWORD = [PASSWORD]
 BY_CODE = [CODE, SEVERAL]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -33,6 +33,7 @@ class Subject(Protocol):
     def must_change_password(self) -> bool: ...
     @property
     def mfa_enabled(self) -> bool: ...
+    def without(self, role: str) -> Self: ...
 
 
 S = TypeVar("S", bound=Subject)
@@ -59,7 +60,7 @@ class Identified(Generic[S_co]):
         self.session_id = claims.sid
         # A token from before the session's last login may be somebody else's by now: it speaks for itself alone.
         self.auth_time = min(entry.auth_time, claims.auth_time)  # seconds since 1970
-        self.amr = entry.amr if claims.auth_time >= entry.auth_time else claims.amr
+        self.amr = ways(claims, entry)
         self.subject = subject
         self.permissions = permissions  # of the role table now, not of the token
         # the body of `/me`, made at the first request and the same until an entry changes
@@ -95,6 +96,11 @@ class Identified(Generic[S_co]):
                 (b"x-auth-session-id", str(self.session_id).encode()),
             ]
         return self._headers
+
+
+def ways(claims: Claims, entry: SessionEntry) -> list[str]:
+    """How whoever holds this token has shown who he is."""
+    return entry.amr if claims.auth_time >= entry.auth_time else claims.amr
 
 
 class Known(Generic[S]):
@@ -186,6 +192,8 @@ class Authenticator(Generic[S]):
         rights_raw = found[rights_key] or b""
         if rights_raw != self._rights.snapshot:
             await self._rights.reload(rights_raw)
+        if amr.OFFLINE in ways(known.claims, session):
+            subject = subject.without(ADMIN)
         caller = Identified(known.claims, session, subject, self._rights.of(subject.roles))
         known.caller = caller
         known.seen = (session_raw, user_raw, rights_raw)

@@ -9,10 +9,12 @@ from app.gpustack.directory import Directory
 from app.gpustack.instance import Instance, State
 from app.metrics import Metrics
 from app.outbound import Outbound
+from tests.gpustack.kit import Begin, Gatehouse, settings_of
 from tests.gpustack.real import Real
 from tests.gpustack.scripted import Scripted
 from tests.gpustack.upstream import Upstream
 from tests.kit import until
+from tests.replica import Start
 
 Watching = Callable[[Any], Instance]
 
@@ -60,3 +62,18 @@ async def instance(scripted: Scripted, watching: Watching) -> Instance:
 @pytest.fixture
 def directory(scripted: Scripted, instance: Instance) -> Directory:
     return Directory(instance, scripted.key)
+
+
+@pytest.fixture
+async def begin(start: Start, scripted: Scripted) -> Begin:
+    """Starts an application beside the scripted server, on stores of the test's own."""
+
+    async def begin_one(**settings: Any) -> Gatehouse:
+        return await Gatehouse.begun(await start(**settings_of(scripted, **settings)))
+
+    return begin_one
+
+
+@pytest.fixture
+async def gatehouse(begin: Begin) -> Gatehouse:
+    return await begin()

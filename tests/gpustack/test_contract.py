@@ -72,8 +72,8 @@ async def test_who_is_renamed_keeps_the_id_and_who_is_made_again_does_not(
     assert renamed.id == user_id
     assert isinstance(other, Account)
     assert other.id == made_again != user_id
-    assert not await directory.exists(user_id)
-    assert await directory.exists(made_again)
+    assert await directory.account(user_id) is None
+    assert await directory.account(made_again) == other
 
 
 async def test_only_the_right_password_tells_that_somebody_is_deactivated(

@@ -27,9 +27,9 @@ async def replica(start: Start, scripted: Scripted, monkeypatch: pytest.MonkeyPa
 
 
 async def state(replica: Replica, wanted: State) -> None:
-    instance = replica.parts.gpustack
-    assert instance is not None
-    await until(lambda: instance.state is wanted)
+    gpustack = replica.parts.gpustack
+    assert gpustack is not None
+    await until(lambda: gpustack.instance.state is wanted)
 
 
 async def report(admin: SignedIn) -> tuple[int, str, dict[str, Any]]:

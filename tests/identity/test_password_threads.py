@@ -93,7 +93,7 @@ async def test_who_waits_too_long_for_a_thread_is_refused(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = await Held(passwords).begun()
-    monkeypatch.setattr(module, "DEADLINE", 0.01)
+    monkeypatch.setattr(passwords.threads, "_deadline", 0.01)
     passwords.threads._seconds = 0.0
 
     with pytest.raises(Overloaded):
