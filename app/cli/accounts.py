@@ -2,12 +2,20 @@
 
 import argparse
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
+import msgspec
+
+from app import logs
 from app.cli import passwords
 from app.cli.first_admin import means
+from app.cli.refusal import NoGpustack
 from app.cli.terminal import answer
 from app.identity import accounts
-from app.main import assemble
+from app.identity.shadows import Origin
+from app.identity.upstream_sync import SyncReport
+from app.main import Parts, assemble
 from app.settings import Settings, load
 
 
@@ -27,20 +35,44 @@ def set_password(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def sync(arguments: argparse.Namespace) -> int:
+    settings = load(env_file=arguments.env_file)
+    logs.configure(settings)
+    report = asyncio.run(_sync(settings))
+    data = msgspec.to_builtins(report)
+    lines = [f"{name:<12} {count}" for name, count in data.items() if name != "duration_ms"]
+    answer(arguments, data, *lines, f"in {report.duration_ms} ms")
+    return 0
+
+
 async def _create_admin(settings: Settings, arguments: argparse.Namespace, password: str) -> int:
     async with means(settings) as (db, hasher):
         return await accounts.create_admin(db, hasher, arguments.username, password, arguments.email)
 
 
 async def _set_password(settings: Settings, username: str, password: str) -> int:
-    """Sessions end on every replica before this returns, so it takes part in the outbox as a server does."""
+    async with _parts(settings) as parts:
+        return await accounts.set_password(
+            parts.db, parts.entries, parts.sessions, parts.passwords, parts.mails, username, password
+        )
+
+
+async def _sync(settings: Settings) -> SyncReport:
+    async with _parts(settings) as parts:
+        if parts.gpustack is None:
+            raise NoGpustack
+        await parts.gpustack.instance.look()
+        return await parts.gpustack.sync.sync(Origin())
+
+
+@asynccontextmanager
+async def _parts(settings: Settings) -> AsyncGenerator[Parts]:
+    """Sessions end on every replica before this is left, so it takes part in the outbox as a server does."""
     parts = assemble(settings)
     await parts.db.start()
     await parts.entries.start()
     try:
-        return await accounts.set_password(
-            parts.db, parts.entries, parts.sessions, parts.passwords, parts.mails, username, password
-        )
+        yield parts
     finally:
         await parts.passwords.stop()
         await parts.entries.stop()

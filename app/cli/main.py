@@ -120,6 +120,9 @@ def _people(commands: Commands) -> None:
     create.add_argument("--email")
     password = _command(users, "set-password", "the way back in; ends the user's sessions", "accounts", "set_password")
     password.add_argument("name", metavar="NAME", help="the username")
+    sync = _command(users, "sync", "bring over GPUStack's users, now", "accounts", "sync")
+    _with_settings(sync)
+    _with_json(sync)
     for command in (create, password):
         command.add_argument(
             "--password-stdin", action="store_true", help="read it from standard input; else one is made and shown once"

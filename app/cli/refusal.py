@@ -65,3 +65,10 @@ class NothingToRotate(Refused):
 class NoPassword(Refused):
     def __init__(self) -> None:
         super().__init__("no password came on standard input")
+
+
+class NoGpustack(Refused):
+    """There is no list of users to bring over."""
+
+    def __init__(self) -> None:
+        super().__init__("GPUSTACK_URL is not set: there is no GPUStack whose users could be brought over")

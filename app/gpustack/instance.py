@@ -219,13 +219,14 @@ class Instance:
     async def _keep(self) -> None:
         while True:
             self._doubt.clear()
-            await self._look()
+            await self.look()
             await asyncio.sleep(DOUBT_SECONDS)
             pause = LOOK_SECONDS if self.state is State.OK else AWAY_SECONDS
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._doubt.wait(), pause * SystemRandom().uniform(1 - JITTER, 1 + JITTER))
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """See how it is; what fails makes nobody wait for it from now on."""
         started = time.perf_counter()
         try:
             async with asyncio.timeout(LOOK_DEADLINE):

@@ -14,7 +14,7 @@ from app.background import end
 from app.database import Database
 from app.errors import AppError, Conflict, Unavailable
 from app.gpustack import queries as gpustack
-from app.gpustack.answers import Account, GpustackMisconfigured
+from app.gpustack.answers import Account, GpustackAway, GpustackMisconfigured
 from app.gpustack.directory import Directory
 from app.gpustack.instance import is_name
 from app.identity import shadow_queries
@@ -89,11 +89,14 @@ class UpstreamSync:
             return await self._run(origin)
 
     async def _run(self, origin: Origin) -> SyncReport:
-        started = time.monotonic()
         try:
-            listed = await self._directory.everybody()
-        except GpustackMisconfigured as found:
-            raise Unavailable(f"GPUStack's list could not be read: {found.reason}.") from found
+            return await self._bring_over(origin)
+        except (GpustackAway, GpustackMisconfigured) as found:
+            raise Unavailable(f"GPUStack's list cannot be read: {found.reason}.") from found
+
+    async def _bring_over(self, origin: Origin) -> SyncReport:
+        started = time.monotonic()
+        listed = await self._directory.everybody()
         if listed.reader.id not in listed.accounts:
             raise Unavailable("GPUStack's list lacks the user whose key reads it, so it is not whole.")
         new, outcomes = dict(listed.accounts), dict.fromkeys(Outcome.__args__, 0)  # type: ignore[attr-defined]
@@ -136,7 +139,7 @@ class UpstreamSync:
             try:
                 await self._take_turn()
             except (AppError, asyncpg.PostgresError) as error:
-                log.warning("gpustack.not_synced", reason=repr(error)[:200])
+                log.warning("gpustack.not_synced", reason=str(error)[:200])
 
     async def _take_turn(self) -> None:
         issuer = self._shadows.issuer

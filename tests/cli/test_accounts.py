@@ -10,6 +10,7 @@ from httpx import AsyncClient
 
 from tests.cli.conftest import Run, environment_for
 from tests.cli.kit import gatehouse
+from tests.gpustack.scripted import Scripted
 from tests.identity.mailkit import proved, token, use
 from tests.kit import Person, SignedIn, log_in, new_name, new_password, problem
 from tests.mail.kit import Postbox
@@ -112,3 +113,33 @@ async def test_a_new_password_is_told_by_mail_with_a_link_that_shuts_everybody_o
     assert "An administrator has given your account a new password." in told.part("plain")
     assert (await use(client, "/password/not-me", token(told, "not-me"))).status_code == 204
     problem(await session.ask("GET", "/me"), 401, "session_revoked")
+
+
+async def test_gpustacks_users_are_brought_over(here: Path, environment: dict[str, str]) -> None:
+    async def sync(*words: str, **more: str) -> tuple[int, str]:
+        with gatehouse("users", "sync", *words, cwd=here, environment=environment | more) as command:
+            return await to_thread.run_sync(command.ends), command.output
+
+    async with Scripted() as server:
+        await server.add("ada")
+        given = {"ENVIRONMENT": "development", "LOG_LEVEL": "error", "GPUSTACK_URL": server.url}
+        status, said = await sync(**given)
+        assert (status, "GPUSTACK_API_KEY" in said) == (1, True)
+
+        given["GPUSTACK_API_KEY"] = server.key
+        status, said = await sync(**given)
+        assert (status, "created      2" in said) == (0, True)
+        status, said = await sync("--json", **given)
+        assert (status, json.loads(said)["listed"], json.loads(said)["created"]) == (0, 2, 0)
+
+        await server.refuse()
+        status, said = await sync(**given)
+        assert (status, "cannot be read" in said) == (1, True)
+
+
+def test_without_gpustack_there_is_nobody_to_be_brought_over(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("users", "sync", **environment) == 1
+
+    assert "GPUSTACK_URL" in capsys.readouterr().err

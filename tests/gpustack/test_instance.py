@@ -270,7 +270,7 @@ async def test_who_has_one_name_alone_cannot_make_it_away(
 ) -> None:
     monkeypatch.setattr(module, "TRY_SECONDS", 0.3)
     scripted.says["/auth/login"] = None
-    monkeypatch.setattr(instance, "_look", lambda: asyncio.sleep(0))
+    monkeypatch.setattr(instance, "look", lambda: asyncio.sleep(0))
 
     for _ in range(2 * UNANSWERED):
         with pytest.raises(GpustackAway):

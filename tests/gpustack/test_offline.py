@@ -11,6 +11,7 @@ from tests.gpustack.scripted import Reply, Scripted
 from tests.gpustack.upstream import PASSWORD, Outage
 from tests.health.kit import scraped, value
 from tests.identity.factorkit import enrolled, second_step, within_a_step
+from tests.identity.kit import new_role
 from tests.kit import SignedIn, problem
 
 HOURS_AGO = "UPDATE upstream_users SET verified_at = verified_at - make_interval(hours => $1)"
@@ -255,15 +256,13 @@ async def test_they_are_not_in_an_offline_session(gatehouse: Gatehouse, scripted
 async def test_other_rights_are(gatehouse: Gatehouse, scripted: Scripted) -> None:
     await scripted.add("ada", is_admin=True)
     signed_in = await gatehouse.login("ada")
-    db = gatehouse.replica.parts.db
-    await db.execute("INSERT INTO roles (name) VALUES ('reader')")
-    await db.execute("INSERT INTO role_permissions (role, permission) VALUES ('reader', 'users:read')")
-    await gatehouse.admin.ask("PATCH", f"/users/{signed_in.user_id}", json={"roles": ["admin", "reader"]})
+    role = await new_role(gatehouse.replica.parts, "users:read")
+    await gatehouse.admin.ask("PATCH", f"/users/{signed_in.user_id}", json={"roles": ["admin", role]})
 
     async with scripted.outage("refused"):
         offline = await gatehouse.login("ada")
 
-    assert offline.body["user"]["roles"] == ["reader"]
+    assert offline.body["user"]["roles"] == [role]
     assert (await offline.ask("GET", "/users")).status_code == 200
     problem(await offline.ask("POST", "/users", json={"username": "bob"}), 403, "forbidden")
 
