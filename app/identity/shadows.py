@@ -87,7 +87,7 @@ class Shadows:
                 taken = await self._in(tx, account, origin, changes)
                 if shown is not None:
                     await gpustack.keep_verifier(tx, taken.identity_id, *shown)
-                    await federation.note_use(tx, taken.identity_id, account.username, None)
+                    await federation.use(tx, taken.identity_id, taken.user_id, username=account.username, email=None)
         except asyncpg.UniqueViolationError:
             raise Unavailable from None
         await self._entries.outbox.settle(*changes)
