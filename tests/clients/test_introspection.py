@@ -13,8 +13,9 @@ from app.uuid7 import uuid7
 from tests.clients.kit import Service, registered
 from tests.identity.factorkit import first_step, with_factor
 from tests.identity.kit import change, create, new_role, person
-from tests.kit import Person, SignedIn, log_in, new_name, new_password, problem, register
+from tests.kit import Person, SignedIn, log_in, new_name, new_password, problem, register, until
 from tests.replica import Start
+from tests.sessions.test_caller import Spy
 
 ISSUER = "https://auth.example.test"
 INACTIVE = {"active": False}
@@ -259,6 +260,21 @@ async def test_no_other_credential_is_a_token(
 
     for each in credentials:
         assert await service.introspect(each) == INACTIVE
+
+
+async def test_a_warm_introspection_needs_no_sql_and_no_signature_check(
+    service: Service, session: SignedIn, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await until(lambda: not parts.entries.outbox.pending)
+    await service.introspect(session.access)
+    spy = Spy(parts, monkeypatch)
+    costs = []
+    for _ in range(3):  # the best counts: an entry may just have reached the end of its life
+        before = spy.connections
+        assert (await service.introspect(session.access))["active"] is True
+        costs.append(spy.connections - before)
+
+    assert (min(costs), spy.signatures) == (0, 0)
 
 
 async def test_no_answer_is_kept(service: Service, session: SignedIn) -> None:
