@@ -16,7 +16,9 @@ from tests.cli.kit import gatehouse
 SECRET = "p7Jq2sVx9Lr4Tz8Wb3Nc6Md1Kf5Hg0Ya"
 
 
-@pytest.mark.parametrize("command", [["serve"], ["migrate"], ["check"], ["cleanup"], ["keys", "rotate"]])
+@pytest.mark.parametrize(
+    "command", [["serve"], ["migrate"], ["check"], ["cleanup"], ["keys", "rotate"], ["clients", "list"]]
+)
 def test_missing_settings_are_one_line_each_and_exit_78(
     run: Run, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
@@ -43,7 +45,17 @@ def test_a_weak_secret_is_not_printed(run: Run, capsys: pytest.CaptureFixture[st
     assert "hunter2" not in printed.out + printed.err
 
 
-@pytest.mark.parametrize("command", [["migrate"], ["migrate", "--plan"], ["keys", "rotate"], ["users", "create-admin"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["migrate"],
+        ["migrate", "--plan"],
+        ["keys", "rotate"],
+        ["users", "create-admin"],
+        ["clients", "list"],
+        ["clients", "add", "a"],
+    ],
+)
 def test_a_database_that_is_away_is_one_line_and_exit_1(
     run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
