@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 from httpx import AsyncClient, HTTPError
 
 from app.settings import Settings
@@ -42,6 +43,9 @@ def environment(settings: Settings) -> dict[str, str]:
         "MAIL_FROM": settings.mail_from,
         "LOG_LEVEL": settings.log_level,
         "DRAIN_SECONDS": "0",
+        "REDIRECT_URIS": ",".join(settings.redirect_uris),
+        "OIDC_PROVIDERS": msgspec.json.encode(settings.oidc_providers).decode() if settings.oidc_providers else "",
+        "OUTBOUND_CA_FILE": str(settings.outbound_ca_file or ""),
         **{name.upper(): "off" for name in LIMITS if getattr(settings, name) is None},
     }
 

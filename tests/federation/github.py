@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from app import base64url
 from tests.federation.provider import CLIENT_ID, CLIENT_SECRET, Grant, Told, changed
@@ -56,7 +56,7 @@ class GitHub:
         assert query["scope"] == "read:user user:email"
         assert (query["code_challenge_method"], len(query["code_challenge"])) == ("S256", 43)
         code = secrets.token_hex(10)
-        self.grants[code] = Grant(self.people[asked.cookies["person"]], query)
+        self.grants[code] = Grant(self.people[unquote(asked.cookies["person"])], query)
         self.issued.append(code)
         back = changed({"code": code, "state": query["state"]}, self.back)
         return redirect(f"{self.redirect_uri}?{urlencode(back)}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from http.cookies import SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from httpx import AsyncClient, Response
 
@@ -62,12 +62,13 @@ class Browser:
     web: AsyncClient
     cookies: dict[str, str] = field(default_factory=dict)
     accept: str = "application/json"
+    ip: str | None = None  # a new one each time
 
     async def get(self, url: str) -> Response:
         """What the service answers; the browser keeps what it is told to."""
-        headers = {**from_ip(), "Accept": self.accept}
+        headers = {name: value.encode() for name, value in {**from_ip(self.ip), "Accept": self.accept}.items()}
         if self.cookies:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items()).encode()
         _, found, path = url.partition(BASE)
         answer = await self.app.get(path if found else url, headers=headers)
         for line in answer.headers.get_list("set-cookie"):
@@ -92,7 +93,7 @@ class Browser:
 
     async def at_provider(self, flow: Flow, person: str) -> str:
         """The URL that the provider sends back to, once this person has said yes."""
-        answer = await self.web.get(flow.location, headers={"Cookie": f"person={person}"})
+        answer = await self.web.get(flow.location, headers={"Cookie": f"person={quote(person)}"})
         assert answer.status_code == 302, answer.text
         return str(answer.headers["location"])
 

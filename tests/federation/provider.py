@@ -8,10 +8,11 @@ from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote_plus, urlencode
+from urllib.parse import unquote, unquote_plus, urlencode
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from jwt import get_algorithm_by_name
 
@@ -22,7 +23,7 @@ CLIENT_ID, CLIENT_SECRET = "gatehouse:at+this=provider", "s3cret/of:the+client%a
 LIFETIME = 300  # seconds, of an ID token
 
 Told = Callable[[Asked, Reply], Awaitable[Reply]]  # makes a lie of a right answer
-Private = EllipticCurvePrivateKey | RSAPrivateKey
+Private = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
 
 
 class Missing:
@@ -145,7 +146,7 @@ class OpenIdProvider:
         assert len(query["nonce"]) >= 22  # 128 bits
         assert len(query["state"]) >= 22
         code = secrets.token_urlsafe(24)
-        self.grants[code] = Grant(self.people[asked.cookies["person"]], query)
+        self.grants[code] = Grant(self.people[unquote(asked.cookies["person"])], query)
         self.issued.append(code)
         back = {"code": code, "state": query["state"]} | ({"iss": self.issuer} if self.announces_iss else {})
         return redirect(f"{self.redirect_uri}?{urlencode(changed(back, self.back))}")

@@ -1,6 +1,7 @@
 """Many providers behind one server, so that a test has one that nobody has asked anything yet."""
 
 import ssl
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ KINDS: dict[str, tuple[int, dict[str, Any]]] = {
     "narrow": (4, {"link_by_email": True, "domains": ["example.org"]}),
     "trusting": (8, {"trust_mfa": True}),
     "public": (4, {"client_secret": ""}),
+    "raced": (3, {}),
     "github": (30, {"preset": "github", "link_by_email": True}),
 }
 
@@ -75,12 +77,13 @@ class Realm:
         self.providers[name] = github = GitHub(self._issuer(name), self._redirect_uri(name), name)
         return github
 
-    def known_to(self, settings: Settings) -> Settings:
-        """The settings of a service where people sign in with all of these."""
+    def known_to(self, settings: Settings, names: Collection[str] = ()) -> Settings:
+        """The settings of a service where people sign in with all of these, or with those that are named."""
         said = [
             {"name": name, "issuer": self._issuer(name), "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET} | more
-            for kind, (_, more) in KINDS.items()
-            for name in self._free[kind]
+            for kind, (most, more) in KINDS.items()
+            for name in (f"{kind}-{number}" for number in range(most))
+            if not names or name in names
         ]
         return replace(
             settings,
