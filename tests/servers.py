@@ -46,6 +46,9 @@ def environment(settings: Settings) -> dict[str, str]:
         "REDIRECT_URIS": ",".join(settings.redirect_uris),
         "OIDC_PROVIDERS": msgspec.json.encode(settings.oidc_providers).decode() if settings.oidc_providers else "",
         "OUTBOUND_CA_FILE": str(settings.outbound_ca_file or ""),
+        "GPUSTACK_URL": settings.gpustack_url,
+        "GPUSTACK_API_KEY": settings.gpustack_api_key,
+        "GPUSTACK_SYNC_MINUTES": str(settings.gpustack_sync_minutes),
         **{name.upper(): "off" for name in LIMITS if getattr(settings, name) is None},
     }
 

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from app import logs
 from app.cli import passwords
 from app.cli.first_admin import means
 from app.cli.refusal import NoGpustack
@@ -37,7 +36,6 @@ def set_password(arguments: argparse.Namespace) -> int:
 
 def sync(arguments: argparse.Namespace) -> int:
     settings = load(env_file=arguments.env_file)
-    logs.configure(settings)
     report = asyncio.run(_sync(settings))
     data = msgspec.to_builtins(report)
     lines = [f"{name:<12} {count}" for name, count in data.items() if name != "duration_ms"]

@@ -49,6 +49,7 @@ from app.identity.structs import (
     UserChange,
     UserPage,
 )
+from app.identity.upstream_sync import SyncReport
 from app.maintenance.service import CleanupReport, Deleted
 from app.sessions.admin_controllers import Revoked
 from app.sessions.listing import Analytics, SessionPage
@@ -166,6 +167,9 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
             ),
             duration_ms=83,
         )
+    },
+    SyncReport: {
+        "report": SyncReport(listed=214, created=3, updated=1, deactivated=2, reactivated=0, skipped=0, duration_ms=640)
     },
     ProviderList: {
         "providers": ProviderList(

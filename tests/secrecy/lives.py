@@ -12,6 +12,7 @@ from app import base64url
 from app.uuid7 import uuid7
 from tests.clients.kit import Service
 from tests.conftest import ADMIN
+from tests.gpustack.scripted import Scripted
 from tests.identity.factorkit import enrolled, first_step, second_step
 from tests.identity.kit import change, create, person
 from tests.identity.mailkit import joined, link_in, proved, token, use
@@ -219,6 +220,20 @@ class Lives:
         await self.right(admin, "DELETE", f"/sessions/{grace.user_id}/{grace.id}")
         await self.right(admin, "DELETE", f"/sessions/{grace.user_id}")
         await self.right(admin, "DELETE", path)
+
+    async def of_one_of_gpustack(self, gpustack: Scripted) -> None:
+        admin, new = await log_in(self.client, ADMIN), f"{new_password()}-1"
+        ada = Person(await gpustack.add(new_name(), password=new), new_name(), new)
+        ada.username = str(gpustack.users[ada.id]["username"])
+        await self.right(admin, "POST", "/providers/gpustack/sync")
+        session = await log_in(self.client, ada)
+        await self.wrong(None, "POST", "/login", username=ada.username, password=new_password())
+        await self.right(session, "POST", "/me/reauthenticate", password=ada.password)
+        await self.wrong(session, "POST", "/me/reauthenticate", password=new_password())
+        await self.wrong(session, "POST", "/me/password", current_password=new, new_password=new_password())
+        await gpustack.change(ada.id, is_active=False)
+        await self.wrong(None, "POST", "/login", username=ada.username, password=ada.password)
+        await self.wrong(session, "POST", "/providers/gpustack/sync")
 
     # ---- and whatever else there is -------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from app.cli import first_admin
 from app.cli.embedded import Postgres, Valkey
 from tests.clients.kit import Service
 from tests.conftest import ADMIN, TEMPLATE, with_mail
+from tests.gpustack.scripted import Scripted
 from tests.mail.kit import Postbox
 from tests.mail.kit import serving as mail_server
 from tests.replica import serving, settings_for
@@ -39,8 +40,12 @@ async def evidence(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory)
     directory = tmp_path_factory.mktemp("server")
     canaries = Canaries()
     with Valkey(tmp_path_factory.mktemp("stores") / "valkey") as valkey:
-        async with mail_server(Postbox()) as postbox:
+        async with mail_server(Postbox()) as postbox, Scripted() as gpustack:
             settings = settings_for(postgres.url("canaries"), valkey.url)
+            settings = replace(  # in development: as in production GPUStack would have to speak TLS
+                settings, environment="development", gpustack_url=gpustack.url, gpustack_api_key=gpustack.key
+            )
+            canaries.keep("GPUSTACK_API_KEY", gpustack.key)
             settings = replace(with_mail(settings, postbox), log_level="debug", admin_username=ADMIN.username)
             await first_admin.make(settings, ADMIN.password)
             canaries.keep("SECRET_KEY", settings.secret_key)
@@ -60,6 +65,7 @@ async def evidence(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory)
                     lives.of_an_authenticator(),
                     lives.of_a_passkey(),
                     lives.of_who_is_looked_after(),
+                    lives.of_one_of_gpustack(gpustack),
                     lives.of_every_route(document, settings.metrics_token),
                 )
                 bearer = {"Authorization": f"Bearer {settings.metrics_token}"}
