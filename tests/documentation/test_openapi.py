@@ -382,6 +382,7 @@ REFUSED = {
     "exchange_code": 401,
     "link_identity": 401,
     "unlink_identity": 404,
+    "sync_gpustack": 404,
     "register": 409,
     "verify": 403,
     "verify_by_post": 403,
