@@ -40,6 +40,7 @@ class GitHub:
         self.provider = provider
         self._asking = Asking(outbound)
         self._redirect_uri = redirect_uri
+        self._oauth = f"{provider.issuer}/login/oauth"  # the issuer of RFC 9207 that GitHub says it is, and its endpoints
 
     async def check(self) -> None:
         """Raises ProviderUnusable where GitHub cannot be reached; what it says does not matter."""
@@ -55,7 +56,7 @@ class GitHub:
             "code_challenge": s256(flow.verifier),
             "code_challenge_method": "S256",
         }
-        return f"{self.provider.issuer}/login/oauth/authorize?{urlencode(asked)}"
+        return f"{self._oauth}/authorize?{urlencode(asked)}"
 
     async def assertion(self, flow: Flow, code: str, iss: str | None) -> Assertion:
         """Who has signed in.
@@ -64,7 +65,7 @@ class GitHub:
             IdentityNotAccepted: what came back proves nothing; GitHub does not say when it asked who is there.
             ProviderUnusable: GitHub cannot be asked, or answers what cannot be read.
         """
-        if flow.fresh or iss not in (None, self.provider.issuer):
+        if flow.fresh or iss not in (None, self._oauth):
             raise IdentityNotAccepted
         headers = {
             "Authorization": f"Bearer {await self._token(flow, code)}",
@@ -99,8 +100,7 @@ class GitHub:
                 "code_verifier": flow.verifier,
             }
         )
-        url = f"{provider.issuer}/login/oauth/access_token"
-        answer = await self._asking.ask("POST", url, headers=headers, content=content)
+        answer = await self._asking.ask("POST", f"{self._oauth}/access_token", headers=headers, content=content)
         found = self._asking.read(answer, TokenAnswer, "tokens")
         if found.error == "bad_verification_code":
             raise IdentityNotAccepted

@@ -1,0 +1,31 @@
+"""What GitHub says beside its answer, and what it cannot be asked."""
+
+import pytest
+
+from tests.federation.kit import Browser
+from tests.federation.realm import Realm
+from tests.kit import problem
+
+
+async def test_the_issuer_that_github_names_is_its_own(browser: Browser, realm: Realm) -> None:
+    """As GitHub documents it: where its OAuth endpoints are, not where its pages begin."""
+    github = realm.take_github()
+    github.back = {"iss": f"{github.issuer}/login/oauth"}
+
+    session = await browser.signed_in(github, github.register("ada@github.example"))
+
+    assert session.body["user"]["email"] == "ada@github.example"
+
+
+@pytest.mark.parametrize("iss", ["{issuer}", "{issuer}/login/oauth/", "https://op.example", ""])
+async def test_an_answer_of_github_that_names_another_issuer_is_refused(
+    browser: Browser, realm: Realm, iss: str
+) -> None:
+    github = realm.take_github()
+    github.back = {"iss": iss.format(issuer=github.issuer)}
+    flow = await browser.start(github)
+
+    answer = await browser.back(flow, github.register("ada@github.example"))
+
+    problem(answer, 401, "identity_not_accepted")
+    assert github.tokens == {}
