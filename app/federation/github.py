@@ -40,7 +40,7 @@ class GitHub:
         self.provider = provider
         self._asking = Asking(outbound)
         self._redirect_uri = redirect_uri
-        self._oauth = f"{provider.issuer}/login/oauth"  # the issuer of RFC 9207 that GitHub says it is, and its endpoints
+        self._oauth = f"{provider.issuer}/login/oauth"  # of its endpoints, and whom it says it is (RFC 9207)
 
     async def check(self) -> None:
         """Raises ProviderUnusable where GitHub cannot be reached; what it says does not matter."""

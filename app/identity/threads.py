@@ -19,7 +19,7 @@ T = TypeVar("T")
 DEADLINE = 0.8  # seconds of work that may be queued, and that anyone waits: whoever is refused knows within one
 WEIGHT = 0.1  # of the newest piece of work in the running average: it follows a change of pace within some 20
 NICENESS = 5  # added to that of the event loop, which so gets thrice the weight where both want the core
-LEAST = 19  # the niceness that gives way to everything: a twentieth of the weight of other threads
+LEAST = 15  # the niceness that gives way to those: a ninth of their weight (36 to 335 in sched_prio_to_weight)
 
 
 class Threads:
