@@ -19,9 +19,9 @@ HOURS_AGO = "UPDATE upstream_users SET verified_at = verified_at - make_interval
 
 async def away(gatehouse: Gatehouse) -> None:
     """Nobody waits for the first to find out, nor for the next look."""
-    instance = gatehouse.replica.parts.gpustack
-    assert instance is not None
-    instance._doubt.set()
+    gpustack = gatehouse.replica.parts.gpustack
+    assert gpustack is not None
+    gpustack.instance._doubt.set()
     await gatehouse.sees(State.AWAY)
 
 
