@@ -7,11 +7,12 @@ import pytest
 from httpx import AsyncClient
 
 from app.main import Parts
+from app.outbound import Outbound
 from app.settings import Settings
 from tests.federation.kit import Browser, without_a_jar
 from tests.federation.provider import OpenIdProvider
 from tests.federation.realm import Authority, Realm
-from tests.federation.server import Server
+from tests.federation.server import Script, Server
 from tests.replica import Replica, serving
 
 
@@ -93,3 +94,23 @@ async def new_browser(house: Replica, authority: Authority) -> AsyncIterator[Cal
 @pytest.fixture
 def browser(new_browser: Callable[[], Browser]) -> Browser:
     return new_browser()
+
+
+# ---- the way out ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+async def server(script: Script) -> AsyncIterator[Server]:
+    async with Server(script) as server:
+        yield server
+
+
+@pytest.fixture
+def outbound(server: Server) -> Outbound:
+    """Of an operator who has named the server."""
+    return Outbound([f"{server.origin}/realm"])

@@ -66,11 +66,13 @@ class Browser:
 
     async def get(self, url: str) -> Response:
         """What the service answers; the browser keeps what it is told to."""
-        headers = {name: value.encode() for name, value in {**from_ip(self.ip), "Accept": self.accept}.items()}
+        headers = {**from_ip(self.ip), "Accept": self.accept}
         if self.cookies:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items()).encode()
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         _, found, path = url.partition(BASE)
-        answer = await self.app.get(path if found else url, headers=headers)
+        answer = await self.app.get(
+            path if found else url, headers=[(name.encode(), value.encode()) for name, value in headers.items()]
+        )
         for line in answer.headers.get_list("set-cookie"):
             for name, morsel in SimpleCookie(line).items():
                 if morsel["max-age"] == "0":

@@ -24,13 +24,13 @@ KINDS: dict[str, tuple[int, dict[str, Any]]] = {
     "plain": (500, {}),
     "shut": (4, {"sign_up": False}),
     "open": (4, {"sign_up": True}),
-    "own": (8, {"domains": ["Example.org", "sub.example.net"]}),
-    "linking": (12, {"link_by_email": True}),
+    "own": (20, {"domains": ["Example.org", "sub.example.net"]}),
+    "linking": (16, {"link_by_email": True}),
     "narrow": (4, {"link_by_email": True, "domains": ["example.org"]}),
     "trusting": (8, {"trust_mfa": True}),
     "public": (4, {"client_secret": ""}),
     "raced": (3, {}),
-    "github": (30, {"preset": "github", "link_by_email": True}),
+    "github": (60, {"preset": "github", "link_by_email": True}),
 }
 
 

@@ -2,7 +2,7 @@
 
 from httpx import Response
 
-from tests.federation.kit import HTML, Browser
+from tests.federation.kit import HTML, AnyProvider, Browser
 from tests.federation.provider import CLIENT_SECRET, OpenIdProvider
 from tests.kit import problem
 
@@ -22,7 +22,7 @@ def page(answer: Response, status: int, code: str) -> str:
     return answer.text
 
 
-async def refused(browser: Browser, op: OpenIdProvider, person: str, status: int, code: str) -> None:
+async def refused(browser: Browser, op: AnyProvider, person: str, status: int, code: str) -> None:
     """As a problem for a program and as a page for a person; the state is used up, and the browser's cookie is gone."""
     for accept in ("application/json", HTML):
         browser.accept = accept

@@ -153,6 +153,16 @@ async def _write(writer: asyncio.StreamWriter, reply: Reply) -> None:
     await writer.wait_closed()
 
 
+class Script:
+    """Answers whatever the test says."""
+
+    def __init__(self) -> None:
+        self.reply = Reply(200, {"Content-Type": "application/json; charset=utf-8"}, b'{"a": 1}')
+
+    async def __call__(self, _: Asked) -> Reply:
+        return self.reply
+
+
 # ---- bodies that go on ----------------------------------------------------------------------------------------------
 
 
