@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from http.cookies import SimpleCookie
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, quote, urlsplit
 
 from httpx import AsyncClient, Response
@@ -19,6 +19,14 @@ from tests.kit import BASE, SignedIn, from_ip
 
 PREFIX = "__Host-gatehouse-oauth-"
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
+
+
+class Named(Protocol):
+    """A provider, as a browser has to know it."""
+
+    @property
+    def name(self) -> str: ...
+
 
 AnyProvider = OpenIdProvider | GitHub
 
@@ -41,7 +49,7 @@ def query_of(url: str) -> dict[str, str]:
 class Flow:
     """A sign-in under way, as its application and its browser know it."""
 
-    provider: AnyProvider
+    provider: Named
     verifier: str
     location: str  # where the browser was sent
 
@@ -81,14 +89,14 @@ class Browser:
                     self.cookies[name] = morsel.value
         return answer
 
-    async def begin(self, provider: AnyProvider, redirect_to: str = APP, **query: str) -> tuple[Response, str]:
+    async def begin(self, provider: Named, redirect_to: str = APP, **query: str) -> tuple[Response, str]:
         """The answer to the first step, and the application's verifier."""
         verifier = secrets.token_urlsafe(32)
         asked = {"redirect_to": redirect_to, "code_challenge": s256(verifier), **query}
         url = str(self.app.build_request("GET", f"/oauth/{provider.name}/start", params=asked).url)
         return await self.get(url), verifier
 
-    async def start(self, provider: AnyProvider, redirect_to: str = APP, **query: str) -> Flow:
+    async def start(self, provider: Named, redirect_to: str = APP, **query: str) -> Flow:
         answer, verifier = await self.begin(provider, redirect_to, **query)
         assert answer.status_code == 302, answer.text
         return Flow(provider, verifier, answer.headers["location"])

@@ -21,7 +21,7 @@ REDIRECT_URIS = (APP, OWN_SCHEME, "http://127.0.0.1:4711/signed-in")
 
 # How many of each kind there are, and what the settings say of each.
 KINDS: dict[str, tuple[int, dict[str, Any]]] = {
-    "plain": (500, {}),
+    "plain": (900, {}),
     "shut": (4, {"sign_up": False}),
     "open": (4, {"sign_up": True}),
     "own": (20, {"domains": ["Example.org", "sub.example.net"]}),
