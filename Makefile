@@ -48,9 +48,11 @@ test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian wo
 	$(BIN)/coverage report --include='app/identity/*,app/mail/*,app/sessions/*' --fail-under=100
 
 .PHONY: test-browser
-test-browser: install ## Passkeys in a real browser (needs Chromium, which root gets from Debian)
+test-browser: install ## Passkeys and sign-in by a provider in a real browser (needs node 20 and Chromium, which root gets from Debian)
+	@command -v node > /dev/null && command -v npm > /dev/null || { echo "Node.js 20 or newer with npm is needed, for an OpenID provider to sign in with" >&2; exit 1; }
 	@command -v chromium > /dev/null || { test $$(id -u) = 0 && apt-get install --yes --quiet chromium > /dev/null; } || { echo "Chromium is needed: apt-get install chromium" >&2; exit 1; }
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.txt
+	@npm ci --prefix tests/browser --silent --no-audit --no-fund
 	$(BIN)/python -m pytest -o addopts="-ra --import-mode=importlib" tests/browser
 
 .gpustack/.installed: requirements/gpustack.txt .venv/.installed

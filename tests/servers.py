@@ -43,6 +43,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "MAIL_FROM": settings.mail_from,
         "LOG_LEVEL": settings.log_level,
         "DRAIN_SECONDS": "0",
+        "CORS_ORIGINS": ",".join(settings.cors_origins),
         "REDIRECT_URIS": ",".join(settings.redirect_uris),
         "OIDC_PROVIDERS": msgspec.json.encode(settings.oidc_providers).decode() if settings.oidc_providers else "",
         "OUTBOUND_CA_FILE": str(settings.outbound_ca_file or ""),

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,19 +47,24 @@ class Browser:
         )
 
 
-@pytest.fixture
-async def browser(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium is not None, "Chromium is needed"
-    servers = Servers(replace(settings, environment="development"), tmp_path_factory.mktemp("browser"), 1)
-    url = servers.at_localhost()
+@asynccontextmanager
+async def chromium() -> AsyncGenerator[Page]:
+    """A browser that nobody has used yet."""
+    command = shutil.which("chromium")
+    assert command is not None, "Chromium is needed"
     async with (
-        servers,
         async_playwright() as playwright,
         # Chromium's sandbox does not work for root
-        await playwright.chromium.launch(executable_path=chromium, chromium_sandbox=os.geteuid() != 0) as chrome,
+        await playwright.chromium.launch(executable_path=command, chromium_sandbox=os.geteuid() != 0) as chrome,
     ):
-        page = await chrome.new_page()
+        yield await chrome.new_page()
+
+
+@pytest.fixture
+async def browser(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    servers = Servers(replace(settings, environment="development"), tmp_path_factory.mktemp("browser"), 1)
+    url = servers.at_localhost()
+    async with servers, chromium() as page:
         await page.goto(f"{url}/docs")
         devtools = await page.context.new_cdp_session(page)
         await devtools.send("WebAuthn.enable")
