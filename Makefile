@@ -96,6 +96,10 @@ bench-storm: install ## What four times the logins that can be hashed do to ever
 bench-door: install ## What an answer's time tells of an account, and what 300 logins at once do to the rest
 	$(BIN)/python -m bench.door
 
+.PHONY: bench-gpustack
+bench-gpustack: install ## What 100 logins of GPUStack's users cost everybody while it hangs
+	$(BIN)/python -m bench.gpustack
+
 .PHONY: bench-faults
 bench-faults: install ## How soon an ended token is refused elsewhere while stores break, and what that costs
 	$(BIN)/python -m tests.faults --figures

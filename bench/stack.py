@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, Self
@@ -65,7 +65,7 @@ def free_port() -> int:
 class Stack:
     """`gatehouse serve` with one worker and default settings, and the bare application under the same server."""
 
-    def __init__(self, postgres: Postgres, valkey: Valkey, core: int) -> None:
+    def __init__(self, postgres: Postgres, valkey: Valkey, core: int, settings: Mapping[str, str]) -> None:
         self.port = port = free_port()
         bare_port = free_port()
         self.url = f"http://127.0.0.1:{port}{BASE}"
@@ -81,6 +81,7 @@ class Stack:
             "TRUSTED_PROXIES": "127.0.0.1",  # each login of the load comes from an address of its own
             "RATE_LIMIT_REGISTER": "off",
             "DRAIN_SECONDS": "0",
+            **settings,
         }
         self._environment = environment
         self._commands = [
@@ -118,7 +119,7 @@ class Stack:
 
 
 @contextmanager
-def running(core: int) -> Iterator[Stack]:
+def running(core: int, **settings: str) -> Iterator[Stack]:
     """The stack on stores of its own; its server is held to this core, all else to where the caller is."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
@@ -126,7 +127,7 @@ def running(core: int) -> Iterator[Stack]:
         with (
             Postgres(directory / "postgres") as postgres,
             Valkey(directory / "valkey") as valkey,
-            Stack(postgres, valkey, core) as stack,
+            Stack(postgres, valkey, core, settings) as stack,
         ):
             yield stack
 

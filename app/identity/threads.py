@@ -19,7 +19,6 @@ T = TypeVar("T")
 DEADLINE = 0.8  # seconds of work that may be queued, and that anyone waits: whoever is refused knows within one
 WEIGHT = 0.1  # of the newest piece of work in the running average: it follows a change of pace within some 20
 NICENESS = 5  # added to that of the event loop, which so gets thrice the weight where both want the core
-LEAST = 15  # the niceness that gives way to those: a ninth of their weight (36 to 335 in sched_prio_to_weight)
 
 
 class Threads:
@@ -32,7 +31,7 @@ class Threads:
         count: how many.
         assumed_seconds: what a piece of work takes, until it is known.
         deadline: seconds of work that may be queued, and that anyone waits.
-        niceness: added to that of the event loop.
+        idle: whether they run when nobody else of this machine wants a core, and no sooner.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class Threads:
         assumed_seconds: float,
         *,
         deadline: float = DEADLINE,
-        niceness: int = NICENESS,
+        idle: bool = False,
     ) -> None:
         self.count = count
         self.queued = 0
@@ -50,7 +49,7 @@ class Threads:
         self._seconds = assumed_seconds  # of a piece of work, as a running average
         self._counting = threading.Lock()
         self._deadline = deadline
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_step_back, initargs=(niceness,))
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_stand_by if idle else _step_back)
         self._stopped = False
 
     async def stop(self) -> None:
@@ -108,12 +107,19 @@ class Threads:
                 self._seconds += WEIGHT * (time.perf_counter() - started - self._seconds)
 
 
-def _step_back(niceness: int) -> None:
+def _step_back() -> None:
     """Lower the priority of the calling thread; Linux alone counts it by thread, elsewhere it would be the process."""
     if sys.platform == "linux":
         with suppress(OSError):
             thread = threading.get_native_id()
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + niceness)
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
+
+
+def _stand_by() -> None:
+    """The same, to where a thread gives up its core at once to any other (sched(7)): niceness alone lets it finish."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
 
 
 def cores(root: Path = Path("/")) -> float:

@@ -99,7 +99,7 @@ class Upstream:
         """None where none is to be kept. One that is not made in time is not worth a login, and the old one goes."""
         if self._hours:
             with suppress(Overloaded):
-                return await self._passwords.hash(password, aside=True)
+                return await self._passwords.hash(password)
         return None
 
     async def _refused(self, known: Shadow | None, password: str, refused: Refused, client: Client) -> NotShown:
@@ -109,7 +109,7 @@ class Upstream:
         if self._hours:
             verifier = known.verifier if known else None
             with suppress(Overloaded):  # everybody's no takes as long
-                if await self._passwords.verify(verifier, password, aside=True) and known and verifier:
+                if await self._passwords.verify(verifier, password) and known and verifier:
                     await gpustack.forget_verifier(self._db, known.identity_id, verifier)
         if refused.deactivated:
             return NotShown("inactive")

@@ -1,5 +1,5 @@
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -7,6 +7,7 @@ import pytest
 
 from app.gpustack.directory import Directory
 from app.gpustack.instance import Instance, State
+from app.identity import threads
 from app.metrics import Metrics
 from app.outbound import Outbound
 from tests.gpustack.kit import Begin, Gatehouse, settings_of
@@ -17,6 +18,14 @@ from tests.kit import until
 from tests.replica import Start
 
 Watching = Callable[[Any], Instance]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_standing_by() -> Iterator[None]:
+    """Who is let in offline is let in beside the other tests of this machine as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "_stand_by", threads._step_back)
+        yield
 
 
 @pytest.fixture

@@ -17,14 +17,6 @@ from tests.kit import SignedIn, problem
 HOURS_AGO = "UPDATE upstream_users SET verified_at = verified_at - make_interval(hours => $1)"
 
 
-async def away(gatehouse: Gatehouse) -> None:
-    """Nobody waits for the first to find out, nor for the next look."""
-    gpustack = gatehouse.replica.parts.gpustack
-    assert gpustack is not None
-    gpustack.instance._doubt.set()
-    await gatehouse.sees(State.AWAY)
-
-
 @pytest.mark.parametrize("kind", ["refused", "hung", "broken"])
 async def test_who_has_signed_in_lately_signs_in_offline(
     gatehouse: Gatehouse, scripted: Scripted, kind: Outage
@@ -60,7 +52,6 @@ async def test_that_it_is_away_is_no_failed_try_but_to_guess_is_one(gatehouse: G
     await gatehouse.login("ada")
 
     async with scripted.outage("refused"):
-        await away(gatehouse)
         for _ in range(12):
             problem(await gatehouse.try_login("bob"), 503, "unavailable")
         for _ in range(10):
@@ -155,8 +146,7 @@ async def test_a_verifier_that_could_not_be_made_leaves_no_older_one(
 ) -> None:
     await scripted.add("ada")
     await gatehouse.login("ada")
-    aside = gatehouse.replica.parts.passwords.aside
-    monkeypatch.setattr(aside, "_deadline", 0.0)  # too much to do
+    monkeypatch.setattr(gatehouse.replica.parts.passwords.threads, "_deadline", 0.0)  # too much to do
     await gatehouse.login("ada")
     problem(await gatehouse.try_login("ada", "wrong"), 401, "invalid_credentials")
     monkeypatch.undo()
