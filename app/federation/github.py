@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from app.errors import IdentityNotAccepted
+from app.errors import IdentityNotAccepted, ValidationFailed
 from app.federation.answers import Asking, ProviderUnusable, form
 from app.federation.pkce import s256
 from app.federation.structs import Assertion, Flow, said
@@ -47,7 +47,13 @@ class GitHub:
         await self._asking.ask("GET", self.provider.api)
 
     async def location(self, flow: Flow) -> str:
-        """Where the browser is sent."""
+        """Where the browser is sent.
+
+        Raises:
+            ValidationFailed: GitHub cannot be told to ask who is there, and does not say when it did.
+        """
+        if flow.fresh:
+            raise ValidationFailed(("prompt", "is not for this provider, which cannot be told to ask"))
         asked = {
             "client_id": self.provider.client_id,
             "redirect_uri": self._redirect_uri,
@@ -58,15 +64,18 @@ class GitHub:
         }
         return f"{self._oauth}/authorize?{urlencode(asked)}"
 
-    async def assertion(self, flow: Flow, code: str, iss: str | None) -> Assertion:
+    async def recognize(self, iss: str | None) -> None:
+        """Raises IdentityNotAccepted where it is another issuer that answers (RFC 9207 §2.4)."""
+        if iss not in (None, self._oauth):
+            raise IdentityNotAccepted
+
+    async def assertion(self, flow: Flow, code: str) -> Assertion:
         """Who has signed in.
 
         Raises:
-            IdentityNotAccepted: what came back proves nothing; GitHub does not say when it asked who is there.
+            IdentityNotAccepted: what came back proves nothing.
             ProviderUnusable: GitHub cannot be asked, or answers what cannot be read.
         """
-        if flow.fresh or iss not in (None, self._oauth):
-            raise IdentityNotAccepted
         headers = {
             "Authorization": f"Bearer {await self._token(flow, code)}",
             "Accept": "application/vnd.github+json",

@@ -83,7 +83,18 @@ class OpenIdProvider:
         separator = "&" if "?" in metadata.authorization_endpoint else "?"
         return f"{metadata.authorization_endpoint}{separator}{urlencode(asked)}"
 
-    async def assertion(self, flow: Flow, code: str, iss: str | None) -> Assertion:
+    async def recognize(self, iss: str | None) -> None:
+        """Whether it is this provider that answers, with a code or with a refusal.
+
+        Raises:
+            IdentityNotAccepted: it is another issuer, or none says so, where this one always does (RFC 9207 §2.4).
+            ProviderUnusable: the provider does not say what it does.
+        """
+        metadata = await self.metadata()
+        if iss != metadata.issuer and (iss is not None or metadata.authorization_response_iss_parameter_supported):
+            raise IdentityNotAccepted
+
+    async def assertion(self, flow: Flow, code: str) -> Assertion:
         """Who has signed in.
 
         Raises:
@@ -91,9 +102,6 @@ class OpenIdProvider:
             ProviderUnusable: the provider cannot be asked, or answers what cannot be read.
         """
         metadata = await self.metadata()
-        announced = metadata.authorization_response_iss_parameter_supported
-        if iss != metadata.issuer and (iss is not None or announced):  # RFC 9207 §2.4: another provider's answer
-            raise IdentityNotAccepted
         tokens = await self._exchange(metadata, flow, code)
         claims = await self._verified(metadata, tokens, flow)
         auth_time = claims.get("auth_time")

@@ -28,8 +28,8 @@ from app.uuid7 import uuid7
 log = structlog.get_logger(__name__)
 
 STATE_BYTES = 24  # 192 bits: more than anybody guesses, and than two browsers choose alike
-# What a provider may answer instead of a code, and what the application hears (RFC 6749 §4.1.2.1).
-REFUSALS = {"access_denied": "access_denied", "temporarily_unavailable": "temporarily_unavailable"}
+# Of what a provider may answer instead of a code, what the application hears in the same word (RFC 6749 §4.1.2.1).
+REFUSALS = ("access_denied", "temporarily_unavailable")
 
 
 class IdentityProvider(Protocol):
@@ -39,7 +39,8 @@ class IdentityProvider(Protocol):
 
     async def check(self) -> None: ...
     async def location(self, flow: Flow) -> str: ...
-    async def assertion(self, flow: Flow, code: str, iss: str | None) -> Assertion: ...
+    async def recognize(self, iss: str | None) -> None: ...
+    async def assertion(self, flow: Flow, code: str) -> Assertion: ...
 
 
 class Started(Struct, frozen=True):
@@ -78,7 +79,7 @@ class SignIns:
 
         Raises:
             NotFound: there is no such provider.
-            ValidationFailed: the application's address is none of REDIRECT_URIS.
+            ValidationFailed: the application's address is none of REDIRECT_URIS, or `fresh` is not for this provider.
             ProviderUnusable: the provider does not say where to.
         """
         provider = self._provider(name)
@@ -127,10 +128,12 @@ class SignIns:
         """
         if not await queries.spend_state(self._db, flow.id, flow.code_challenge, flow.began_at + FLOW_SECONDS):
             raise InvalidState
-        if code is None or error is not None:
-            return with_query(flow.redirect_to, error=REFUSALS.get(error or "", "server_error"))
+        provider = self._provider(flow.provider)
         async with _asking(flow.provider):
-            assertion = await self._provider(flow.provider).assertion(flow, code, iss)
+            await provider.recognize(iss)
+            if code is None or error is not None:
+                return with_query(flow.redirect_to, error=error if error in REFUSALS else "server_error")
+            assertion = await provider.assertion(flow, code)
         await queries.keep_assertion(self._db, flow.id, assertion)
         return with_query(flow.redirect_to, code=self._codes.issue(flow.id.bytes))
 

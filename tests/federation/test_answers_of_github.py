@@ -29,3 +29,11 @@ async def test_an_answer_of_github_that_names_another_issuer_is_refused(
 
     problem(answer, 401, "identity_not_accepted")
     assert github.tokens == {}
+
+
+async def test_github_cannot_be_told_to_ask_who_is_there(browser: Browser, realm: Realm) -> None:
+    """Said before anybody is sent there, not when he comes back."""
+    answer, _ = await browser.begin(realm.take_github(), prompt="login")
+
+    assert problem(answer, 422, "validation_failed")["errors"][0]["field"] == "prompt"
+    assert browser.cookies == {}

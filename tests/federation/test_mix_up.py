@@ -46,6 +46,21 @@ async def test_an_answer_that_names_another_issuer_unasked_is_refused_as_well(
     await refused(browser, op, op.register(), 401, "identity_not_accepted")
 
 
+@pytest.mark.parametrize("iss", ["https://op.example", MISSING])
+async def test_a_refusal_that_does_not_come_from_this_issuer_is_no_answer(
+    browser: Browser, op: OpenIdProvider, iss: object
+) -> None:
+    """RFC 9207 §2.4 is about refusals as well; one that names its issuer rightly is heard."""
+    op.announces_iss = True
+    op.back = {"code": MISSING, "error": "access_denied", "iss": iss}
+
+    await refused(browser, op, op.register(), 401, "identity_not_accepted")
+
+    op.back = {"code": MISSING, "error": "access_denied"}
+    answer = await browser.back(await browser.start(op), op.register())
+    assert query_of(answer.headers["location"])["error"] == "access_denied"
+
+
 async def test_somebody_elses_code_signs_nobody_in(
     new_browser: Callable[[], Browser], op: OpenIdProvider, parts: Parts
 ) -> None:
