@@ -21,10 +21,11 @@ class FlowCookie:
     def __init__(self, settings: Settings) -> None:
         self._secure = settings.public_url.startswith("https://")
         self._prefix = "__Host-gatehouse-oauth-" if self._secure else "gatehouse-oauth-"
+        self._ours = re.compile(rf"{self._prefix}[\w-]{{{NAMED_BY}}}", re.ASCII)
 
     def holding(self, scope: Scope, started: Started) -> list[Cookie]:
         """What the browser is to keep at the start; of too many others none stays."""
-        others = [name for name, _ in cookies(scope) if name.startswith(self._prefix)]
+        others = [name for name, _ in cookies(scope) if self._ours.fullmatch(name)]
         emptied = [self._cookie(name, "", 0) for name in others] if len(others) >= MOST else []
         return [*emptied, self._cookie(self._name(started.state), started.sealed, FLOW_SECONDS)]
 
