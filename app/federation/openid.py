@@ -1,7 +1,5 @@
 """An OpenID Connect provider: what it says of itself, and whom it says has signed in (authorization code, PKCE)."""
 
-import asyncio
-import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,13 +11,12 @@ from app.federation import id_tokens
 from app.federation.answers import Asking, ProviderUnusable, basic, form
 from app.federation.id_tokens import NoSuchKey
 from app.federation.pkce import s256
+from app.federation.published import Published
 from app.federation.structs import Assertion, Flow, said
 from app.outbound import Outbound, can_be_asked
 from app.providers import Provider
 from app.setting_values import origin_of
 
-KEEP_SECONDS = 3600.0  # that what a provider publishes is good for; a key that is not known is looked for at once
-AWAY_SECONDS = 2.0  # that nobody asks again for what a provider says of itself, and gets no answer
 PAUSE_SECONDS = 10.0  # between two looks for a key: anybody can name one that there is not
 BAD_REQUEST = 400
 SEVERAL_FACTORS = "mfa"  # RFC 8176 §2
@@ -50,15 +47,12 @@ class OpenIdProvider:
         self.provider = provider
         self._asking = Asking(outbound)
         self._redirect_uri = redirect_uri
-        self._one = asyncio.Lock()
-        self._metadata: Metadata | None = None
-        self._keys: list[Key] = []
-        self._metadata_at = self._keys_at = -KEEP_SECONDS
-        self._away_until = 0.0
+        self._metadata = Published(self._discovered)
+        self._keys = Published(self._listed)
 
     async def check(self) -> None:
         """Raises ProviderUnusable where nobody can sign in at this provider."""
-        if not await self._known_keys(await self.metadata(), anew=True):
+        if not await self._keys.get():
             raise ProviderUnusable("keys: none that can be used")
 
     async def location(self, flow: Flow) -> str:
@@ -67,7 +61,7 @@ class OpenIdProvider:
         Raises:
             ProviderUnusable: the provider does not say where.
         """
-        metadata = await self.metadata()
+        metadata = await self._metadata.get()
         asked = {
             "response_type": "code",
             "client_id": self.provider.client_id,
@@ -90,7 +84,7 @@ class OpenIdProvider:
             IdentityNotAccepted: it is another issuer, or none says so, where this one always does (RFC 9207 §2.4).
             ProviderUnusable: the provider does not say what it does.
         """
-        metadata = await self.metadata()
+        metadata = await self._metadata.get()
         if iss != metadata.issuer and (iss is not None or metadata.authorization_response_iss_parameter_supported):
             raise IdentityNotAccepted
 
@@ -101,7 +95,7 @@ class OpenIdProvider:
             IdentityNotAccepted: what came back proves nothing.
             ProviderUnusable: the provider cannot be asked, or answers what cannot be read.
         """
-        metadata = await self.metadata()
+        metadata = await self._metadata.get()
         tokens = await self._exchange(metadata, flow, code)
         claims = await self._verified(metadata, tokens, flow)
         auth_time = claims.get("auth_time")
@@ -123,22 +117,12 @@ class OpenIdProvider:
 
     # ---- documents ------------------------------------------------------------------------------------------------
 
-    async def metadata(self) -> Metadata:
+    async def _discovered(self) -> Metadata:
         """What the provider says of itself, where its issuer says.
 
         Raises:
             ProviderUnusable: it says nothing, or speaks for somebody else.
         """
-        async with self._one:
-            if self._metadata is None or time.monotonic() - self._metadata_at > KEEP_SECONDS:
-                if time.monotonic() < self._away_until:
-                    raise ProviderUnusable("discovery: it could not be read a moment ago")
-                self._away_until = time.monotonic() + AWAY_SECONDS  # unless it can be read
-                self._metadata = await self._discovered()
-                self._metadata_at, self._away_until = time.monotonic(), 0.0
-            return self._metadata
-
-    async def _discovered(self) -> Metadata:
         url = f"{self.provider.issuer.rstrip('/')}/.well-known/openid-configuration"
         found = self._asking.read(await self._asking.ask("GET", url), Metadata, "discovery")
         if found.issuer != self.provider.issuer:  # OpenID Connect Discovery 1.0 §4.3
@@ -153,14 +137,10 @@ class OpenIdProvider:
             return False
         return url.startswith("https://") or origin_of(url) == origin_of(self.provider.issuer)
 
-    async def _known_keys(self, metadata: Metadata, *, anew: bool) -> list[Key]:
-        async with self._one:
-            age = time.monotonic() - self._keys_at
-            if age > KEEP_SECONDS or (anew and age > PAUSE_SECONDS):
-                answer = await self._asking.ask("GET", metadata.jwks_uri)
-                self._keys = id_tokens.key_set(self._asking.read(answer, dict[str, Any], "keys"))
-                self._keys_at = time.monotonic()
-            return self._keys
+    async def _listed(self) -> list[Key]:
+        metadata = await self._metadata.get()
+        answer = await self._asking.ask("GET", metadata.jwks_uri)
+        return id_tokens.key_set(self._asking.read(answer, dict[str, Any], "keys"))
 
     # ---- a sign-in ------------------------------------------------------------------------------------------------
 
@@ -191,8 +171,8 @@ class OpenIdProvider:
         return self._asking.read(answer, TokenAnswer, "tokens")
 
     async def _verified(self, metadata: Metadata, tokens: TokenAnswer, flow: Flow) -> dict[str, Any]:
-        for anew in (False, True):
-            keys = await self._known_keys(metadata, anew=anew)
+        for newer_than in (None, PAUSE_SECONDS):
+            keys = await self._keys.get(newer_than)
             try:
                 return id_tokens.verify(
                     tokens.id_token,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.federation import openid
+from app.federation import openid, published
 from app.main import Parts
 from tests.federation.forgeries import CLAIMS, SIGNATURES, Lie
 from tests.federation.kit import Browser, traces
@@ -62,7 +62,7 @@ async def test_a_key_that_was_taken_back_is_good_no_longer_than_what_was_read_is
     await browser.signed_in(op, op.register())
     old, op.keys = op.keys, [SigningKey()]
     op.forge = lambda op, claims: op.signed(claims, old[0])
-    monkeypatch.setattr(openid, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(published, "KEEP_SECONDS", 0.0)
 
     await refused(browser, op, op.register(), 401, "identity_not_accepted")
 
