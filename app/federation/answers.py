@@ -18,6 +18,7 @@ OK = 200
 JSON = ("application/json", "application/jwk-set+json")
 
 WORD = re.compile(r"[a-z_]{1,64}")
+TOKEN = re.compile(r"[!-~]+")  # RFC 6749 appendix A.12, without the blank: RFC 6750 §2.1 knows none
 
 T = TypeVar("T")
 
@@ -86,3 +87,14 @@ def basic(client_id: str, client_secret: str) -> str:
     """RFC 6749 §2.3.1: both are form-encoded before they are joined."""
     pair = f"{quote(client_id, safe='')}:{quote(client_secret, safe='')}"
     return f"Basic {b64encode(pair.encode()).decode()}"
+
+
+def bearer(access_token: str) -> dict[str, str]:
+    """The header that shows it (RFC 6750 §2.1).
+
+    Raises:
+        ProviderUnusable: it fits into none.
+    """
+    if not TOKEN.fullmatch(access_token):
+        raise ProviderUnusable("tokens: an access token that no header takes")
+    return {"Authorization": f"Bearer {access_token}"}

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from app.errors import IdentityNotAccepted, ValidationFailed
-from app.federation.answers import Asking, ProviderUnusable, form
+from app.federation.answers import Asking, ProviderUnusable, bearer, form
 from app.federation.pkce import s256
 from app.federation.structs import Assertion, Flow, said
 from app.outbound import Outbound
@@ -77,7 +77,7 @@ class GitHub:
             ProviderUnusable: GitHub cannot be asked, or answers what cannot be read.
         """
         headers = {
-            "Authorization": f"Bearer {await self._token(flow, code)}",
+            **bearer(await self._token(flow, code)),
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": VERSION,
         }
@@ -113,6 +113,6 @@ class GitHub:
         found = self._asking.read(answer, TokenAnswer, "tokens")
         if found.error == "bad_verification_code":
             raise IdentityNotAccepted
-        if not found.access_token or not found.access_token.isascii() or not found.access_token.isprintable():
+        if not found.access_token:
             raise ProviderUnusable(f"tokens: {self._asking.refusal(answer)}")
         return found.access_token

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from app.errors import IdentityNotAccepted
 from app.federation import id_tokens
-from app.federation.answers import Asking, ProviderUnusable, basic, form
+from app.federation.answers import Asking, ProviderUnusable, basic, bearer, form
 from app.federation.id_tokens import NoSuchKey
 from app.federation.pkce import s256
 from app.federation.published import Published
@@ -190,9 +190,9 @@ class OpenIdProvider:
         """The ID token, and where that says too little what the provider says on request (Core 1.0 §5.3)."""
         if "email" in claims or not metadata.userinfo_endpoint or not tokens.access_token:
             return claims
-        headers = {"Authorization": f"Bearer {tokens.access_token}"}
+        headers = bearer(tokens.access_token)
         answer = await self._asking.ask("GET", metadata.userinfo_endpoint, headers=headers)
         more = self._asking.read(answer, dict[str, Any], "userinfo")
         if more.get("sub") != claims["sub"]:
             raise IdentityNotAccepted
-        return more | claims
+        return more | claims | {"email_verified": more.get("email_verified")}  # of the address beside it

@@ -37,3 +37,14 @@ async def test_github_cannot_be_told_to_ask_who_is_there(browser: Browser, realm
 
     assert problem(answer, 422, "validation_failed")["errors"][0]["field"] == "prompt"
     assert browser.cookies == {}
+
+
+@pytest.mark.parametrize("token", ["", "é", "a b", "a\nb"])
+async def test_a_token_of_github_that_is_none_is_shown_to_nobody(browser: Browser, realm: Realm, token: str) -> None:
+    github = realm.take_github()
+    github.token_answer = {"access_token": token}
+
+    answer = await browser.back(await browser.start(github), github.register("ada@github.example"))
+
+    problem(answer, 503, "unavailable")
+    assert f"{github.prefix}/api/v3/user" not in realm.server.counts

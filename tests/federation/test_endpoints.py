@@ -11,6 +11,7 @@ from app.main import Parts
 from tests.federation.kit import Browser, traces
 from tests.federation.lies import ANYWHERE, TOKENS
 from tests.federation.provider import MISSING, OpenIdProvider, Told, held_until
+from tests.federation.realm import Realm
 from tests.federation.refusals import refused, unavailable
 from tests.federation.server import Server
 
@@ -39,6 +40,19 @@ async def test_a_token_endpoint_that_gives_no_id_token_is_as_if_it_were_away(
     await unavailable(browser, op, op.register(), "token")
 
     assert await traces(parts) == before
+
+
+@pytest.mark.parametrize("token", ["é", "a\nb", " a", "日本", "\x01"])
+async def test_an_access_token_that_fits_into_no_header_is_shown_to_nobody(
+    browser: Browser, op: OpenIdProvider, realm: Realm, token: str
+) -> None:
+    ada = op.register()  # without an address, so that it would be asked for
+    op.claims["at_hash"] = MISSING
+    op.token_answer["access_token"] = token
+
+    await unavailable(browser, op, ada, "token")
+
+    assert f"{op.prefix}/userinfo" not in realm.server.counts
 
 
 @pytest.mark.parametrize("endpoint", ["discovery", "keys", "token", "userinfo"])

@@ -251,6 +251,17 @@ async def test_an_address_that_is_only_said_on_request_is_asked_for(browser: Bro
     assert (user["email"], user["email_verified"], user["full_name"]) == (email, True, "Ada")
 
 
+async def test_an_address_is_proved_by_who_says_it_and_not_by_a_token_without_one(
+    browser: Browser, op: OpenIdProvider
+) -> None:
+    ada = op.register(email=address(), email_verified=False)
+    op.claims = {"email": MISSING, "email_verified": True}
+
+    user = (await browser.signed_in(op, ada)).body["user"]
+
+    assert user["email_verified"] is False
+
+
 # ---- the next time --------------------------------------------------------------------------------------------------
 
 
