@@ -2,10 +2,11 @@
 
 import re
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
+
+from app.setting_values import is_server_url
 
 LOCAL, GPUSTACK = "local", "gpustack"  # who keeps accounts besides the providers here
 NAMES = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -16,7 +17,6 @@ SCOPES = {"oidc": ("openid", "email", "profile"), "oauth2": ("read:user", "user:
 TENANT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)*")
 PRINTED = re.compile(r"[!-~]+")
-ISSUER = re.compile(r"https?://(?:(?![@?#,\\])[!-~])+")  # OpenID Connect Discovery 1.0 §3: no query, no fragment
 
 Text = Annotated[str, Meta(max_length=1024)]
 
@@ -90,7 +90,7 @@ def _whole(said: Provider) -> Provider:
     if not NAMES.fullmatch(said.name) or said.name in (LOCAL, GPUSTACK):
         raise ValueError("`name` has to be of a-z 0-9 - beginning with a letter, and neither local nor gpustack")
     issuer = _issuer(said)
-    if not ISSUER.fullmatch(issuer) or not _has_host(issuer):
+    if not is_server_url(issuer):  # OpenID Connect Discovery 1.0 §3
         raise ValueError(f"{said.name}: `issuer` has to be an https:// URL without user, query and fragment")
     scopes = said.scopes or SCOPES[said.kind]
     if not all(PRINTED.fullmatch(each) for each in (said.client_id, said.client_secret or "none", *scopes)):
@@ -116,13 +116,6 @@ def _issuer(said: Provider) -> str:
             raise ValueError(f"{said.name}: `tenant` has to be the id (a UUID) of one directory")
         return f"https://login.microsoftonline.com/{said.tenant.lower()}/v2.0"
     return said.issuer.rstrip("/") or GITHUB if said.preset == "github" else said.issuer
-
-
-def _has_host(url: str) -> bool:
-    try:
-        return bool(urlsplit(url).hostname)
-    except ValueError:
-        return False
 
 
 def named_urls(providers: tuple[Provider, ...]) -> list[str]:

@@ -165,10 +165,14 @@ def file(raw: str) -> Path:
     return Path(raw)
 
 
-def server_url(raw: str) -> str:
-    """Where a server's paths begin."""
+def is_server_url(raw: str) -> bool:
+    """Whether a server's paths begin there: a host, and neither user, query nor fragment."""
     parts = split(raw)
-    if parts is None or not parts.hostname or not re.fullmatch(r"https?://(?:(?![@?#,\\])[!-~])+", raw):
+    return parts is not None and bool(parts.hostname and re.fullmatch(r"https?://(?:(?![@?#,\\])[!-~])+", raw))
+
+
+def server_url(raw: str) -> str:
+    if not is_server_url(raw):
         raise ValueError("has to be an https:// URL of ASCII characters without user, query and fragment")
     return raw.rstrip("/")
 
