@@ -53,8 +53,11 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def api(self) -> str:
-        """Of GitHub."""
-        return "https://api.github.com" if self.issuer == GITHUB else f"{self.issuer}/api/v3"
+        """Of GitHub: of its own two kinds of hosts, or of an Enterprise Server of somebody else."""
+        scheme, _, host = self.issuer.partition("://")
+        if self.issuer == GITHUB or host.endswith(".ghe.com"):
+            return f"{scheme}://api.{host}"
+        return f"{self.issuer}/api/v3"
 
     def admits(self, email: str | None, *, verified: bool, closed: bool) -> bool:
         """Whether somebody with this address gets an account, where registration is open, or where it is closed."""

@@ -1,6 +1,7 @@
 """The settings: each read and checked, one clear line for each that is wrong, and no secret in any of them."""
 
 import ipaddress
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app import providers
 from app.providers import Provider
 from app.setting_values import Rate
 from app.settings import PARSERS, InvalidSettings, Settings, load
@@ -527,3 +529,21 @@ def test_the_example_starts_a_service_once_what_is_required_is_filled_in(env_fil
     env_file.write_text(text)
 
     assert load({}, env_file) == loaded()
+
+
+@pytest.mark.parametrize(
+    ("issuer", "api"),
+    [
+        ("", "https://api.github.com"),
+        ("https://octo.ghe.com", "https://api.octo.ghe.com"),
+        ("https://github.example.org", "https://github.example.org/api/v3"),
+        ("https://notghe.com.example.org", "https://notghe.com.example.org/api/v3"),
+    ],
+)
+def test_where_the_api_of_a_github_is(issuer: str, api: str) -> None:
+    said = {"name": "github", "preset": "github", "client_id": "g", "issuer": issuer}
+
+    (provider,) = providers.parse(json.dumps([said]))
+
+    assert provider.api == api
+    assert api in providers.named_urls((provider,))

@@ -12,6 +12,7 @@ from app.outbound import Outbound
 from app.providers import Provider
 
 VERSION = "2022-11-28"  # of the API
+MOST_A_PAGE = 100  # addresses: as many as GitHub gives; of its own it gives 30, and the first of them is no rule
 
 
 class TokenAnswer(Struct, frozen=True):
@@ -83,7 +84,7 @@ class GitHub:
         }
         api = self.provider.api
         account = self._asking.read(await self._asking.ask("GET", f"{api}/user", headers=headers), Account, "user")
-        answer = await self._asking.ask("GET", f"{api}/user/emails", headers=headers)
+        answer = await self._asking.ask("GET", f"{api}/user/emails?per_page={MOST_A_PAGE}", headers=headers)
         addresses = self._asking.read(answer, list[Address], "emails")
         email = next((said(each.email) for each in addresses if each.primary and each.verified), None)
         return Assertion(

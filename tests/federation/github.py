@@ -87,4 +87,7 @@ class GitHub:
     def _of_token(self, asked: Asked, what: str) -> Reply:
         assert asked.headers["user-agent"]  # or GitHub refuses
         person = self.tokens.get(asked.headers.get("authorization", "").removeprefix("Bearer "))
-        return json({"message": "Bad credentials"}, 401) if person is None else json(person[what])
+        if person is None:
+            return json({"message": "Bad credentials"}, 401)
+        said = person[what]
+        return json(said[: int(asked.query.get("per_page", "30"))] if isinstance(said, list) else said)

@@ -48,3 +48,14 @@ async def test_a_token_of_github_that_is_none_is_shown_to_nobody(browser: Browse
 
     problem(answer, 503, "unavailable")
     assert f"{github.prefix}/api/v3/user" not in realm.server.counts
+
+
+async def test_the_first_of_many_addresses_is_found_wherever_it_stands(browser: Browser, realm: Realm) -> None:
+    github = realm.take_github()
+    octo = github.register("last@github.example")
+    others = [{"email": f"{number}@github.example", "primary": False, "verified": True} for number in range(99)]
+    github.people[octo]["emails"] = [*others, github.people[octo]["emails"][-1]]
+
+    session = await browser.signed_in(github, octo)
+
+    assert session.body["user"]["email"] == "last@github.example"
