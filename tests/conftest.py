@@ -20,7 +20,7 @@ from app.cli.embedded import Postgres, Valkey
 from app.edge import Edge
 from app.identity import mails
 from app.identity.accounts import create_first_admin
-from app.main import Parts
+from app.parts import Parts
 from app.settings import Settings
 from db import schema
 from tests.kit import Person, SignedIn, log_in, new_password, register

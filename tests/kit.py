@@ -9,7 +9,7 @@ from typing import Any
 
 from httpx import AsyncClient, Response
 
-from app.main import Parts
+from app.parts import Parts
 
 BASE = "/api/auth/v2"
 

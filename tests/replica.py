@@ -10,7 +10,8 @@ from httpx import ASGITransport, AsyncClient
 from litestar.types import ControllerRouterHandler
 
 from app.edge import Edge
-from app.main import Parts, at_the_edge, create_app
+from app.main import at_the_edge, create_app
+from app.parts import Parts
 from app.settings import Settings
 from tests.kit import BASE
 

@@ -15,7 +15,7 @@ import pytest
 from httpx import AsyncClient, Response
 
 from app.identity.accounts import create_first_admin
-from app.main import Parts
+from app.parts import Parts
 from tests.clients.kit import registered
 from tests.conftest import ADMIN
 from tests.errors.kit import answered

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from httpx import AsyncClient, Response
 
-from app.main import Parts
+from app.parts import Parts
 from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem, register
 
 Act = Callable[[AsyncClient, SignedIn, SignedIn, Person], Awaitable[Response]]

@@ -14,7 +14,7 @@ from app.cli.terminal import answer
 from app.identity import accounts
 from app.identity.shadows import Origin
 from app.identity.upstream_sync import SyncReport
-from app.main import Parts, assemble
+from app.parts import Parts, assemble
 from app.settings import Settings, load
 
 

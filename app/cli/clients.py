@@ -10,7 +10,7 @@ import msgspec
 from app.cli.terminal import answer
 from app.clients.service import Clients
 from app.clients.structs import NewClient, RegisteredClient
-from app.main import assemble
+from app.parts import assemble
 from app.settings import Settings, load
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import jwt
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from tests.clients.kit import registered
 from tests.identity.factorkit import Authenticator, enrolled, first_step, long_ago, with_factor
 from tests.identity.kit import change, create, new_role, person

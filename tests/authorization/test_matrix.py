@@ -5,7 +5,7 @@ import re
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from tests.authorization.cast import Cast
 from tests.authorization.matrix import KINDS, LET_IN, REFUSALS, ROWS, Row
 from tests.authorization.requests import BY_UNDERSTUDIES, REQUESTS, Scene, Sent

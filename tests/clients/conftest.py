@@ -4,7 +4,7 @@ import pytest
 from httpx import AsyncClient
 
 from app.cli.embedded import Postgres
-from app.main import Parts
+from app.parts import Parts
 from tests.clients.kit import Service, registered
 from tests.health.conftest import Database
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from httpx import AsyncClient, BasicAuth, Response
 
-from app.main import Parts
+from app.parts import Parts
 from tests.kit import new_name
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from httpx import AsyncClient, Response
 
-from app.main import Parts
+from app.parts import Parts
 from app.request import MAX_BODY_BYTES
 from tests.clients.kit import FORM, Service, registered
 from tests.kit import SignedIn, problem

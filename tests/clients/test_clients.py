@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from app.clients import service as clients_service
 from app.clients.structs import NewClient, TokenForm
-from app.main import Parts
+from app.parts import Parts
 from tests.cli.conftest import Run, environment, here, run
 from tests.cli.kit import ROOT, Process, gatehouse
 from tests.clients.kit import Service, registered
@@ -26,7 +26,7 @@ __all__ = ["environment", "here", "run"]  # fixtures
 MANY = """
 import asyncio, sys
 from app.errors import Conflict
-from app.main import assemble
+from app.parts import assemble
 from app.settings import load
 
 async def main(name):

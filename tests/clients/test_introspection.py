@@ -7,7 +7,7 @@ import jwt
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from app.proofs.tokens import OneTimeTokens, Purpose
 from app.uuid7 import uuid7
 from tests.clients.kit import Service, registered

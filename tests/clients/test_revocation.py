@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from tests.clients.kit import Service, registered
 from tests.identity.kit import events
 from tests.kit import Person, SignedIn, from_ip, log_in, problem, register

@@ -15,7 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from app.edge import Edge
-from app.main import Parts
+from app.parts import Parts
 from app.request import FORM
 from tests.clients.kit import Service, registered
 from tests.conftest import ADMIN

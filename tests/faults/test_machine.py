@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from hypothesis.vendor.pretty import RepresentationPrinter
 
-from app.main import Parts
+from app.parts import Parts
 from tests.kit import Person, SignedIn, from_ip, new_password, problem, register
 
 ACCOUNT_FAILURES = 10  # that an account is allowed in 15 minutes

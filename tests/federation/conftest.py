@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
 from app.outbound import Outbound
+from app.parts import Parts
 from app.settings import Settings
 from tests.federation.kit import Browser, without_a_jar
 from tests.federation.provider import OpenIdProvider

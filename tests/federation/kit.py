@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from httpx import AsyncClient, Response
 
 from app import base64url
-from app.main import Parts
+from app.parts import Parts
 from tests.federation.github import GitHub
 from tests.federation.provider import OpenIdProvider
 from tests.federation.realm import APP

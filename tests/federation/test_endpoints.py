@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.federation import answers
-from app.main import Parts
+from app.parts import Parts
 from tests.federation.kit import Browser, traces
 from tests.federation.lies import ANYWHERE, TOKENS
 from tests.federation.provider import MISSING, OpenIdProvider, Told, held_until

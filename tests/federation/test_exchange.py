@@ -9,7 +9,7 @@ from http.cookies import SimpleCookie
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from app.settings import Settings
 from tests.federation.kit import Browser, exchange, s256, without_a_jar
 from tests.federation.provider import OpenIdProvider

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from tests.federation.kit import Browser, query_of, traces
 from tests.federation.lies import ANYWHERE
 from tests.federation.provider import Told, instead, with_fields

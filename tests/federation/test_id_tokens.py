@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.federation import openid, published
-from app.main import Parts
+from app.parts import Parts
 from tests.federation.forgeries import CLAIMS, SIGNATURES, Lie
 from tests.federation.kit import Browser, traces
 from tests.federation.provider import OpenIdProvider, SigningKey, instead

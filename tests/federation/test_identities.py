@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from tests.federation.kit import Browser, exchange, link
 from tests.federation.provider import OpenIdProvider
 from tests.federation.realm import Realm

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.main import Parts
+from app.parts import Parts
 from tests.federation.kit import Browser, query_of, traces
 from tests.federation.provider import MISSING, OpenIdProvider, with_fields
 from tests.federation.realm import Realm

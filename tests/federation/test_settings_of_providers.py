@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from app.settings import Settings
 from tests.federation.kit import Browser, exchange, link, query_of, traces
 from tests.federation.provider import OpenIdProvider

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from tests.federation.kit import Browser, query_of, s256
 from tests.federation.provider import MISSING, OpenIdProvider
 from tests.federation.realm import APP, OWN_SCHEME, Realm

@@ -9,7 +9,7 @@ from httpx import AsyncClient, Response
 
 from app.gpustack.instance import State
 from app.identity.accounts import create_first_admin
-from app.main import Gpustack
+from app.parts import Gpustack
 from tests.conftest import ADMIN
 from tests.gpustack.upstream import PASSWORD, Upstream
 from tests.kit import SignedIn, from_ip, log_in, until

@@ -10,7 +10,7 @@ from httpx import AsyncClient, Response
 from app.cli.embedded import Postgres, Valkey
 from app.health import service
 from app.identity.accounts import create_first_admin
-from app.main import Parts
+from app.parts import Parts
 from db import schema
 from db.revisions import known
 from tests.conftest import ADMIN

@@ -8,7 +8,7 @@ from httpx import AsyncClient
 
 from app.identity import passwords as module
 from app.identity.passwords import Passwords
-from app.main import Parts
+from app.parts import Parts
 from tests.identity.kit import CHEAP, new_role, person
 from tests.kit import SignedIn, log_in
 from tests.replica import Start

@@ -9,7 +9,7 @@ import jwt
 import pyotp
 from httpx import AsyncClient, Response
 
-from app.main import Parts
+from app.parts import Parts
 from tests.kit import Person, SignedIn, from_ip, log_in, problem
 
 STEP = 30  # seconds

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from httpx import Response
 
-from app.main import Parts
+from app.parts import Parts
 from app.settings import Settings
 from tests.kit import Person, SignedIn, new_name, new_password
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from httpx import AsyncClient, Response
 
-from app.main import Parts
+from app.parts import Parts
 from tests.kit import Person, from_ip, new_name, new_password, register
 from tests.mail.kit import PATIENCE, Mail, Postbox
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from tests.kit import Person, SignedIn, blocked_on_a_lock, from_ip, log_in, new_password, problem
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient, Response
 
-from app.main import Parts
+from app.parts import Parts
 from tests.identity.kit import change, create, events, new_role, person
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 

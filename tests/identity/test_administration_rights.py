@@ -7,7 +7,7 @@ import pytest
 from httpx import AsyncClient, Response
 
 from app.identity import queries
-from app.main import Parts
+from app.parts import Parts
 from tests.conftest import ADMIN, Twins
 from tests.identity.kit import change, create, new_role, person
 from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem

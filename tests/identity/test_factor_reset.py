@@ -3,7 +3,7 @@
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from tests.identity.factorkit import enrolled, first_step, long_ago, with_factor
 from tests.identity.webauthnkit import Key, added, login_options, registration_options, sign_in
 from tests.kit import Person, SignedIn, from_ip, log_in, problem

@@ -8,7 +8,7 @@ import pytest
 from httpx import AsyncClient, Response
 from structlog.testing import capture_logs
 
-from app.main import Parts
+from app.parts import Parts
 from tests.identity.factorkit import first_step, second_step, with_factor
 from tests.identity.hashkit import BOMBS, FOREIGN, PASSWORD, each_kind
 from tests.kit import Person, from_ip, log_in, problem, register

@@ -23,7 +23,7 @@ from app.identity.structs import (
 )
 from app.limits.quota import Quota
 from app.mail.sender import Errand
-from app.main import Parts
+from app.parts import Parts
 from app.proofs import queries as proofs
 from app.proofs.queries import Proof
 from app.proofs.tokens import OneTimeTokens, Purpose

@@ -26,7 +26,7 @@ from app.identity.structs import (
     TotpRemoval,
     UserChange,
 )
-from app.main import Parts
+from app.parts import Parts
 from app.sessions.structs import LogoutRequest, RefreshRequest, Tokens
 from app.setting_values import Rate
 from app.settings import Settings

@@ -11,7 +11,7 @@ from httpx import AsyncClient
 
 from app.factors import recovery_codes
 from app.factors.totp import Totp
-from app.main import Parts
+from app.parts import Parts
 from tests.identity.factorkit import Authenticator, enrolled, first_step, long_ago, second_step, with_factor
 from tests.identity.mailkit import letters_expire, proved, token, use
 from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem

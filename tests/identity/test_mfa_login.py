@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
 from app.maintenance.service import clean_up
+from app.parts import Parts
 from tests.health.kit import scraped, value
 from tests.identity.factorkit import claims, enrolled, first_step, second_step, with_factor, within_a_step
 from tests.identity.kit import events

@@ -4,7 +4,7 @@ import asyncio
 
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from tests.identity.mailkit import joined, link_in, proved, token, use
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 from tests.mail.kit import Postbox

@@ -8,7 +8,7 @@ from typing import Any
 
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from tests.conftest import ADMIN, Twins
 from tests.identity.mailkit import joined, proved
 from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem, register

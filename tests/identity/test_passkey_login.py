@@ -10,7 +10,7 @@ from httpx import AsyncClient
 
 from app import base64url
 from app.factors import relying_party
-from app.main import Parts
+from app.parts import Parts
 from app.settings import Settings
 from tests.identity.factorkit import claims, enrolled
 from tests.identity.webauthnkit import (

@@ -11,7 +11,7 @@ from app import base64url
 from app.errors import NotFound
 from app.factors import relying_party
 from app.identity import passkeys
-from app.main import Parts
+from app.parts import Parts
 from tests.identity.factorkit import claims, long_ago
 from tests.identity.mailkit import letters_expire, proved, token, use
 from tests.identity.webauthnkit import (

@@ -10,7 +10,7 @@ from app.client import Client as CallersClient
 from app.errors import SessionRevoked
 from app.identity import confirmation
 from app.identity.structs import PasswordChange, ProfileChange
-from app.main import Parts
+from app.parts import Parts
 from tests.identity.factorkit import Authenticator, claims, long_ago, with_factor
 from tests.identity.kit import events
 from tests.identity.webauthnkit import Key, login_options

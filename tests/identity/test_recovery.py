@@ -6,7 +6,7 @@ import pytest
 from httpx import AsyncClient
 
 from app.identity import mails
-from app.main import Parts
+from app.parts import Parts
 from tests.identity.mailkit import forgot, joined, reset, token, use
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 from tests.mail.kit import Mail, Postbox

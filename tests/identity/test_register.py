@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from app.settings import Settings
 from tests.kit import from_ip, log_in, new_ip, new_name, new_password, problem, register
 from tests.replica import serving

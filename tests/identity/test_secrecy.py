@@ -12,7 +12,7 @@ from httpx import AsyncClient
 from app.database import Database
 from app.identity import mails
 from app.mail import sender
-from app.main import Parts
+from app.parts import Parts
 from tests.identity.factorkit import first_step, with_factor
 from tests.identity.mailkit import errands_done, forgot, joined, link_in, proved, reset
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password

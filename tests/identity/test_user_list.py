@@ -11,7 +11,7 @@ from httpx import AsyncClient, Response
 from app.errors import ValidationFailed
 from app.identity.accounts import create_first_admin
 from app.keys.cursors import Cursors
-from app.main import Parts
+from app.parts import Parts
 from tests.conftest import ADMIN
 from tests.kit import SignedIn, log_in, new_name, problem
 from tests.replica import Start

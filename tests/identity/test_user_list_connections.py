@@ -13,7 +13,7 @@ from app import listing
 from app.database import DatabaseUnavailable
 from app.keys.cursors import Cursors
 from app.listing import Lists
-from app.main import Parts
+from app.parts import Parts
 from tests.kit import SignedIn
 
 

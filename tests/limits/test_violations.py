@@ -9,7 +9,7 @@ from app.errors import RateLimited, Unavailable
 from app.limits import violations as violations_module
 from app.limits.attempts import Counter
 from app.limits.violations import Violations
-from app.main import Parts
+from app.parts import Parts
 from app.setting_values import Rate
 from tests.kit import new_ip
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from httpx import AsyncClient, Response
 
-from app.main import Parts
+from app.parts import Parts
 from app.settings import Settings
 from tests.kit import Person, SignedIn, log_in, problem, register
 from tests.replica import serving

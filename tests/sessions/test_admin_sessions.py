@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from httpx import AsyncClient, Response
 
-from app.main import Parts
+from app.parts import Parts
 from app.uuid7 import uuid7
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 

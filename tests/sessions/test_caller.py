@@ -11,7 +11,7 @@ from litestar import get
 
 from app import logs
 from app.cli.embedded import Valkey
-from app.main import Parts
+from app.parts import Parts
 from app.sessions import authenticator
 from app.sessions.caller import Caller, OptionalCaller, requires
 from app.sessions.structs import SessionEntry

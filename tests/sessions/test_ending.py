@@ -5,7 +5,7 @@ import uuid
 
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from tests.kit import Person, SignedIn, from_ip, log_in, problem, register
 
 

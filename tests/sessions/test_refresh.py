@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from httpx import AsyncClient, Response
 
-from app.main import Parts
+from app.parts import Parts
 from app.sessions import queries, service
 from app.sessions.service import Rotated
 from app.settings import Settings

@@ -15,7 +15,7 @@ from httpx import AsyncClient
 from jwt import PyJWKClient
 
 from app.keys.ring import public_jwk
-from app.main import Parts
+from app.parts import Parts
 from app.uuid7 import uuid7
 from tests.kit import SignedIn, problem
 

@@ -3,7 +3,7 @@
 import pytest
 from httpx import AsyncClient
 
-from app.main import Parts
+from app.parts import Parts
 from tests.kit import Person, SignedIn, log_in, problem
 
 
