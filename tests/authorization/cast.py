@@ -1,13 +1,15 @@
 """Callers of every kind, and people whom they are about."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jwt
 from httpx import AsyncClient
 
 from app.parts import Parts
 from tests.clients.kit import registered
+from tests.federation.kit import Browser
+from tests.federation.provider import OpenIdProvider
 from tests.identity.factorkit import Authenticator, enrolled, first_step, long_ago, with_factor
 from tests.identity.kit import change, create, new_role, person
 from tests.identity.webauthnkit import Key, added
@@ -34,6 +36,8 @@ class Cast:
     client: AsyncClient
     parts: Parts
     admin: SignedIn
+    browser: Browser
+    op: OpenIdProvider
     _standing: dict[str, Caller] = field(default_factory=dict)
     _roles: dict[str, str] = field(default_factory=dict)
     _others: dict[str, SignedIn] = field(default_factory=dict)
@@ -79,6 +83,12 @@ class Cast:
         if self._service is None:
             self._service = (await registered(self.client, self.parts)).form
         return self._service
+
+    async def back(self) -> tuple[str, str, Browser]:
+        """Where a browser comes back to from the provider, the application's verifier, and the browser."""
+        browser = replace(self.browser, cookies={})
+        flow = await browser.start(self.op)
+        return await browser.at_provider(flow, self.op.register()), flow.verifier, browser
 
     # ---- the kinds ------------------------------------------------------------------------------------------------
 

@@ -5,11 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from app.factors import queries as factors
+from app.federation import queries as federation
 from app.proofs import queries as proofs
 from app.proofs.tokens import OneTimeTokens, Purpose
 from app.uuid7 import uuid7
 from tests.authorization.cast import Caller, Cast
 from tests.authorization.matrix import LET_IN, Row
+from tests.federation.kit import code_of, query_of, s256
+from tests.federation.realm import APP
 from tests.identity.factorkit import Authenticator, enrolled, first_step
 from tests.identity.kit import person
 from tests.identity.webauthnkit import Key, login_options, registration_options
@@ -24,6 +27,7 @@ class Sent:
     form: Mapping[str, str] | None = None
     path: Mapping[str, object] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    cookies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -151,6 +155,24 @@ async def ask_about(scene: Scene) -> Sent:
     return Sent(form=form)
 
 
+@route("GET /oauth/{provider}/start")
+async def start(scene: Scene) -> Sent:
+    query = {"redirect_to": APP, "code_challenge": s256(secrets.token_urlsafe(32))}
+    return Sent(path={"provider": scene.cast.op.name}, query=query)
+
+
+@route("GET /oauth/{provider}/callback")
+async def come_back(scene: Scene) -> Sent:
+    url, _, browser = await scene.cast.back()
+    return Sent(path={"provider": scene.cast.op.name}, query=query_of(url), cookies=browser.cookies)
+
+
+@route("POST /oauth/exchange", "POST /me/identities")
+async def by_code(scene: Scene) -> Sent:
+    url, verifier, browser = await scene.cast.back()
+    return Sent({"code": code_of(await browser.get(url)), "code_verifier": verifier})
+
+
 @route("GET /verify for users:read")
 async def require(scene: Scene) -> Sent:
     return Sent(query={"require": "users:read"})
@@ -267,6 +289,16 @@ async def own_passkey(scene: Scene) -> Sent:
         )
     assert row is not None
     return Sent({"name": "Renamed"} if scene.row.method == "PATCH" else None, path={"passkey_id": row["id"]})
+
+
+@route("DELETE /me/identities/{identity_id}", "DELETE /me/identities/{identity_id} of another")
+async def own_identity(scene: Scene) -> Sent:
+    said = {"username": None, "email": None}
+    user_id = (await scene.session()).user_id
+    async with scene.cast.parts.db.transaction() as tx:
+        row = await federation.add(tx, user_id, "sso", "https://op.example", secrets.token_hex(8), **said)
+    assert row is not None
+    return Sent(path={"identity_id": row["id"]})
 
 
 # ---- administration -------------------------------------------------------------------------------------------------

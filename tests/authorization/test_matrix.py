@@ -1,24 +1,39 @@
 """Every route, asked by every kind of caller, answers what `matrix.txt` says."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 from httpx import AsyncClient
 
 from app.parts import Parts
+from app.settings import Settings
 from tests.authorization.cast import Cast
 from tests.authorization.matrix import KINDS, LET_IN, REFUSALS, ROWS, Row
 from tests.authorization.requests import BY_UNDERSTUDIES, REQUESTS, Scene, Sent
 from tests.conftest import ADMIN
+from tests.federation.kit import Browser, without_a_jar
+from tests.federation.realm import Authority, Realm
 from tests.kit import BASE, from_ip, log_in, problem
+from tests.replica import serving
 
 ROOT = "https://auth.example.test"
 AT_THE_ROOT = ("/.well-known/", "/metrics")
 
 
 @pytest.fixture(scope="module")
-async def cast(client: AsyncClient, parts: Parts) -> Cast:
-    return Cast(client, parts, await log_in(client, ADMIN))
+async def cast(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cast]:
+    """At an application that knows a sign-in provider."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    realm = Realm(authority, settings.public_url)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(realm.server)
+        op = realm.take()
+        house = await stack.enter_async_context(serving(realm.known_to(settings, [op.name])))
+        web = await stack.enter_async_context(AsyncClient(verify=authority.trusting()))
+        client = without_a_jar(house.client)
+        yield Cast(client, house.parts, await log_in(client, ADMIN), Browser(client, without_a_jar(web)), op)
 
 
 async def asked(cast: Cast, row: Row, kind: str) -> str | None:
@@ -29,11 +44,13 @@ async def asked(cast: Cast, row: Row, kind: str) -> str | None:
     base = ROOT if row.path.startswith(AT_THE_ROOT) else f"{ROOT}{BASE}"
     url = base + row.path.format(**sent.path)
     headers = {**from_ip(), **scene.caller.headers}
+    if sent.cookies:
+        headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in sent.cookies.items())
     body = {"json": sent.json} if sent.form is None else {"data": sent.form}
     answer = await cast.client.request(row.method, url, params=sent.query, headers=headers, **body)
     try:
         if row.cells[kind] == LET_IN:
-            assert answer.is_success, f"{answer.status_code}: {answer.text}"
+            assert answer.is_success or answer.status_code == 302, f"{answer.status_code}: {answer.text}"
         else:
             problem(answer, *REFUSALS[row.cells[kind]])
     except AssertionError as error:
