@@ -12,6 +12,10 @@ from app import base64url
 from app.uuid7 import uuid7
 from tests.clients.kit import Service
 from tests.conftest import ADMIN
+from tests.federation.github import GitHub
+from tests.federation.kit import HTML, Browser
+from tests.federation.provider import MISSING, OpenIdProvider
+from tests.federation.server import Server
 from tests.gpustack.scripted import Scripted
 from tests.identity.factorkit import enrolled, first_step, second_step
 from tests.identity.kit import change, create, person
@@ -200,6 +204,61 @@ class Lives:
         await self.right(session, "PATCH", f"/me/passkeys/{kept['id']}", name="Ada's key")
         await self.right(session, "DELETE", f"/me/passkeys/{kept['id']}")
 
+    # ---- sign-in by a provider ------------------------------------------------------------------------------------
+
+    async def of_a_sign_in(self, op: OpenIdProvider, github: GitHub, server: Server, web: AsyncClient) -> None:
+        browser = Browser(self.client, web)
+        octo = github.register(f"{new_name()}@example.org")
+        person = op.register(email=f"{new_name()}@example.org", email_verified=True)
+        first = await browser.signed_in(op, person)
+        await browser.signed_in(github, octo)
+        await self.wrong(None, "POST", "/oauth/exchange", code=marked(), code_verifier=secrets.token_urlsafe(32))
+        code, verifier = await browser.code(op, person)
+        for shown in (secrets.token_urlsafe(32), verifier):
+            await self.wrong(None, "POST", "/oauth/exchange", code=code, code_verifier=shown)
+        await self._comes_back_wrongly(browser, op, person)
+
+        ada = await log_in(self.client, await register(self.client))
+        code, verifier = await browser.code(github, github.register(None))
+        await self.right(ada, "POST", "/me/identities", code=code, code_verifier=verifier)
+        await self.wrong(ada, "POST", "/me/identities", code=code, code_verifier=verifier)
+        (linked,) = (await self.right(ada, "GET", "/me/identities"))["items"]
+        await self.right(ada, "DELETE", f"/me/identities/{linked['id']}")
+        (only,) = (await self.right(first, "GET", "/me/identities"))["items"]
+        await self.wrong(first, "DELETE", f"/me/identities/{only['id']}")
+
+        authenticator = await enrolled(first)
+        due = await browser.sign_in(op, person)
+        await second_step(self.client, due.json()["mfa_token"], recovery_code=authenticator.codes[0])
+        assert (await self.client.get("/providers")).status_code == 200
+        for provider in (op, github):
+            for secret in provider.issued:
+                if secret.count(".") == 2:
+                    self.canaries.keep_jwt("a provider's token", secret)
+                else:
+                    self.canaries.keep("a provider's code or token", secret)
+        for asked in server.requests:
+            if asked.method == "POST":
+                self.canaries.keep("our verifier for a provider", asked.form["code_verifier"])
+
+    async def _comes_back_wrongly(self, browser: Browser, op: OpenIdProvider, person: str) -> None:
+        """With an ID token for somebody else, with what we cannot read, without a cookie, and twice."""
+        for browser.accept in ("application/json", HTML):
+            op.claims = {"aud": "another-client"}
+            answer = await browser.back(await browser.start(op), person)
+            assert answer.status_code == 401
+            op.claims, op.token_answer = {}, {"id_token": MISSING}
+            url = await browser.at_provider(await browser.start(op), person)
+            kept = dict(browser.cookies)
+            assert (await browser.get(url)).status_code == 503
+            op.token_answer, browser.cookies = {}, kept
+            assert (await browser.get(url)).status_code == 400
+            browser.cookies = {}
+            assert (await browser.back(await browser.start(op), person)).status_code == 302
+            url = await browser.at_provider(await browser.start(op), person)
+            browser.cookies = {}
+            assert (await browser.get(url)).status_code == 400
+
     # ---- administration -------------------------------------------------------------------------------------------
 
     async def of_who_is_looked_after(self) -> None:
@@ -254,7 +313,9 @@ class Lives:
         if shown:
             headers["Authorization"] = shown
         own = {each["name"]: marked() for each in said.get("parameters", []) if each["schema"].get("type") == "string"}
-        path = path.format(user_id=4849321706, session_id=uuid7(), passkey_id=uuid7(), key="theme")
+        path = path.format(
+            user_id=4849321706, session_id=uuid7(), passkey_id=uuid7(), identity_id=uuid7(), provider="sso", key="theme"
+        )
         url = self.client.base_url.join(path)
         first, *others = bodies(said)
         for query in ({}, own | {name: marked() for name in SECRET}, {"token": f"{marked()}\0"}):

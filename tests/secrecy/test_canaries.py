@@ -7,11 +7,14 @@ from typing import Any
 
 import asyncpg
 import pytest
+from httpx import AsyncClient
 
 from app.cli import first_admin
 from app.cli.embedded import Postgres, Valkey
 from tests.clients.kit import Service
 from tests.conftest import ADMIN, TEMPLATE, with_mail
+from tests.federation.provider import CLIENT_SECRET
+from tests.federation.realm import Authority, Realm
 from tests.gpustack.scripted import Scripted
 from tests.mail.kit import Postbox
 from tests.mail.kit import serving as mail_server
@@ -40,11 +43,21 @@ async def evidence(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory)
     directory = tmp_path_factory.mktemp("server")
     canaries = Canaries()
     with Valkey(tmp_path_factory.mktemp("stores") / "valkey") as valkey:
-        async with mail_server(Postbox()) as postbox, Scripted() as gpustack:
-            settings = settings_for(postgres.url("canaries"), valkey.url)
+        settings = settings_for(postgres.url("canaries"), valkey.url)
+        authority = Authority(tmp_path_factory.mktemp("authority"))
+        realm = Realm(authority, settings.public_url)
+        async with (
+            mail_server(Postbox()) as postbox,
+            Scripted() as gpustack,
+            realm.server,
+            AsyncClient(verify=authority.trusting()) as web,
+        ):
+            op, github = realm.take(), realm.take_github()
             settings = replace(  # in development: as in production GPUStack would have to speak TLS
                 settings, environment="development", gpustack_url=gpustack.url, gpustack_api_key=gpustack.key
             )
+            settings = realm.known_to(settings, [op.name, github.name])
+            canaries.keep("client_secret of a provider", CLIENT_SECRET)
             canaries.keep("GPUSTACK_API_KEY", gpustack.key)
             settings = replace(with_mail(settings, postbox), log_level="debug", admin_username=ADMIN.username)
             await first_admin.make(settings, ADMIN.password)
@@ -64,6 +77,7 @@ async def evidence(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory)
                     lives.of_a_service(Service(client, made.client_id, made.client_secret)),
                     lives.of_an_authenticator(),
                     lives.of_a_passkey(),
+                    lives.of_a_sign_in(op, github, realm.server, web),
                     lives.of_who_is_looked_after(),
                     lives.of_one_of_gpustack(gpustack),
                     lives.of_every_route(document, settings.metrics_token),

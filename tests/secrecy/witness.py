@@ -6,7 +6,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from httpx import AsyncClient, Request, Response
 
@@ -22,6 +22,7 @@ SECRET = {
     "refresh_token",
     "mfa_token",
     "code",
+    "code_verifier",
     "recovery_code",
     "clientDataJSON",
     "attestationObject",
@@ -57,7 +58,9 @@ PUBLIC = {
     "username",
 }
 HANDED_OUT = {"access_token", "refresh_token", "mfa_token", "secret", "recovery_codes", "challenge"}
-NO_SECRET_IN_QUERY = {"require", "except_current", "degraded"}
+NO_SECRET_IN_QUERY = {"require", "except_current", "degraded", "redirect_to", "code_challenge", "iss"}
+SENT_ON = {"code", "state", "nonce"}  # in the query of where a browser is sent
+FOUND = 302
 OURS = re.compile(r"gh\w?1_[\w-]{60,}")
 JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
 
@@ -108,7 +111,10 @@ class Witness:
             self._keep(f"{name} from {where}", base64url.decode(value).decode() if name == "challenge" else value)
         for cookie in response.headers.get_list("set-cookie"):
             self._keep_cookie(f"cookie from {where}", cookie.partition(";")[0])
-        if response.is_success:
+        for name, value in parse_qsl(urlsplit(response.headers.get("location", "")).query):
+            if name in SENT_ON:
+                self._keep(f"{name} handed out by {where}", value)
+        if response.is_success or response.status_code == FOUND:
             self.served.add(where)
             self.reads += [content] if response.request.method == "GET" else []
             return
@@ -123,7 +129,7 @@ class Witness:
         return f"{request.method} {found}"
 
     def _keep_cookie(self, name: str, pair: str) -> None:
-        if value := pair.partition("=")[2].strip():
+        if value := pair.partition("=")[2].strip().strip('"'):  # one that is taken back has a value of two quotes
             self._keep(name, value)
 
     def _keep(self, name: str, secret: str) -> None:
