@@ -1,6 +1,7 @@
 """What a provider publishes, read where it takes long: nobody waits who need not, and nobody asks again at once."""
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -55,3 +56,12 @@ async def test_whoever_begins_does_not_wait_for_the_keys(browser: Browser, op: O
     assert not back.done()
     over.set()
     assert (await back).status_code == 302
+
+
+async def test_what_many_ask_for_at_once_is_asked_for_once(
+    new_browser: Callable[[], Browser], op: OpenIdProvider, realm: Realm
+) -> None:
+    await asyncio.gather(*(new_browser().signed_in(op, op.register()) for _ in range(20)))
+
+    assert realm.server.counts[f"{op.prefix}/.well-known/openid-configuration"] == 1
+    assert realm.server.counts[f"{op.prefix}/keys"] == 1

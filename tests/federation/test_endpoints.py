@@ -13,7 +13,8 @@ from tests.federation.lies import ANYWHERE, TOKENS
 from tests.federation.provider import MISSING, OpenIdProvider, Told, held_until
 from tests.federation.realm import Realm
 from tests.federation.refusals import refused, unavailable
-from tests.federation.server import Server
+from tests.federation.server import Asked, Reply, Server, by_drops
+from tests.kit import until
 
 
 @pytest.mark.parametrize("endpoint", ["discovery", "keys", "token", "userinfo"])
@@ -74,6 +75,38 @@ async def test_all_endpoints_together_have_one_deadline(
     await unavailable(browser, op, ada, endpoint)
 
     assert await traces(parts) == before
+
+
+async def test_an_answer_that_comes_by_drops_is_late_as_well(
+    browser: Browser, op: OpenIdProvider, monkeypatch: pytest.MonkeyPatch, over: asyncio.Event
+) -> None:
+    async def dripping(_: Asked, right: Reply) -> Reply:
+        assert isinstance(right.content, bytes)
+        return Reply(200, right.headers, by_drops(right.content, over))
+
+    monkeypatch.setattr(answers, "SECONDS", 0.5)
+    op.told["token"] = dripping
+
+    await refused(browser, op, op.register(), 503, "unavailable")
+
+
+async def test_a_provider_that_hangs_holds_up_nobody_else(
+    new_browser: Callable[[], Browser], op: OpenIdProvider, realm: Realm, parts: Parts, over: asyncio.Event
+) -> None:
+    """No connection to a store is held meanwhile, however many wait."""
+    another, number = realm.take(), 2 * parts.settings.database_pool_size
+    op.told["token"] = held_until(over)
+    browsers = [new_browser() for _ in range(number)]
+    flows = [await browser.start(op) for browser in browsers]
+    waiting = [
+        asyncio.create_task(browser.back(flow, op.register())) for browser, flow in zip(browsers, flows, strict=True)
+    ]
+    await until(lambda: realm.server.counts[f"{op.prefix}/token"] == number)
+
+    await new_browser().signed_in(another, another.register())
+
+    over.set()
+    assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {302}
 
 
 # ---- discovery ------------------------------------------------------------------------------------------------------

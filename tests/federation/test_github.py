@@ -100,10 +100,10 @@ async def test_an_answer_that_names_another_issuer_is_refused(browser: Browser, 
 
 
 async def test_it_cannot_be_told_to_ask_who_is_there(browser: Browser, realm: Realm) -> None:
-    github = realm.take_github()
-    flow = await browser.start(github, prompt="login")
+    answer, _ = await browser.begin(realm.take_github(), prompt="login")
 
-    problem(await browser.back(flow, github.register(address())), 401, "identity_not_accepted")
+    body = problem(answer, 422, "validation_failed")
+    assert [error["field"] for error in body["errors"]] == ["prompt"]
 
 
 AWAY = {name: ANYWHERE[name] for name in ("without an end", "302", "HTML", "500", "404", "nothing", "no UTF-8", "deep")}
