@@ -13,6 +13,7 @@ from app.settings import Settings
 STATE = re.compile(r"[\w-]{32}", re.ASCII)  # as ours are written
 NAMED_BY = 8  # characters of the state, so that two tabs do not get into each other's way
 MOST = 5  # of a browser at a time: a page that opens windows shall not fill its headers
+MOST_EMPTIED = 20  # in one answer: a browser has fewer, and what somebody makes up need not be written back
 
 
 class FlowCookie:
@@ -25,8 +26,8 @@ class FlowCookie:
 
     def holding(self, scope: Scope, started: Started) -> list[Cookie]:
         """What the browser is to keep at the start; of too many others none stays."""
-        others = [name for name, _ in cookies(scope) if self._ours.fullmatch(name)]
-        emptied = [self._cookie(name, "", 0) for name in others] if len(others) >= MOST else []
+        others = list(dict.fromkeys(name for name, _ in cookies(scope) if self._ours.fullmatch(name)))
+        emptied = [self._cookie(name, "", 0) for name in others[:MOST_EMPTIED]] if len(others) >= MOST else []
         return [*emptied, self._cookie(self._name(started.state), started.sealed, FLOW_SECONDS)]
 
     def read(self, scope: Scope, state: str | None) -> str | None:

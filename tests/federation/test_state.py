@@ -278,3 +278,13 @@ async def test_a_page_that_opens_windows_does_not_fill_the_browsers_headers(
 
     flow, url = await ready(browser, op)
     assert (await exchange(browser.app, code_of(await browser.get(url)), flow.verifier)).status_code == 200
+
+
+async def test_of_a_thousand_cookies_a_thousand_are_not_written_back(app: AsyncClient, op: OpenIdProvider) -> None:
+    sent = "; ".join(f"{PREFIX}{number:08}=" for number in range(1000))
+    asked = {"redirect_to": APP, "code_challenge": s256("a")}
+
+    answer = await app.get(f"/oauth/{op.name}/start", params=asked, headers={**from_ip(), "Cookie": sent})
+
+    assert answer.status_code == 302, answer.text
+    assert len(answer.headers.get_list("set-cookie")) <= 21
