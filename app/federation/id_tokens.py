@@ -19,6 +19,11 @@ from app.federation.structs import MAX_SUBJECT
 SKEW_SECONDS = 30  # that the provider's clock may be off, either way
 MAX_CHARACTERS = 32_768  # of a token: a few hundred are usual, groups and pictures make some thousand
 MIN_RSA_BITS = 2048  # RFC 7518 §3.3
+MAX_KEYS = 100  # of a set: the largest have ten; they are read on the event loop, where 100 take some 10 ms
+MAX_MEMBER = 2048  # characters: a modulus of 8192 bits has 1366
+# RFC 7517 §4, RFC 7518 §6, RFC 8037 §2
+PUBLIC_MEMBERS = ("kty", "kid", "use", "key_ops", "alg", "crv", "x", "y", "n", "e")
+PRIVATE_MEMBER = "d"  # of all kinds of key pairs
 # Signatures by keys that the provider alone has; never its choice of a weaker one (RFC 8725 §3.1, §3.2).
 KINDS: dict[str, type[Key]] = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), RSAKey),
@@ -49,9 +54,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def key_set(value: dict[str, Any]) -> list[Key]:
-    """The keys of a set that can verify; what is of another kind, or weak, is left out (RFC 7517 §5)."""
+    """The keys of a set that can verify; what is of another kind, or weak, is left out (RFC 7517 §5).
+
+    So is one whose private half was published: whoever has read it can sign. To import it would check its primes, too,
+    which takes 150 ms a piece.
+    """
     listed = value.get("keys")
-    found = [_imported(each) for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    objects = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    found = [_imported(each) for each in objects[:MAX_KEYS] if PRIVATE_MEMBER not in each]
     return [key for key in found if key is not None]
 
 
@@ -61,9 +71,12 @@ def _unwarned() -> "warnings.catch_warnings[None]":
 
 
 def _imported(value: dict[str, Any]) -> Key | None:
+    members = {name: value[name] for name in PUBLIC_MEMBERS if name in value}
+    if any(isinstance(member, str) and len(member) > MAX_MEMBER for member in members.values()):
+        return None
     try:
         with _unwarned():
-            key = KeySet.registry_cls.import_key(value)
+            key = KeySet.registry_cls.import_key(members)
             weak = isinstance(key, RSAKey) and key.public_key.key_size < MIN_RSA_BITS
     except (JoseError, ValueError, TypeError, AttributeError, KeyError):  # KeyError: a curve that it does not know
         return None

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from jwt import get_algorithm_by_name
 
-from app.federation import openid, published
+from app import base64url
+from app.federation import id_tokens, openid, published
 from app.parts import Parts
 from tests.federation.forgeries import CLAIMS, SIGNATURES, Lie
 from tests.federation.kit import Browser, traces
@@ -80,6 +82,7 @@ NO_KEYS = {
     "secrets": {"keys": [{"kty": "oct", "k": "c2VjcmV0LXRoYXQtaXMtbG9uZy1lbm91Z2gtZm9yLWFueWJvZHk"}]},
     "a kind that nobody knows": {"keys": [{"kty": "lattice"}]},
     "a modulus of zero": {"keys": [{"kty": "RSA", "n": "AA", "e": "AQAB"}]},
+    "a modulus of 16384 bits": {"keys": [{"kty": "RSA", "n": base64url.encode(b"\xff" * 2048), "e": "AQAB"}]},
 }
 
 
@@ -105,3 +108,27 @@ async def test_a_key_for_something_else_is_not_used(browser: Browser, op: OpenId
     op.told["keys"] = instead(json({"keys": [op.keys[0].jwk | {"use": use}]}))
 
     await refused(browser, op, op.register(), 401, "identity_not_accepted")
+
+
+async def test_a_key_whose_private_half_was_published_is_nobodys(browser: Browser, op: OpenIdProvider) -> None:
+    key = op.keys[0]
+    private = get_algorithm_by_name(key.alg).to_jwk(key.private, as_dict=True)
+    assert "d" in private
+    op.told["keys"] = instead(json({"keys": [key.jwk | private]}))
+
+    await refused(browser, op, op.register(), 401, "identity_not_accepted")
+
+
+async def test_of_a_set_without_end_the_first_hundred_keys_are_read(browser: Browser, op: OpenIdProvider) -> None:
+    others = [SigningKey().jwk for _ in range(id_tokens.MAX_KEYS)]
+    op.told["keys"] = instead(json({"keys": [*others[1:], op.keys[0].jwk]}))
+    await browser.signed_in(op, op.register())
+
+    assert len(id_tokens.key_set({"keys": [*others, op.keys[0].jwk]})) == id_tokens.MAX_KEYS
+
+
+def test_a_key_that_is_slow_to_look_at_is_left_out() -> None:
+    """OpenSSL takes a tenth of a second for the modulus of this one."""
+    huge = base64url.encode(b"\xff" * 180_000)
+
+    assert id_tokens.key_set({"keys": [{"kty": "RSA", "n": huge, "e": "AQAB"}]}) == []
