@@ -22,7 +22,7 @@ ROOT = "https://auth.example.test"
 AT_THE_ROOT = ("/.well-known/", "/metrics")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def cast(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cast]:
     """At an application that knows a sign-in provider."""
     authority = Authority(tmp_path_factory.mktemp("authority"))
