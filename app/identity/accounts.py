@@ -124,7 +124,7 @@ class Accounts:
         Raises:
             InvalidCredentials: the present password is another one; it counts as a failed login.
             WeakPassword: the new one may not be used.
-            Conflict: it is GPUStack that keeps it.
+            Conflict: it is GPUStack that keeps it, or there is none.
         """
         for _ in range(ROUNDS):
             row = await queries.by_id(self._db, caller.user_id)
@@ -132,6 +132,8 @@ class Accounts:
                 raise NotFound
             if row["provider"] == GPUSTACK:
                 raise Conflict("GPUStack keeps this password: change it there.")
+            if row["password_hash"] is None:
+                raise Conflict("This account has no password.")
             was = await self._confirmation.verified(
                 caller.user_id, row["password_hash"], asked.current_password, client
             )
@@ -169,11 +171,13 @@ class Accounts:
         self._mails.wake()
         return True
 
-    async def delete(self, caller: Identified[Subject], password: str, client: Client) -> None:
+    async def delete(self, caller: Identified[Subject], password: str | None, client: Client) -> None:
         """Delete the caller's account with everything that is his.
 
         Raises:
             InvalidCredentials: the password is another one; it counts as a failed login.
+            ValidationFailed: there is a password, and it was not said.
+            ReauthenticationRequired: there is none, and the login is too long ago.
             LastAdmin: there would be no active administrator any more.
         """
         async with self._confirmation.confirmed(caller, password, client, hold_to_delete) as (tx, person):

@@ -8,7 +8,7 @@ import asyncpg
 
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import InvalidCredentials, NotFound
+from app.errors import InvalidCredentials, NotFound, ValidationFailed
 from app.identity import queries, shadow_queries
 from app.identity.callers import require_live
 from app.identity.passwords import Passwords
@@ -72,22 +72,27 @@ class Confirmation:
     async def confirmed(
         self,
         caller: Identified[Subject],
-        password: str,
+        password: str | None,
         client: Client,
         hold: Callable[[Transaction, int], Awaitable[UserEntry]] = queries.hold,
     ) -> AsyncGenerator[tuple[Transaction, UserEntry]]:
-        """A transaction that holds the caller, whose present password this is.
+        """A transaction that holds the caller, whose present password this is; of who has none, one present login.
 
         Raises:
             NotFound: he is gone.
             SessionRevoked: his session is.
+            ValidationFailed: he has a password, and has not said it.
+            ReauthenticationRequired: he has none, and his login is too long ago.
             InvalidCredentials, RateLimited, Overloaded, Unavailable: as above.
         """
         for _ in range(ROUNDS):
             row = await queries.by_id(self._db, caller.user_id)
             if row is None:
                 raise NotFound
-            is_kept = await self._verified(row, password, client)
+            if password is None:
+                is_kept = _present(caller, row)
+            else:
+                is_kept = await self._verified(row, password, client)
             async with self._db.transaction() as tx:
                 person = await hold(tx, caller.user_id)
                 await require_live(tx, caller, person)
@@ -95,3 +100,11 @@ class Confirmation:
                     yield tx, person
                     return
         raise InvalidCredentials
+
+
+def _present(caller: Identified[Subject], row: asyncpg.Record) -> Callable[[Transaction], Awaitable[bool]]:
+    """In the place of a password, for who has none: he signs in by a passkey, or at a provider."""
+    if row["password_hash"] is not None or row["provider"] == GPUSTACK:
+        raise ValidationFailed(("password", "is required"))
+    caller.require_fresh()
+    return lambda tx: queries.lacks_password(tx, caller.user_id)

@@ -110,7 +110,7 @@ class OwnAccountController(Controller):
         status_code=HTTP_204_NO_CONTENT,
         operation_id="delete_my_account",
         summary="Delete my account",
-        errors=(InvalidCredentials, LastAdmin, RateLimited, Overloaded),
+        errors=(InvalidCredentials, ReauthenticationRequired, LastAdmin, RateLimited, Overloaded),
     )
     async def delete_me(
         self,
@@ -119,7 +119,11 @@ class OwnAccountController(Controller):
         client: NamedDependency[Client],
         accounts: NamedDependency[Accounts],
     ) -> None:
-        """With everything that is held; the audit keeps the bare id. The last administrator cannot go."""
+        """With everything that is held; the audit keeps the bare id. The last administrator cannot go.
+
+        Who has no password here (he signs in at a provider, or by a passkey) says none: he needs a login of the last
+        ten minutes.
+        """
         await accounts.delete(caller, data.password, client)
 
     @get("/activity", operation_id="my_activity", summary="My activity")

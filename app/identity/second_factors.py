@@ -92,7 +92,7 @@ class SecondFactors:
         self._mails.wake()
         return codes
 
-    async def new_codes(self, caller: Identified[Subject], password: str, client: Client) -> list[str]:
+    async def new_codes(self, caller: Identified[Subject], password: str | None, client: Client) -> list[str]:
         """Ten recovery codes; those before them are good for nothing any more.
 
         Raises:

@@ -178,6 +178,9 @@ class Exchange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return "Exchange(...)"
 
 
+OwnPassword = Annotated[str, Meta(min_length=1, max_length=MOST_CODE_POINTS, description="Of who has one.")] | None
+
+
 class TotpEnrolment(Struct, frozen=True, kw_only=True):
     """What an authenticator has to know; shown once."""
 
@@ -199,7 +202,7 @@ class TotpConfirmation(Struct, frozen=True, forbid_unknown_fields=True):
 class TotpRemoval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Either `code` or, where the authenticator is lost, `recovery_code`."""
 
-    password: Password
+    password: OwnPassword = None
     code: Code | None = None
     recovery_code: PaperCode | None = None
 
@@ -211,7 +214,7 @@ class TotpRemoval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class PasswordConfirmation(Struct, frozen=True, forbid_unknown_fields=True):
-    password: Password
+    password: OwnPassword = None
 
     def __repr__(self) -> str:
         return "PasswordConfirmation(...)"
@@ -267,7 +270,7 @@ class PasswordChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class AccountDeletion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    password: Annotated[str, Meta(min_length=1, max_length=MOST_CODE_POINTS)]
+    password: OwnPassword = None
 
     def __repr__(self) -> str:
         return "AccountDeletion(...)"
