@@ -1,6 +1,7 @@
 """The code that an application exchanges: once, within a minute, and only by the verifier that is its own."""
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -9,13 +10,17 @@ from http.cookies import SimpleCookie
 import pytest
 from httpx import AsyncClient
 
+from app.federation import queries as federation
+from app.identity.identities import IdentityCode
+from app.identity.structs import Exchange
 from app.parts import Parts
 from app.settings import Settings
+from db import locks
 from tests.federation.kit import Browser, exchange, s256, without_a_jar
 from tests.federation.provider import OpenIdProvider
 from tests.federation.realm import Realm
 from tests.identity.kit import events
-from tests.kit import SignedIn, log_in, new_name, problem, register
+from tests.kit import SignedIn, blocked_on_a_lock, log_in, new_name, problem, register
 from tests.replica import Replica, serving
 from tests.servers import Servers, without_limits
 
@@ -132,6 +137,55 @@ async def test_a_provider_that_is_no_more_signs_nobody_in(
     others = tuple(each for each in known.oidc_providers if each.name != op.name)
     async with serving(replace(known, oidc_providers=others)) as after:
         await refused(after.client, code, verifier)
+
+
+async def test_a_name_that_cannot_be_kept_apart_makes_no_account(browser: Browser, op: OpenIdProvider) -> None:
+    """Nor anybody else of somebody: whoever has both names was there before."""
+    name = new_name()
+    own = hashlib.sha256(f"{op.issuer} {name}".encode()).hexdigest()[:8]
+    for taken in (name, f"{name}~{own}"):
+        await browser.signed_in(op, op.register(preferred_username=taken))
+
+    problem(await browser.sign_in(op, op.register(sub=name, preferred_username=name)), 409, "conflict")
+
+
+async def test_an_identity_that_is_taken_away_meanwhile_signs_nobody_in(
+    browser: Browser, op: OpenIdProvider, parts: Parts
+) -> None:
+    ada = op.register()
+    user_id = (await browser.signed_in(op, ada)).user_id
+    code = await browser.code(op, ada)
+    async with parts.db.transaction() as tx:
+        await tx.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", user_id)
+        exchanging = asyncio.create_task(exchange(browser.app, *code))
+        await blocked_on_a_lock(parts)
+        await tx.execute("DELETE FROM identities WHERE user_id = $1", user_id)
+
+    problem(await exchanging, 401, "invalid_grant")
+
+
+async def test_of_two_first_sign_ins_the_second_finds_what_the_first_has_made(
+    browser: Browser, op: OpenIdProvider, parts: Parts
+) -> None:
+    ada = op.register()
+    codes = [await browser.code(op, ada) for _ in range(2)]
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND classid = $1"
+    async with parts.db.transaction() as tx:
+        await federation.hold_subject(tx, op.issuer, ada)
+        exchanging = [asyncio.create_task(exchange(browser.app, *code)) for code in codes]
+        async with asyncio.timeout(20):
+            while await number(parts, waiting, locks.IDENTITIES) < len(codes):
+                await asyncio.sleep(0.01)
+
+    answers = await asyncio.gather(*exchanging)
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len({answer.json()["user"]["id"] for answer in answers}) == 1
+
+
+def test_what_is_sent_to_exchange_does_not_print() -> None:
+    for kind in (Exchange, IdentityCode):
+        assert "secret" not in repr(kind(code="secret", code_verifier="secret"))
 
 
 # ---- at the same moment ---------------------------------------------------------------------------------------------
