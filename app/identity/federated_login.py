@@ -129,16 +129,20 @@ class FederatedLogin:
         mailed = unproved is not None and await self._welcomes.has_room(unproved, client)
         async with self._db.transaction() as tx:
             await federation.hold_subject(tx, assertion.issuer, assertion.subject)
-            identity = await federation.find(tx, assertion.issuer, assertion.subject)
-            if identity is None:
-                user_id = await self._owner(tx, newcomer, provider, client)
-                if user_id is None:
-                    user_id = await self._made(tx, newcomer, provider, client)
-                    if mailed:
-                        await self._mails.ask_to_verify(tx, await queries.person(tx, user_id))
-                identity = await self._link(tx, user_id, assertion, client)
+            found = await federation.find(tx, assertion.issuer, assertion.subject)
+            identity = found or await self._begun(tx, assertion, newcomer, provider, client, mailed=mailed)
         self._mails.wake()
         return identity
+
+    async def _begun(
+        self, tx: Transaction, said: Assertion, newcomer: Newcomer, provider: Provider, client: Client, *, mailed: bool
+    ) -> asyncpg.Record:
+        user_id = await self._owner(tx, newcomer, provider, client)
+        if user_id is None:
+            user_id = await self._made(tx, newcomer, provider, client)
+            if mailed:
+                await self._mails.ask_to_verify(tx, await queries.person(tx, user_id))
+        return await self._link(tx, user_id, said, client)
 
     async def _owner(self, tx: Transaction, newcomer: Newcomer, provider: Provider, client: Client) -> int | None:
         """Who has the address already, where that settles who he is; None if nobody has it."""
