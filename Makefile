@@ -63,7 +63,7 @@ test-browser: install ## Passkeys and sign-in by a provider in a real browser (n
 
 .PHONY: test-gpustack
 test-gpustack: install .gpustack/.installed ## What is relied on of GPUStack, on a real one (installs 0.6 GB)
-	GPUSTACK=real $(BIN)/python -m pytest tests/gpustack/test_contract.py
+	GPUSTACK=real $(BIN)/python -m pytest tests/gpustack/test_contract.py tests/gpustack/test_contract_of_people.py
 
 .PHONY: record-gpustack
 record-gpustack: install .gpustack/.installed ## Ask a real GPUStack for the answers that the tests' scripted one gives

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from app.gpustack import answers
 from app.gpustack.answers import Account, GpustackMisconfigured, KeyRefused, Page
-from app.gpustack.instance import Instance
+from app.gpustack.instance import Instance, State
 from app.outbound import MAX_BYTES, Answer
 
 PAGE = 100  # users: 0.6 gives no more
@@ -29,6 +29,11 @@ class Directory:
         self.has_key = key not in ("", "off")
         self._instance = instance
         self._headers = {"Authorization": f"Bearer {key}"}
+
+    @property
+    def can_be_asked(self) -> bool:
+        """As far as is known: it was there at the last look."""
+        return self._instance.state is State.OK
 
     async def everybody(self) -> Listed:
         """The pages in a fixed order: GPUStack's own order may skip rows between two of them."""

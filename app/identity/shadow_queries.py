@@ -58,8 +58,8 @@ def offline_gate(shadow: Shadow, hours: int) -> Gate:
 # ---- held -----------------------------------------------------------------------------------------------------------
 
 
-async def hold(tx: Transaction, issuer: str, subject: str, username: str) -> None:
-    """The shadow of a subject, and that of its name, until the transaction ends: everybody by ascending ids."""
+async def hold(tx: Transaction, issuer: str, subject: str, username: str | None = None) -> None:
+    """The shadow of a subject, and that of a name, until the transaction ends: everybody by ascending ids."""
     await tx.execute(
         f"""
         SELECT FROM users u

@@ -118,15 +118,13 @@ class Shadows:
         changes: list[Change] = []
         async with self._db.transaction() as tx:
             await federation.hold_subject(tx, self.issuer, subject)
+            await shadow_queries.hold(tx, self.issuer, subject)
             row = await shadow_queries.held(tx, self.issuer, subject)
-            row = None if row is None else await queries.lock(tx, row["id"])
             if row is None or not row["is_active"]:
                 return False
             before = queries.entry(row)
             await self._change(tx, before, msgspec.structs.replace(before, is_active=False), origin, changes)
-            identity = await federation.find(tx, self.issuer, subject)
-            if identity is not None:
-                await gpustack.note_deactivation(tx, identity["id"], there=True)
+            await gpustack.note_deactivation(tx, row["identity_id"], there=True)
         await self._entries.outbox.settle(*changes)
         self._mails.wake()
         return True

@@ -143,7 +143,7 @@ class UpstreamSync:
 
     async def _take_turn(self) -> None:
         issuer = self._shadows.issuer
-        if await gpustack.claim_sync(self._db, issuer, self._seconds):
+        if self._directory.can_be_asked and await gpustack.claim_sync(self._db, issuer, self._seconds):
             async with self._one:
                 report = await self._run(Origin())
             log.info("gpustack.synced", **msgspec.to_builtins(report))

@@ -35,17 +35,24 @@ class Real:
     async def __aenter__(self) -> Self:
         assert PYTHON.exists(), f"{PYTHON} is missing: make test-gpustack installs it"
         self._postgres.start()
-        await asyncio.to_thread(self._start)
-        async with AsyncClient(base_url=self.url) as client:
-            answer = await client.post("/auth/login", data={"username": "admin", "password": ADMIN_PASSWORD})
-            assert answer.status_code == 200, answer.text
-            made = await client.post("/v2/api-keys", json={"name": "tests", "scope": ["management"]})
-            self.key = made.json()["value"]
+        try:
+            await asyncio.to_thread(self._start)
+            self.key = await self._new_key()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self._stop)
         self._postgres.stop()
+
+    async def _new_key(self) -> str:
+        async with AsyncClient(base_url=self.url, timeout=START_SECONDS) as client:  # it is busy yet with its start
+            answer = await client.post("/auth/login", data={"username": "admin", "password": ADMIN_PASSWORD})
+            assert answer.status_code == 200, answer.text
+            made = await client.post("/v2/api-keys", json={"name": "tests", "scope": ["management"]})
+            return str(made.json()["value"])
 
     def _start(self) -> None:
         command = [str(PYTHON), str(Path(__file__).with_name("launch.py")), "start"]

@@ -80,6 +80,21 @@ async def test_one_that_takes_any_password_is_refused(watching: Watching) -> Non
             await instance.verify("admin", "any password")
 
 
+class Hospitable(Scripted):
+    """Whoever comes is somebody."""
+
+    async def _log_in(self, username: str, password: str) -> Reply:
+        self.passwords[await self.add(username)] = password
+        return await super()._log_in(username, password)
+
+
+async def test_one_that_knows_everybody_is_refused(watching: Watching) -> None:
+    async with Hospitable() as server:
+        instance = watching(server)
+
+        await until(lambda: instance.state is State.MISCONFIGURED)
+
+
 async def test_a_key_that_nobody_has_is_refused_by_401_alone(watching: Watching) -> None:
     async with Scripted() as server:
         server.says["/v2/users/me"] = recorded("no_route")
@@ -110,6 +125,15 @@ async def test_one_that_hangs_at_the_first_look_is_away(watching: Watching, monk
             await watching(server).verify("admin", PASSWORD)
 
 
+async def test_one_that_answers_too_slowly_is_away(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_DEADLINE", 0.05)
+    async with Scripted() as server:
+        server.pause = 10.0
+        instance = watching(server)
+
+        await until(lambda: instance.state is State.AWAY)
+
+
 # ---- what its answers mean ------------------------------------------------------------------------------------------
 
 ODD = {
@@ -124,6 +148,7 @@ ODD = {
     "another code than the status": Reply(401, {}, b'{"code": 403, "reason": "-", "message": "-"}'),
     "no cookie": Reply(200, {}, b"null"),
     "another cookie": Reply(200, {"set-cookie": "session=abc"}, b"null"),
+    "a cookie that is none": Reply(200, {"set-cookie": "a/b=1"}, b"null"),
     "an empty cookie": Reply(200, {"set-cookie": "gpustack_session="}, b"null"),
     "a broken cookie": Reply(200, {"set-cookie": "gpustack_session=a b\x7f"}, b"null"),
     "too much": Reply(200, {"set-cookie": "gpustack_session=abc"}, b" " * (module.MOST_BYTES + 1)),

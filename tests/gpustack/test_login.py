@@ -1,12 +1,14 @@
 """Signing in by a password that GPUStack keeps."""
 
+import asyncio
+
 from httpx import AsyncClient
 
 from app.setting_values import Rate
 from tests.gpustack.kit import Begin, Gatehouse
 from tests.gpustack.scripted import Reply, Scripted
 from tests.gpustack.upstream import PASSWORD
-from tests.kit import Person, from_ip, log_in, new_ip, problem, register
+from tests.kit import Person, blocked_on_a_lock, from_ip, log_in, new_ip, problem, register
 
 
 async def test_somebody_of_gpustack_signs_in_and_is_known_here_from_then_on(
@@ -161,6 +163,26 @@ async def test_two_who_exchange_their_names_stay_who_they_are(gatehouse: Gatehou
 
     assert (await gatehouse.login("bob")).user_id == ada.user_id
     assert (await gatehouse.login("ada", "Other-stripes-8!")).user_id == bob.user_id
+
+
+async def test_a_name_that_is_taken_at_this_moment_is_no_ones_yet(gatehouse: Gatehouse, scripted: Scripted) -> None:
+    """By another login, of whoever had it there a moment before."""
+    parts = gatehouse.replica.parts
+    there = await scripted.add("ada")
+    ada = await gatehouse.login("ada")
+    await scripted.change(there, username="Lovelace")
+    await scripted.add("bob")
+
+    for name in ("bob", "Lovelace"):
+        async with parts.db.transaction() as tx:
+            await tx.execute("INSERT INTO users (provider, username) VALUES ('gpustack', $1)", name)
+            answer = asyncio.create_task(gatehouse.try_login(name))
+            await blocked_on_a_lock(parts)
+        problem(await answer, 503, "unavailable")
+        await parts.db.execute("DELETE FROM users WHERE username = $1", name)
+
+    assert (await gatehouse.login("Lovelace")).user_id == ada.user_id
+    await gatehouse.login("bob")
 
 
 async def test_who_is_deactivated_there_is_shut_out_here_by_his_own_login(

@@ -76,6 +76,7 @@ async def test_it_can_be_switched_off(begin: Begin, scripted: Scripted) -> None:
     gatehouse = await begin(gpustack_offline_hours=0)
     await scripted.add("ada")
     await gatehouse.login("ada")
+    problem(await gatehouse.try_login("ada", "wrong"), 401, "invalid_credentials")
     assert await gatehouse.replica.parts.db.fetch("SELECT FROM upstream_users WHERE password_hash IS NOT NULL") == []
 
     async with scripted.outage("refused"):

@@ -6,7 +6,8 @@ from tests.gpustack.kit import Gatehouse
 from tests.gpustack.scripted import Scripted
 from tests.gpustack.upstream import PASSWORD
 from tests.identity.factorkit import enrolled, long_ago, second_step, within_a_step
-from tests.kit import SignedIn, problem
+from tests.kit import SignedIn, from_ip, problem
+from tests.replica import Start
 
 
 @pytest.fixture
@@ -102,6 +103,21 @@ async def test_the_password_is_changed_there(gatehouse: Gatehouse, ada: SignedIn
     for change in ({"password": "correct-Horse-7-battery"}, {"must_change_password": True}):
         problem(await gatehouse.admin.ask("PATCH", user, json=change), 409, "conflict")
     assert (await gatehouse.admin.ask("PATCH", user, json={"must_change_password": False})).status_code == 200
+
+
+async def test_without_gpustack_its_users_are_as_those_without_a_password(
+    start: Start, gatehouse: Gatehouse, ada: SignedIn
+) -> None:
+    without = await start()
+
+    problem(
+        await ada.ask("POST", "/me/reauthenticate", at=without.client, json={"password": PASSWORD}),
+        401,
+        "invalid_credentials",
+    )
+    body = {"username": "ada", "password": PASSWORD}
+    problem(await without.client.post("/login", json=body, headers=from_ip()), 401, "invalid_credentials")
+    assert (await ada.ask("GET", "/me", at=without.client)).status_code == 200
 
 
 async def test_the_identity_there_is_no_ones_to_remove(ada: SignedIn) -> None:
