@@ -19,8 +19,12 @@ from app.cli.terminal import answer
 from app.errors import Unavailable
 from app.federation import configured
 from app.federation.answers import ProviderUnusable
+from app.gpustack.answers import GpustackAway, GpustackMisconfigured
+from app.gpustack.directory import Directory
+from app.gpustack.instance import Instance, State
 from app.mail.letters import Letters
 from app.mail.smtp import ServerAway, Smtp
+from app.metrics import Metrics
 from app.outbound import Outbound
 from app.proofs.tokens import DAY, LONGEST
 from app.providers import named_urls
@@ -59,6 +63,7 @@ async def _all(settings: Settings, workers: int) -> list[Finding]:
     findings += [finding async for finding in _valkey(settings)]
     findings += [finding async for finding in _mail(settings)]
     findings += [finding async for finding in _providers(settings)]
+    findings += [finding async for finding in _gpustack(settings)]
     findings.append(_argon2(settings))
     return findings
 
@@ -186,6 +191,31 @@ async def _providers(settings: Settings) -> AsyncGenerator[Finding]:
             yield Finding("error", "providers", f"{name} at {provider.provider.issuer}: {unusable.reason}; {hint}")
         else:
             yield Finding("ok", "providers", f"{name} at {provider.provider.issuer}")
+
+
+async def _gpustack(settings: Settings) -> AsyncGenerator[Finding]:
+    """It is there, refuses whom it should, and shows its list to our key."""
+    url = settings.gpustack_url
+    if not url:
+        return
+    instance = Instance(url, Outbound([url], settings.outbound_ca_file), Metrics())
+    await instance.look()
+    if instance.state is not State.OK:
+        yield Finding("error", "gpustack", f"{url}: {instance.reason}; see GPUSTACK_URL, and OUTBOUND_CA_FILE")
+        return
+    directory = Directory(instance, settings.gpustack_api_key)
+    if not directory.has_key:
+        yield Finding("warning", "gpustack", f"{url}: without GPUSTACK_API_KEY nobody is deactivated by its list")
+        return
+    try:
+        reader = await directory.reader()
+    except (GpustackAway, GpustackMisconfigured) as refused:
+        yield Finding("error", "gpustack", f"{url}: {refused.reason}; see GPUSTACK_API_KEY")
+        return
+    if not reader.is_admin:
+        yield Finding("error", "gpustack", f"{url}: GPUSTACK_API_KEY is not an administrator's")
+        return
+    yield Finding("ok", "gpustack", f"{url}, by the key of {reader.username!r}")
 
 
 def _argon2(settings: Settings) -> Finding:

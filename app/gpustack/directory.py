@@ -37,7 +37,7 @@ class Directory:
 
     async def everybody(self) -> Listed:
         """The pages in a fixed order: GPUStack's own order may skip rows between two of them."""
-        reader = answers.read(await self._get("/users/me"), Account)
+        reader = await self.reader()
         found: dict[int, Account] = {}
         number, pages = 1, 1
         while number <= pages:
@@ -48,6 +48,10 @@ class Directory:
             found |= {account.id: account for account in page.items}
             number += 1
         return Listed(found, reader)
+
+    async def reader(self) -> Account:
+        """Whose key it is."""
+        return answers.read(await self._get("/users/me"), Account)
 
     async def account(self, user_id: int) -> Account | None:
         """The user of this id as he is now; None if its own 404 says that there is none."""

@@ -66,6 +66,7 @@ class Instance:
     def __init__(self, url: str, outbound: Outbound, metrics: Metrics, *, workers: int = 1) -> None:
         self.url = url
         self.state: State | None = None  # None: not looked at yet
+        self.reason = ""  # of a state that is not OK
         self.latency_ms: float | None = None  # of the last look that went well
         self._outbound = outbound
         self._metrics = metrics
@@ -262,7 +263,7 @@ class Instance:
                 log.info("gpustack.ok", version_prefix=self._prefix)
             else:
                 log.warning("gpustack.away" if state is State.AWAY else "gpustack.misconfigured", reason=reason)
-        self.state = state
+        self.state, self.reason = state, reason
         if state is State.OK:
             self._unanswered.clear()
             return

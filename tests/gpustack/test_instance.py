@@ -64,6 +64,7 @@ async def test_one_that_lets_in_anybody_is_refused_until_it_does_not(
 
         with pytest.raises(GpustackMisconfigured):
             await instance.verify("admin", "any password")
+        assert "lets in whoever asks" in instance.reason
         server.lets_in_anybody = False
         await until(lambda: instance.state is State.OK)
 
