@@ -1,6 +1,7 @@
 """Signing in with an identity of somebody else: found by issuer and subject, or welcomed for the first time."""
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from uuid import UUID
 
@@ -196,9 +197,12 @@ class FederatedLogin:
 def _newcomer(said: Assertion) -> Newcomer:
     email = None if said.email is None else _kept(names.email, said.email)
     own = hashlib.sha256(f"{said.issuer} {said.subject}".encode()).hexdigest()[:SUFFIX]
-    username = said.username or email or said.subject
+    called = (_kept(names.username_elsewhere, said.username), email, _kept(names.username_elsewhere, said.subject))
+    username = next(filter(None, called), said.provider)
+    # the second is the same at every try, and could be taken by somebody who knows the subject; the third not
+    behind = (own, secrets.token_hex(SUFFIX // 2))
     return Newcomer(
-        usernames=[username, f"{username}~{own}"],
+        usernames=[username, *(f"{username}~{each}" for each in behind)],
         email=email,
         email_verified=email is not None and said.email_verified,
         full_name=_kept(names.full_name, said.full_name),

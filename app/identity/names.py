@@ -103,6 +103,17 @@ def full_name(text: str | None) -> str | None:
     return name
 
 
+def username_elsewhere(text: str) -> str:
+    """What another service calls its user, as it is written there; people here take him for whom they read.
+
+    Raises:
+        ValidationFailed: as for a full name; also blanks that nobody sees.
+    """
+    if full_name(text) != text:
+        raise ValidationFailed(("username", "is not written as a name is kept"))
+    return text
+
+
 def label(text: str | None, field: str) -> str | None:
     """A name for people to read, in NFC, one plain space between words (RFC 8266 §2.1); None if nothing is left.
 

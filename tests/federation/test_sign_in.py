@@ -1,5 +1,6 @@
 """A sign-in with a provider, from its first step to the session."""
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -230,6 +231,13 @@ async def test_what_cannot_be_kept_of_what_a_provider_says_is_left_out(
         ({"preferred_username": "a\u0007", "sub": "s-2"}, "s-2"),
         ({"preferred_username": ["ada"], "sub": "s-3"}, "s-3"),
         ({"preferred_username": "", "sub": "s-4"}, "s-4"),
+        ({"preferred_username": " ", "sub": "s-5"}, "s-5"),
+        ({"preferred_username": "admin ", "sub": "s-6"}, "s-6"),
+        ({"preferred_username": "admin\u3164", "sub": "s-7"}, "s-7"),
+        ({"preferred_username": "\u0410dmin", "sub": "s-8"}, "s-8"),
+        ({"preferred_username": "\uff21dmin", "sub": "s-9"}, "s-9"),
+        ({"preferred_username": "ad" + "\u0301" * 9 + "min", "sub": "s-10"}, "s-10"),
+        ({"preferred_username": "\u0410\u0434\u0430", "sub": "s-11"}, "\u0410\u0434\u0430"),
     ],
 )
 async def test_a_name_is_kept_as_it_is_there_or_what_is_nearest_to_one(
@@ -292,6 +300,26 @@ async def test_a_name_that_was_somebody_elses_makes_nobody_somebody_else(browser
 
     assert bob["id"] != ada["id"]
     assert bob["username"].startswith(f"{name}~")
+
+
+async def test_a_name_that_nobody_could_tell_from_others_is_not_kept(browser: Browser, op: OpenIdProvider) -> None:
+    session = await browser.signed_in(op, op.register(preferred_username="\u2800", sub="admin\u3164"))
+
+    assert session.body["user"]["username"] == op.name
+
+
+async def test_nobody_is_kept_out_by_who_takes_all_names_that_he_could_have(
+    browser: Browser, op: OpenIdProvider
+) -> None:
+    name = new_name()
+    ada = op.register(preferred_username=name)
+    await browser.signed_in(op, op.register(preferred_username=name))
+    his = hashlib.sha256(f"{op.issuer} {ada}".encode()).hexdigest()[:8]
+    await browser.signed_in(op, op.register(preferred_username=f"{name}~{his}"))
+
+    user = (await browser.signed_in(op, ada)).body["user"]
+
+    assert user["username"].startswith(f"{name}~")
 
 
 async def test_a_name_that_is_a_local_users_makes_nobody_that_user(
