@@ -16,6 +16,7 @@ from app.federation import queries as federation
 from app.federation.sign_ins import SignIns
 from app.federation.structs import Assertion, Flow
 from app.identity import names, queries
+from app.identity.identities import MOST
 from app.identity.login import Login
 from app.identity.mails import Mails
 from app.identity.structs import Exchange, TokenResponse
@@ -79,6 +80,7 @@ class FederatedLogin:
             InvalidGrant: the code is unknown, used or too old, or the verifier is another one.
             Forbidden: no account is made for this identity.
             EmailTaken: somebody here has the address; he signs in as he does, and links the identity.
+            Conflict: he has as many identities as he may, or somebody else was faster.
             MfaRequired: a second factor is due.
             InvalidCredentials: the user is not active.
         """
@@ -154,6 +156,8 @@ class FederatedLogin:
         proved = newcomer.email_verified and row["email_verified"]
         if not (provider.link_by_email and proved and provider.vouches_for(newcomer.email)):
             raise EmailTaken("Somebody here has this address: sign in as you do, and link this identity there.")
+        if len(await federation.of_user(tx, row["id"])) >= MOST:
+            raise Conflict(f"The user of this address has {MOST} identities already.")
         await self._mails.notice(tx, "identity.linked", queries.entry(row), client, provider=provider.label)
         return int(row["id"])
 
@@ -204,9 +208,18 @@ def _newcomer(said: Assertion) -> Newcomer:
     return Newcomer(
         usernames=[username, *(f"{username}~{each}" for each in behind)],
         email=email,
-        email_verified=email is not None and said.email_verified,
+        email_verified=email is not None and said.email_verified and _names_the_same(email, said.email or ""),
         full_name=_kept(names.full_name, said.full_name),
     )
+
+
+def _names_the_same(email: str, said: str) -> bool:
+    """Whether the kept address has the mailbox that was proved, but for the case of ASCII letters.
+
+    A sign like U+212A, which is kept as a k, may be another mailbox where it was proved.
+    """
+    mailbox = said.rpartition("@")[0]
+    return email.rpartition("@")[0] == (mailbox.lower() if mailbox.isascii() else mailbox)
 
 
 def _kept(form: Callable[[str], str | None], text: str | None) -> str | None:

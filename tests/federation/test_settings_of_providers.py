@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
+from app.identity import federated_login
 from app.parts import Parts
 from app.settings import Settings
 from tests.federation.kit import Browser, exchange, link, query_of, traces
@@ -201,6 +202,29 @@ async def test_unless_either_has_not(
     problem(await browser.sign_in(op, op.register(email=ada.email, email_verified=there)), 409, "email_taken")
 
     assert await traces(parts) == before
+
+
+async def test_unless_it_is_another_mailbox_that_is_only_kept_alike(browser: Browser, realm: Realm) -> None:
+    """U+212A is kept as a k; where it was proved it may have been something else."""
+    op = realm.take("linking")
+    name = address()
+    await browser.signed_in(op, op.register(email=f"k{name}", email_verified=True))
+
+    problem(await browser.sign_in(op, op.register(email=f"\u212a{name}", email_verified=True)), 409, "email_taken")
+
+
+async def test_a_provider_links_no_more_identities_than_somebody_could_himself(
+    browser: Browser, realm: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(federated_login, "MOST", 2)
+    op = realm.take("linking")
+    said = {"email": address(), "email_verified": True}
+    session = await browser.signed_in(op, op.register(**said))
+    assert (await browser.signed_in(op, op.register(**said))).user_id == session.user_id
+
+    problem(await browser.sign_in(op, op.register(**said)), 409, "conflict")
+
+    assert len((await session.ask("GET", "/me/identities")).json()["items"]) == 2
 
 
 async def test_unless_the_address_is_of_another_domain_than_the_provider_is_trusted_with(
