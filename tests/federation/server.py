@@ -166,6 +166,11 @@ class Script:
 # ---- bodies that go on ----------------------------------------------------------------------------------------------
 
 
+async def whole(content: bytes) -> AsyncIterator[bytes]:
+    """At once, and with no length before it."""
+    yield content
+
+
 async def endless(piece: bytes) -> AsyncIterator[bytes]:
     """As fast as it is read."""
     while True:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import trustme
 
+from app.background import end
 from app.outbound import Away, Outbound, TooLong, Untrusted
+from app.wire import SIP
 from tests.federation.network import NAME, PUBLIC, SECONDS, leading, resolving
-from tests.federation.server import Asked, Reply, Script, Server, by_drops, endless
+from tests.federation.server import Asked, Reply, Script, Server, by_drops, endless, whole
 from tests.mail.kit import certificates
 
 
@@ -121,6 +123,28 @@ async def test_headers_without_an_end_are_not_read_for_ever(outbound: Outbound, 
 
     with pytest.raises(Away):
         await outbound.ask("GET", f"{server.origin}/", seconds=SECONDS)
+
+
+async def test_others_have_their_turn_while_an_answer_is_read(
+    outbound: Outbound, server: Server, script: Script
+) -> None:
+    """An answer in a hundred thousand pieces is parsed a page at a time."""
+    pieces = 100_000
+    script.reply = Reply(200, {"Transfer-Encoding": "chunked"}, whole(b"1\r\nx\r\n" * pieces + b"0\r\n\r\n"))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(others())
+    answer = await outbound.ask("GET", f"{server.origin}/", seconds=SECONDS)
+    await end(counting)
+
+    assert len(answer.content) == pieces
+    assert turns >= 6 * pieces / SIP
 
 
 async def test_nothing_is_unpacked(outbound: Outbound, server: Server, script: Script) -> None:
