@@ -6,6 +6,7 @@ Nothing is followed (a redirect is an answer), kept (no cookie, no connection) o
 import importlib
 import re
 from collections.abc import Iterable, Mapping
+from copy import copy
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -60,6 +61,12 @@ class Outbound:
         self._named = {origin_of(url) for url in named}
         # its library costs 3 MB a process, and one that asks nobody can do without
         self._wire = importlib.import_module("app.wire").Wire(ca_file) if self._named else None
+
+    def narrowed(self, named: Iterable[str]) -> "Outbound":
+        """The same way for somebody whose documents may lead to these servers alone, and not to those of others."""
+        found = copy(self)
+        found._named = {origin_of(url) for url in named}  # noqa: SLF001 - our own
+        return found
 
     async def ask(
         self,

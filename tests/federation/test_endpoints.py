@@ -1,20 +1,27 @@
 """A provider whose endpoints are slow, huge, broken or elsewhere: it is away, and nobody is asked who must not be."""
 
 import asyncio
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from app import providers
 from app.federation import answers
 from app.parts import Parts
-from tests.federation.kit import Browser, traces
+from app.settings import Settings
+from tests.federation.kit import Browser, traces, without_a_jar
 from tests.federation.lies import ANYWHERE, TOKENS
-from tests.federation.provider import MISSING, OpenIdProvider, Told, held_until
+from tests.federation.provider import CLIENT_ID, CLIENT_SECRET, MISSING, OpenIdProvider, Told, held_until
 from tests.federation.realm import Realm
 from tests.federation.refusals import refused, unavailable
 from tests.federation.server import Asked, Reply, Server, by_drops
 from tests.kit import until
+from tests.replica import serving
+
+CREDENTIALS = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 
 
 @pytest.mark.parametrize("endpoint", ["discovery", "keys", "token", "userinfo"])
@@ -176,3 +183,19 @@ async def test_nothing_is_asked_where_a_document_leads_behind_our_walls(
     await refused(browser, op, op.register(), 503, "unavailable")
 
     assert await traces(parts) == before
+
+
+@pytest.mark.parametrize("endpoint", ["token_endpoint", "jwks_uri", "userinfo_endpoint"])
+async def test_nor_where_another_setting_names_a_server_behind_our_walls(
+    realm: Realm, settings: Settings, browser: Browser, canary: Server, endpoint: str
+) -> None:
+    """One provider's documents do not lead to another one."""
+    op = realm.take()
+    known = realm.known_to(settings)
+    (own,) = providers.parse(json.dumps([{"name": op.name, "issuer": op.issuer, **CREDENTIALS}]))
+    (another,) = providers.parse(json.dumps([{"name": "another", "issuer": f"{canary.origin}/a", **CREDENTIALS}]))
+    op.metadata[endpoint] = f"{canary.origin}/elsewhere"
+
+    async with serving(replace(known, oidc_providers=(own, another))) as house:
+        browser.app = without_a_jar(house.client)
+        await refused(browser, op, op.register(), 503, "unavailable")
