@@ -259,6 +259,17 @@ async def test_an_address_that_is_only_said_on_request_is_asked_for(browser: Bro
     assert (user["email"], user["email_verified"], user["full_name"]) == (email, True, "Ada")
 
 
+async def test_what_is_signed_is_believed_before_what_is_said_on_request(browser: Browser, op: OpenIdProvider) -> None:
+    ada = op.register(name="Mallory", preferred_username="mallory", email=address())
+    name = new_name()
+    op.claims = {"email": MISSING, "name": "Ada", "preferred_username": name}
+
+    user = (await browser.signed_in(op, ada)).body["user"]
+
+    assert (user["username"], user["full_name"]) == (name, "Ada")
+    assert user["email"] == op.people[ada]["email"]
+
+
 async def test_an_address_is_proved_by_who_says_it_and_not_by_a_token_without_one(
     browser: Browser, op: OpenIdProvider
 ) -> None:
