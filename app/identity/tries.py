@@ -39,10 +39,21 @@ class Tries:
         network = Counter("login", client.network, self._settings.rate_limit_login)
         return self._one((network,), user_id, client, InvalidCredentials, "invalid_passkey")
 
-    def provider(self, client: Client) -> AbstractAsyncContextManager[Try]:
-        """Fails by IdentityNotAccepted, and counts against where it came from: who it should have been is not known."""
-        network = Counter("login", client.network, self._settings.rate_limit_login)
-        return self._one((network,), None, client, IdentityNotAccepted, "identity_not_accepted")
+    @asynccontextmanager
+    async def provider(self, client: Client) -> AsyncGenerator[None]:
+        """Fails by IdentityNotAccepted, and counts against where it came from: who it should have been is not known.
+
+        No place is held meanwhile: a provider takes its time, nothing is guessed there, and as many as are under way
+        from one network shall keep nobody else of it from signing in.
+        """
+        network = (Counter("login", client.network, self._settings.rate_limit_login),)
+        async with self._one(network, None, client, IdentityNotAccepted, "identity_not_accepted"):
+            pass  # too many have failed before
+        try:
+            yield
+        except IdentityNotAccepted:
+            async with self._one(network, None, client, IdentityNotAccepted, "identity_not_accepted"):
+                raise
 
     def code(self, user_id: int, client: Client) -> AbstractAsyncContextManager[Try]:
         """Fails by InvalidMfa, and counts against the account: a code has six digits."""

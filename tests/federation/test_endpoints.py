@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from httpx import AsyncClient
 
 from app import providers
 from app.federation import answers
@@ -18,7 +19,7 @@ from tests.federation.provider import CLIENT_ID, CLIENT_SECRET, MISSING, OpenIdP
 from tests.federation.realm import Realm
 from tests.federation.refusals import refused, unavailable
 from tests.federation.server import Asked, Reply, Server, by_drops
-from tests.kit import until
+from tests.kit import log_in, new_ip, register, until
 from tests.replica import serving
 
 CREDENTIALS = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
@@ -111,6 +112,27 @@ async def test_a_provider_that_hangs_holds_up_nobody_else(
     await until(lambda: realm.server.counts[f"{op.prefix}/token"] == number)
 
     await new_browser().signed_in(another, another.register())
+
+    over.set()
+    assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {302}
+
+
+async def test_those_who_wait_for_a_slow_provider_shut_nobody_out_of_their_network(
+    new_browser: Callable[[], Browser], op: OpenIdProvider, realm: Realm, app: AsyncClient, over: asyncio.Event
+) -> None:
+    """Nothing has failed, however many are under way."""
+    op.told["token"] = held_until(over)
+    browsers = [new_browser() for _ in range(8)]  # more than RATE_LIMIT_LOGIN lets fail
+    ip = new_ip()
+    for browser in browsers:
+        browser.ip = ip
+    flows = [await browser.start(op) for browser in browsers]
+    waiting = [
+        asyncio.create_task(browser.back(flow, op.register())) for browser, flow in zip(browsers, flows, strict=True)
+    ]
+    await until(lambda: realm.server.counts[f"{op.prefix}/token"] == len(browsers))
+
+    await log_in(app, await register(app), ip=ip)
 
     over.set()
     assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {302}
