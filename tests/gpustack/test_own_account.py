@@ -52,13 +52,17 @@ async def test_failures_there_count_as_those_of_logins(gatehouse: Gatehouse, ada
     problem(await ada.ask("POST", "/me/reauthenticate", json={"password": PASSWORD}), 429, "rate_limited")
 
 
-async def test_somebody_who_has_the_name_by_now_confirms_nothing(ada: SignedIn, scripted: Scripted, there: int) -> None:
+async def test_somebody_who_has_the_name_by_now_confirms_nothing(
+    gatehouse: Gatehouse, ada: SignedIn, scripted: Scripted, there: int
+) -> None:
     await scripted.change(there, username="Lovelace")
     await scripted.add("ada", password="Other-stripes-8!")
 
     problem(
         await ada.ask("POST", "/me/reauthenticate", json={"password": "Other-stripes-8!"}), 401, "invalid_credentials"
     )
+
+    assert (await gatehouse.events(ada.user_id))[-1] == ("login.failed", {"reason": "wrong_password"})
 
 
 async def test_who_is_deactivated_there_confirms_nothing_and_is_signed_out(
