@@ -105,7 +105,7 @@ class UpstreamSync:
             after = batch[-1].identity_id
             for known in batch:
                 account = new.pop(int(known.subject), None)
-                if account is None or _differs(known, account):
+                if known.is_active if account is None else _differs(known, account):
                     outcomes[await self._ask_once_more(known, origin)] += 1
         named = [account for account in new.values() if is_name(account.username)]
         for account in named:

@@ -92,7 +92,9 @@ async def test_who_is_gone_there_is_signed_out_here(gatehouse: Gatehouse, script
         ("user.updated", {"changed": ["is_active"], "is_active": False, "by": "gpustack"}),
         ("session.revoked", {"reason": "deactivated"}),
     ]
+    asked = scripted.asked.count(f"GET {PAGE}/{user_id}")
     assert await gatehouse.sync() == {"listed": 1}
+    assert scripted.asked.count(f"GET {PAGE}/{user_id}") == asked == 1
 
 
 async def test_a_name_that_was_made_again_is_another_person(gatehouse: Gatehouse, scripted: Scripted) -> None:
