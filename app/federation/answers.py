@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Struct
 
+from app.client import printable
 from app.errors import Unavailable
 from app.outbound import Answer, Outbound, OutboundError
 
@@ -28,7 +29,7 @@ class ProviderUnusable(Unavailable):
 
     def __init__(self, reason: str) -> None:
         super().__init__("The sign-in provider cannot be used at the moment.")
-        self.reason = reason[:200]
+        self.reason = printable(reason)[:200]  # of a header it may have what turns a terminal's letters red
 
 
 class Refusal(Struct, frozen=True):

@@ -10,17 +10,19 @@ import pytest
 from httpx import AsyncClient
 
 from app import providers
-from app.federation import answers
+from app.federation import answers, configured
+from app.federation.answers import ProviderUnusable
+from app.outbound import Outbound
 from app.parts import Parts
 from app.settings import Settings
 from tests.federation.kit import Browser, traces, without_a_jar
 from tests.federation.lies import ANYWHERE, TOKENS
-from tests.federation.provider import CLIENT_ID, CLIENT_SECRET, MISSING, OpenIdProvider, Told, held_until
+from tests.federation.provider import CLIENT_ID, CLIENT_SECRET, MISSING, OpenIdProvider, Told, held_until, instead
 from tests.federation.realm import Realm
 from tests.federation.refusals import refused, unavailable
 from tests.federation.server import Asked, Reply, Server, by_drops
 from tests.kit import log_in, new_ip, register, until
-from tests.replica import serving
+from tests.replica import Replica, serving
 
 CREDENTIALS = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 
@@ -221,3 +223,17 @@ async def test_nor_where_another_setting_names_a_server_behind_our_walls(
     async with serving(replace(known, oidc_providers=(own, another))) as house:
         browser.app = without_a_jar(house.client)
         await refused(browser, op, op.register(), 503, "unavailable")
+
+
+async def test_what_is_wrong_with_a_provider_is_told_in_characters_that_print(
+    house: Replica, op: OpenIdProvider
+) -> None:
+    """`gatehouse check` writes it to a terminal."""
+    known = house.parts.settings
+    outbound = Outbound([op.issuer], known.outbound_ca_file)
+    op.told["discovery"] = instead(Reply(200, {"Content-Type": "a/\x1b[31m\x9b\x07"}, b"{}"))
+
+    with pytest.raises(ProviderUnusable) as unusable:
+        await configured.providers(known, outbound)[op.name].check()
+
+    assert unusable.value.reason == "discovery: status 200, a/[31m"
