@@ -16,6 +16,7 @@ from app.mail.outbox import Letter, Link
 from app.proofs import queries as proofs
 from app.proofs.queries import Issued
 from app.proofs.tokens import INVITATION, LIFETIMES, OneTimeTokens, Purpose
+from app.providers import LOCAL
 from app.settings import Settings
 
 WELCOME_PAUSE = 3.0  # seconds before the first letter to an address: what overtakes it makes it one letter fewer
@@ -127,7 +128,8 @@ class Mails:
         issued = await proofs.issue(tx, Purpose.NOT_ME, person.id, email, LIFETIMES[Purpose.NOT_ME])
         if client is not None:
             said |= {"ip": client.ip, "device": device_name(client.user_agent)}
-        await self._write(tx, kind, person, email, {"not_me": (Purpose.NOT_ME, issued)}, {"at": now(), **said})
+        said |= {"at": now(), "new_password": person.provider == LOCAL}  # who is known elsewhere signs in there
+        await self._write(tx, kind, person, email, {"not_me": (Purpose.NOT_ME, issued)}, said)
 
     async def tell(self, tx: Transaction, kind: str, person: UserEntry, **said: object) -> None:
         """The same without a link: by it a former address, or nobody, would get into the account."""
