@@ -95,7 +95,7 @@ def read(answer: Answer, type_: type[T]) -> T:
 def _read(answer: Answer, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(answer.content, type=type_)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise GpustackMisconfigured(f"status {answer.status} with a body that is not GPUStack's") from None
 
 

@@ -181,6 +181,7 @@ SOMEBODY = {
     "too large": Reply(200, {}, (ME % (str(2**63), "admin")).encode()),
     "no id": Reply(200, {}, b'{"username": "admin", "is_admin": false}'),
     "null": Reply(200, {}, b"null"),
+    "too deep": Reply(200, {}, b'{"id": 3, "x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"),
     "not UTF-8": Reply(200, {}, b'{"id": 3, "username": "\xff", "is_admin": false}'),
 }
 
