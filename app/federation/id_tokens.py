@@ -31,7 +31,7 @@ KINDS: dict[str, type[Key]] = {
     **dict.fromkeys(("EdDSA", "Ed25519"), OKPKey),
 }
 HASHES = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
-LAST_SECOND = 253_402_300_800  # the end of the year 9999
+YEAR_10000 = 253_402_300_800  # its first second: no calendar of ours goes on until then
 TYPES = (None, "JWT")  # any other is a token for something else (RFC 8725 §3.11)
 
 
@@ -152,7 +152,7 @@ def _fits(claims: dict[str, Any], algorithm: str, client_id: str, nonce: str, ac
 
 def _is_time(value: object) -> bool:
     """A number of seconds since 1970 that a calendar knows."""
-    return isinstance(value, int | float) and 0 <= value < LAST_SECOND
+    return isinstance(value, int | float) and 0 <= value < YEAR_10000
 
 
 def _half_hash(algorithm: str, text: str) -> str:

@@ -54,6 +54,8 @@ async def open_behind(
 
     What the gate changes stays locked until then: whoever deactivates the user, or sets a password, comes before, and
     the gate sees it, or after, and ends the session.
+
+    Without an `auth_time` the login is now (`least` leaves out what is NULL), and so is one ahead of our clock.
     """
     first = len(gate.arguments) + 1
     own_id, days, methods, ip, agent, request_id, device, shown_at, by = (f"${n}" for n in range(first, first + 9))
