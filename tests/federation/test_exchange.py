@@ -1,7 +1,6 @@
 """The code that an application exchanges: once, within a minute, and only by the verifier that is its own."""
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -137,16 +136,6 @@ async def test_a_provider_that_is_no_more_signs_nobody_in(
     others = tuple(each for each in known.oidc_providers if each.name != op.name)
     async with serving(replace(known, oidc_providers=others)) as after:
         await refused(after.client, code, verifier)
-
-
-async def test_a_name_that_cannot_be_kept_apart_makes_no_account(browser: Browser, op: OpenIdProvider) -> None:
-    """Nor anybody else of somebody: whoever has both names was there before."""
-    name = new_name()
-    own = hashlib.sha256(f"{op.issuer} {name}".encode()).hexdigest()[:8]
-    for taken in (name, f"{name}~{own}"):
-        await browser.signed_in(op, op.register(preferred_username=taken))
-
-    problem(await browser.sign_in(op, op.register(sub=name, preferred_username=name)), 409, "conflict")
 
 
 async def test_an_identity_that_is_taken_away_meanwhile_signs_nobody_in(
