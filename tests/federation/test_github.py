@@ -81,6 +81,16 @@ async def test_a_proved_address_links_where_the_settings_say_so(
     assert (await browser.signed_in(github, github.register(ada.email))).user_id == ada.id
 
 
+async def test_the_first_of_many_addresses_is_found_wherever_it_stands(browser: Browser, realm: Realm) -> None:
+    github = realm.take_github()
+    email = address()
+    octo = github.register(email)
+    others = [{"email": address(), "primary": False, "verified": True} for _ in range(99)]
+    github.people[octo]["emails"] = [*others, github.people[octo]["emails"][-1]]
+
+    assert (await browser.signed_in(github, octo)).body["user"]["email"] == email
+
+
 async def test_another_code_signs_nobody_in(browser: Browser, realm: Realm, parts: Parts) -> None:
     """GitHub says so with status 200."""
     github = realm.take_github()
@@ -92,11 +102,22 @@ async def test_another_code_signs_nobody_in(browser: Browser, realm: Realm, part
     assert await traces(parts) == before
 
 
-async def test_an_answer_that_names_another_issuer_is_refused(browser: Browser, realm: Realm) -> None:
+async def test_the_issuer_that_it_names_is_its_own(browser: Browser, realm: Realm) -> None:
+    """As GitHub documents it: where its OAuth endpoints are, not where its pages begin."""
     github = realm.take_github()
-    github.back = {"iss": realm.take().issuer}
+    github.back = {"iss": f"{github.issuer}/login/oauth"}
+
+    assert (await browser.sign_in(github, github.register(address()))).status_code == 200
+
+
+@pytest.mark.parametrize("iss", ["{issuer}", "{issuer}/login/oauth/", "{another}", ""])
+async def test_an_answer_that_names_another_issuer_is_refused(browser: Browser, realm: Realm, iss: str) -> None:
+    github = realm.take_github()
+    github.back = {"iss": iss.format(issuer=github.issuer, another=realm.take().issuer)}
 
     await refused(browser, github, github.register(address()), 401, "identity_not_accepted")
+
+    assert github.tokens == {}
 
 
 async def test_it_cannot_be_told_to_ask_who_is_there(browser: Browser, realm: Realm) -> None:
@@ -112,6 +133,7 @@ WRONG: dict[str, tuple[str, Told]] = {
     "a token that is null": ("token", with_fields(access_token=None)),
     "a token of two lines": ("token", with_fields(access_token="a\r\nX: y")),
     "a token that is no ASCII": ("token", with_fields(access_token="ä")),
+    "a token with a blank": ("token", with_fields(access_token="a b")),
     "a client that is unknown": ("token", instead(json({"error": "incorrect_client_credentials"}))),
     "no number": ("user", with_fields(id="4711")),
     "a number that is null": ("user", with_fields(id=None)),

@@ -288,3 +288,13 @@ async def test_of_a_thousand_cookies_a_thousand_are_not_written_back(app: AsyncC
 
     assert answer.status_code == 302, answer.text
     assert len(answer.headers.get_list("set-cookie")) <= 21
+
+
+async def test_cookies_that_are_none_of_ours_break_nothing(browser: Browser, op: OpenIdProvider) -> None:
+    """Only such names are written back as ours have; others, of whatever characters, stay as they are."""
+    browser.cookies = {f"{PREFIX}{name}": "x" for name in ('a"b', "a b", "@", "(x)", "abc", "123456789")}
+    theirs = set(browser.cookies)
+
+    await browser.signed_in(op, op.register())
+
+    assert set(browser.cookies) == theirs
