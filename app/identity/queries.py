@@ -303,6 +303,15 @@ async def lacks_password(tx: Transaction, user_id: int) -> bool:
     return found
 
 
+async def lacks_password_login(tx: Transaction, user_id: int) -> bool:
+    """Whether no password signs him in: there is none, or no name that it would be asked with (see `by_name`)."""
+    found: bool = await tx.fetchval(
+        f"SELECT password_hash IS NULL OR (provider <> '{LOCAL}' AND email IS NULL) FROM users WHERE id = $1",  # noqa: S608
+        user_id,
+    )
+    return found
+
+
 async def displace(tx: Transaction, email: str, user_id: int) -> list[int]:
     """Take an address from whoever has it without having proved it, for one who has; whose it was."""
     rows = await tx.fetch(

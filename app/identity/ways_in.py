@@ -17,7 +17,7 @@ class WaysIn:
     async def none_left(self, tx: Transaction, user_id: int) -> bool:
         """Whether a user who is held has no way in any more."""
         return (
-            await queries.lacks_password(tx, user_id)
+            await queries.lacks_password_login(tx, user_id)
             and not await factors.passkeys_of(tx, user_id)
             and not await federation.count_usable(tx, user_id, self._issuers)
         )

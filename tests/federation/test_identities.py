@@ -15,7 +15,7 @@ from tests.identity.factorkit import long_ago
 from tests.identity.kit import events
 from tests.identity.mailkit import link_in, proved, use
 from tests.identity.webauthnkit import added
-from tests.kit import SignedIn, log_in, new_name, problem, register, until
+from tests.kit import SignedIn, log_in, new_name, new_password, problem, register, until
 from tests.mail.kit import Postbox
 
 
@@ -153,6 +153,20 @@ async def test_a_password_or_a_passkey_is_a_way_as_well(browser: Browser, op: Op
         (identity,) = await identities(session)
         assert await unlink(session, identity["id"]) == 204
         assert await identities(session) == []
+
+
+async def test_a_password_that_no_login_finds_is_no_way(browser: Browser, op: OpenIdProvider, admin: SignedIn) -> None:
+    """A provider's user signs in by his address and the password that he was given; by his name there nobody does."""
+    for email, status in ((None, 409), (f"{new_name()}@example.net", 204)):
+        person = op.register() if email is None else op.register(email=email, email_verified=True)
+        user_id = (await browser.signed_in(op, person)).user_id
+        given = {"password": new_password(), "must_change_password": False}
+        assert (await admin.ask("PATCH", f"/users/{user_id}", json=given)).status_code == 200
+
+        session = await browser.signed_in(op, person)
+
+        (identity,) = await identities(session)
+        assert await unlink(session, identity["id"]) == status
 
 
 async def test_of_two_ways_that_are_given_up_at_once_one_stays(browser: Browser, realm: Realm, parts: Parts) -> None:
