@@ -1,6 +1,7 @@
 """The code that an application exchanges: once, within a minute, and only by the verifier that is its own."""
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 from httpx import AsyncClient
 
 from app.federation import queries as federation
+from app.identity import queries
 from app.identity.identities import IdentityCode
 from app.identity.structs import Exchange
 from app.parts import Parts
@@ -136,6 +138,31 @@ async def test_a_provider_that_is_no_more_signs_nobody_in(
     others = tuple(each for each in known.oidc_providers if each.name != op.name)
     async with serving(replace(known, oidc_providers=others)) as after:
         await refused(after.client, code, verifier)
+
+
+async def test_nobody_is_kept_out_by_who_has_taken_his_names(browser: Browser, op: OpenIdProvider) -> None:
+    """Also the one that is made of his subject, which somebody who knows that can foresee."""
+    name = new_name()
+    own = hashlib.sha256(f"{op.issuer} {name}".encode()).hexdigest()[:8]
+    for taken in (name, f"{name}~{own}"):
+        await browser.signed_in(op, op.register(preferred_username=taken))
+
+    session = await browser.signed_in(op, op.register(sub=name, preferred_username=name))
+
+    assert session.body["user"]["username"].startswith(f"{name}~")
+
+
+async def test_an_address_that_is_taken_at_this_moment_is_nobody_elses(
+    browser: Browser, op: OpenIdProvider, parts: Parts
+) -> None:
+    email = f"{new_name()}@example.org"
+    code = await browser.code(op, op.register(email=email, email_verified=True))
+    async with parts.db.transaction() as tx:
+        await queries.add(tx, username=new_name(), email=email, full_name=None, password_hash=None)
+        exchanging = asyncio.create_task(exchange(browser.app, *code))
+        await blocked_on_a_lock(parts)
+
+    problem(await exchanging, 409, "conflict")
 
 
 async def test_an_identity_that_is_taken_away_meanwhile_signs_nobody_in(
