@@ -52,7 +52,7 @@ def cut_off() -> Told:
 # Of any endpoint; `elsewhere` is the URL of somebody whom nobody is to ask.
 ANYWHERE: dict[str, Callable[[str], Told]] = {
     "without an end": lambda _: huge(),
-    "half a megabyte": lambda _: of(b'{"a":"' + b"x" * 500_000 + b'"}'),
+    "half a megabyte": lambda _: with_fields(padding="x" * 500_000),
     "301": lambda elsewhere: instead(Reply(301, {"Location": elsewhere})),
     "302": lambda elsewhere: instead(redirect(elsewhere)),
     "307": lambda elsewhere: instead(Reply(307, {"Location": elsewhere})),

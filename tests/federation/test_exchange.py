@@ -9,6 +9,7 @@ from http.cookies import SimpleCookie
 
 import pytest
 from httpx import AsyncClient
+from msgspec import structs
 
 from app.federation import queries as federation
 from app.identity import queries
@@ -137,6 +138,18 @@ async def test_a_provider_that_is_no_more_signs_nobody_in(
     known = realm.known_to(settings)
     others = tuple(each for each in known.oidc_providers if each.name != op.name)
     async with serving(replace(known, oidc_providers=others)) as after:
+        await refused(after.client, code, verifier)
+
+
+async def test_a_provider_that_is_another_now_signs_nobody_in(
+    browser: Browser, op: OpenIdProvider, realm: Realm, settings: Settings
+) -> None:
+    """Of the same name; a subject there is somebody else."""
+    code, verifier = await browser.code(op, op.register())
+    known = realm.known_to(settings, [op.name])
+    (said,) = known.oidc_providers
+    another = structs.replace(said, issuer=realm.take().issuer)
+    async with serving(replace(known, oidc_providers=(another,))) as after:
         await refused(after.client, code, verifier)
 
 
