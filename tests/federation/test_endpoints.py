@@ -68,16 +68,17 @@ async def test_an_access_token_that_fits_into_no_header_is_shown_to_nobody(
 
 @pytest.mark.parametrize("endpoint", ["discovery", "keys", "token", "userinfo"])
 async def test_all_endpoints_together_have_one_deadline(
-    browser: Browser,
+    new_browser: Callable[[], Browser],
     op: OpenIdProvider,
     parts: Parts,
     monkeypatch: pytest.MonkeyPatch,
     over: asyncio.Event,
     endpoint: str,
 ) -> None:
-    """However slowly one of them answers, by a byte now and then or not at all."""
     before = await traces(parts)
-    ada = op.register()
+    browser, ada = new_browser(), op.register()
+    if endpoint != "discovery":
+        await new_browser().start(op)  # from now on it is known where to send somebody
     monkeypatch.setattr(answers, "SECONDS", 0.5)
 
     op.told[endpoint] = held_until(over)
@@ -88,16 +89,17 @@ async def test_all_endpoints_together_have_one_deadline(
 
 
 async def test_an_answer_that_comes_by_drops_is_late_as_well(
-    browser: Browser, op: OpenIdProvider, monkeypatch: pytest.MonkeyPatch, over: asyncio.Event
+    new_browser: Callable[[], Browser], op: OpenIdProvider, monkeypatch: pytest.MonkeyPatch, over: asyncio.Event
 ) -> None:
     async def dripping(_: Asked, right: Reply) -> Reply:
         assert isinstance(right.content, bytes)
         return Reply(200, right.headers, by_drops(right.content, over))
 
+    await new_browser().start(op)
     monkeypatch.setattr(answers, "SECONDS", 0.5)
     op.told["token"] = dripping
 
-    await refused(browser, op, op.register(), 503, "unavailable")
+    await refused(new_browser(), op, op.register(), 503, "unavailable")
 
 
 async def test_a_provider_that_hangs_holds_up_nobody_else(
