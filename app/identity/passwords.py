@@ -12,7 +12,7 @@ from app.errors import Overloaded, ValidationFailed
 from app.identity import stored_hashes
 from app.identity.password_strength import PasswordStrength
 from app.identity.stored_hashes import HashRefused
-from app.identity.threads import Threads, cores
+from app.identity.threads import LEAST, Threads, cores
 from app.setting_values import MOST_CODE_POINTS
 from app.settings import Settings
 
@@ -35,7 +35,7 @@ class Passwords:
     def __init__(self, settings: Settings, *, workers: int = 1) -> None:
         count = max(1, int(cores() / (workers * settings.argon2_parallelism)))
         self.threads = Threads("password", count, ASSUMED_SECONDS)
-        self.aside = Threads("aside", max(1, count // 2), ASSUMED_SECONDS, deadline=ASIDE_SECONDS, idle=True)
+        self.aside = Threads("aside", max(1, count // 2), ASSUMED_SECONDS, deadline=ASIDE_SECONDS, niceness=LEAST)
         self._strength = PasswordStrength(settings.password_min_length)
         self._hasher = PasswordHasher(
             time_cost=settings.argon2_time_cost,

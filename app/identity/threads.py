@@ -19,6 +19,7 @@ T = TypeVar("T")
 DEADLINE = 0.8  # seconds of work that may be queued, and that anyone waits: whoever is refused knows within one
 WEIGHT = 0.1  # of the newest piece of work in the running average: it follows a change of pace within some 20
 NICENESS = 5  # added to that of the event loop, which so gets thrice the weight where both want the core
+LEAST = 19  # what gives way to those, with a twentieth of their weight; SCHED_IDLE would starve on a busy machine
 
 
 class Threads:
@@ -31,7 +32,7 @@ class Threads:
         count: how many.
         assumed_seconds: what a piece of work takes, until it is known.
         deadline: seconds of work that may be queued, and that anyone waits.
-        idle: whether they run when nobody else of this machine wants a core, and no sooner.
+        niceness: added to that of the event loop.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Threads:
         assumed_seconds: float,
         *,
         deadline: float = DEADLINE,
-        idle: bool = False,
+        niceness: int = NICENESS,
     ) -> None:
         self.count = count
         self.queued = 0
@@ -49,7 +50,7 @@ class Threads:
         self._seconds = assumed_seconds  # of a piece of work, as a running average
         self._counting = threading.Lock()
         self._deadline = deadline
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_stand_by if idle else _step_back)
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_step_back, initargs=(niceness,))
         self._stopped = False
 
     async def stop(self) -> None:
@@ -107,19 +108,12 @@ class Threads:
                 self._seconds += WEIGHT * (time.perf_counter() - started - self._seconds)
 
 
-def _step_back() -> None:
+def _step_back(niceness: int) -> None:
     """Lower the priority of the calling thread; Linux alone counts it by thread, elsewhere it would be the process."""
     if sys.platform == "linux":
         with suppress(OSError):
             thread = threading.get_native_id()
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
-
-
-def _stand_by() -> None:
-    """The same, to where a thread gives up its core at once to any other (sched(7)): niceness alone lets it finish."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + niceness)
 
 
 def cores(root: Path = Path("/")) -> float:

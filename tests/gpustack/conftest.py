@@ -7,7 +7,7 @@ import pytest
 
 from app.gpustack.directory import Directory
 from app.gpustack.instance import Instance, State
-from app.identity import threads
+from app.identity import passwords, threads
 from app.metrics import Metrics
 from app.outbound import Outbound
 from tests.gpustack.kit import Begin, Gatehouse, settings_of
@@ -21,10 +21,10 @@ Watching = Callable[[Any], Instance]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_standing_by() -> Iterator[None]:
+def no_giving_way() -> Iterator[None]:
     """Who is let in offline is let in beside the other tests of this machine as well."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "_stand_by", threads._step_back)
+        patch.setattr(passwords, "LEAST", threads.NICENESS)
         yield
 
 

@@ -183,16 +183,7 @@ async def test_hashing_steps_back_behind_the_event_loop_where_a_thread_can(passw
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id() if a_thread_can else 0)
 
     assert await passwords.threads.run(priority) == min(19, priority() + (module.NICENESS if a_thread_can else 0))
-
-
-async def test_what_is_hashed_aside_gives_way_to_everything_where_a_thread_can(passwords: Passwords) -> None:
-    if sys.platform != "linux":
-        assert await passwords.aside.run(lambda: True)
-        return
-
-    policies = [await threads.run(lambda: os.sched_getscheduler(0)) for threads in (passwords.aside, passwords.threads)]
-
-    assert policies == [os.SCHED_IDLE, os.SCHED_OTHER]
+    assert await passwords.aside.run(priority) == min(19, priority() + (module.LEAST if a_thread_can else 0))
 
 
 async def test_hashing_goes_on_where_priorities_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +191,6 @@ async def test_hashing_goes_on_where_priorities_are_refused(monkeypatch: pytest.
         raise PermissionError
 
     monkeypatch.setattr(os, "setpriority", refused)
-    monkeypatch.setattr(os, "sched_setscheduler", refused)
     passwords = Passwords(CHEAP)
     try:
         assert await passwords.hash("correct horse")
@@ -212,7 +202,6 @@ async def test_hashing_goes_on_where_priorities_are_refused(monkeypatch: pytest.
 async def test_on_other_systems_the_process_keeps_its_priority(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, ...]] = []
     monkeypatch.setattr(os, "setpriority", lambda *args: asked.append(args))
-    monkeypatch.setattr(os, "sched_setscheduler", lambda *args: asked.append(args))
     monkeypatch.setattr(sys, "platform", "darwin")
     passwords = Passwords(CHEAP)
     try:
