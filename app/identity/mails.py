@@ -87,7 +87,9 @@ class Mails:
             return
         issued = await proofs.issue(tx, Purpose.VERIFY_EMAIL, person.id, email, LIFETIMES[Purpose.VERIFY_EMAIL])
         kind = "email.verify" if email == person.email else "email.change"
-        await self._write(tx, kind, person, email, {"verify": (Purpose.VERIFY_EMAIL, issued)}, {}, pause)
+        # A name that a provider brings is any text: nobody shall have us write it to a stranger's address.
+        said = {} if person.provider == LOCAL else {"username": email}
+        await self._write(tx, kind, person, email, {"verify": (Purpose.VERIFY_EMAIL, issued)}, said, pause)
 
     async def reset(self, tx: Transaction, person: UserEntry, kind: str = "password.reset") -> None:
         """A link by which whoever reads the user's address sets a new password. Older ones are void."""

@@ -198,6 +198,20 @@ async def test_an_address_is_proved_only_if_the_provider_says_so_in_so_many_word
         assert (await use(browser.app, "/email/verify", link)).status_code == 204
 
 
+async def test_no_text_of_anybodys_is_mailed_to_an_address_that_is_not_proved(
+    browser: Browser, op: OpenIdProvider, postbox: Postbox
+) -> None:
+    email = address()
+    said = "You have won: https://evil.example"
+
+    await browser.signed_in(op, op.register(email=email, preferred_username=said, name="Visit evil.example"))
+
+    mail = await postbox.to(email)
+    for part in ("plain", "html"):
+        assert f"Hello {email}," in mail.part(part)
+        assert "evil.example" not in mail.part(part)
+
+
 @pytest.mark.parametrize(
     ("said", "kept"),
     [
