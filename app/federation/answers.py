@@ -1,5 +1,6 @@
 """What providers answer, read as little as needed: JSON of a known shape, or it is none."""
 
+import asyncio
 import re
 from base64 import b64encode
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from app.errors import Unavailable
 from app.outbound import Answer, Outbound, OutboundError
 
 SECONDS = 10.0  # for all that a provider is asked for one request of ours
+PLACES = 50  # questions to one provider at a time: whoever floods us shall not flood it, nor use up our sockets
 MOST_BYTES = 1 << 18  # 256 KiB: key sets have some kB, userinfo fewer
 OK = 200
 JSON = ("application/json", "application/jwk-set+json")
@@ -41,20 +43,22 @@ class Asking:
 
     def __init__(self, outbound: Outbound) -> None:
         self._outbound = outbound
+        self._places = asyncio.Semaphore(PLACES)
 
     async def ask(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, content: bytes = b""
     ) -> Answer:
         """Raises ProviderUnusable where nothing is answered that can be looked at."""
         try:
-            return await self._outbound.ask(
-                method,
-                url,
-                seconds=SECONDS,
-                headers={"Accept": "application/json", **(headers or {})},
-                content=content,
-                most=MOST_BYTES,
-            )
+            async with self._places:
+                return await self._outbound.ask(
+                    method,
+                    url,
+                    seconds=SECONDS,
+                    headers={"Accept": "application/json", **(headers or {})},
+                    content=content,
+                    most=MOST_BYTES,
+                )
         except OutboundError as error:
             raise ProviderUnusable(f"{type(error).__name__}: {error}") from None
 

@@ -15,7 +15,7 @@ from app.federation.answers import ProviderUnusable
 from app.outbound import Outbound
 from app.parts import Parts
 from app.settings import Settings
-from tests.federation.kit import Browser, traces, without_a_jar
+from tests.federation.kit import Browser, s256, traces, without_a_jar
 from tests.federation.lies import ANYWHERE, TOKENS
 from tests.federation.provider import CLIENT_ID, CLIENT_SECRET, MISSING, OpenIdProvider, Told, held_until, instead
 from tests.federation.realm import Realm
@@ -239,3 +239,28 @@ async def test_what_is_wrong_with_a_provider_is_told_in_characters_that_print(
         await configured.providers(known, outbound)[op.name].check()
 
     assert unusable.value.reason == "discovery: status 200, a/[31m"
+
+
+async def test_a_provider_is_asked_by_no_more_at_a_time_than_it_has_places(
+    new_browser: Callable[[], Browser], op: OpenIdProvider, realm: Realm, parts: Parts, over: asyncio.Event
+) -> None:
+    """Those above it wait; in the end all are served."""
+    flows = [(browser := new_browser(), await browser.start(op)) for _ in range(answers.PLACES + 10)]
+    ways_back = [(browser, await browser.at_provider(flow, op.register())) for browser, flow in flows]
+    challenges = [s256(flow.verifier) for _, flow in flows]
+    op.told["token"] = held_until(over)
+
+    async def all_came_back() -> bool:
+        rows = await parts.db.fetch("SELECT FROM sign_ins WHERE code_challenge = ANY($1::text[])", challenges)
+        return len(rows) == len(flows)
+
+    waiting = [asyncio.create_task(browser.get(url)) for browser, url in ways_back]
+    await until(all_came_back)
+    await until(lambda: realm.server.counts[f"{op.prefix}/token"] >= answers.PLACES)
+    for browser, _ in flows:  # as much time as the others would need to get there as well
+        await browser.web.get(f"{op.issuer}/keys")
+    asked = realm.server.counts[f"{op.prefix}/token"]
+    over.set()
+
+    assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [302] * len(flows)
+    assert asked == answers.PLACES
