@@ -192,7 +192,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         emails,
         settings,
     )
-    recovery = Recovery(db, entries, sessions, passwords, mails, mailings, askings, one_time_tokens)
+    recovery = Recovery(db, entries, sessions, passwords, ways_in, mails, mailings, askings, one_time_tokens)
     errands[FORGOT] = recovery.remind
     reauthenticator = Reauthenticator(db, entries, sessions, people, confirmation, tries, second_factors, passkey_login)
     administration = Administration(db, entries, people, sessions, passwords, mails, recovery)

@@ -92,6 +92,7 @@ def _whole(said: Provider) -> Provider:
     """With what goes without saying."""
     if not NAMES.fullmatch(said.name) or said.name in (LOCAL, GPUSTACK):
         raise ValueError("`name` has to be of a-z 0-9 - beginning with a letter, and neither local nor gpustack")
+    _refuse_what_means_nothing(said)
     issuer = _issuer(said)
     if not is_server_url(issuer):  # OpenID Connect Discovery 1.0 §3
         raise ValueError(f"{said.name}: `issuer` has to be an https:// URL without user, query and fragment")
@@ -109,6 +110,16 @@ def _whole(said: Provider) -> Provider:
         raise ValueError(f"{said.name}: `label` has characters that do not print")
     label = said.label or LABELS.get(said.preset or "", said.name.capitalize())
     return msgspec.structs.replace(said, issuer=issuer, scopes=scopes, domains=domains, label=label)
+
+
+def _refuse_what_means_nothing(said: Provider) -> None:
+    """Whoever has set it expects something of it."""
+    if said.preset in ("google", "microsoft") and said.issuer:
+        raise ValueError(f"{said.name}: `issuer` is that of the preset")
+    if said.preset != "microsoft" and said.tenant:
+        raise ValueError(f"{said.name}: `tenant` is for the preset microsoft")
+    if said.preset == "microsoft" and (said.domains or said.link_by_email):
+        raise ValueError(f"{said.name}: Microsoft proves no addresses, so `domains` and `link_by_email` let in nobody")
 
 
 def _issuer(said: Provider) -> str:

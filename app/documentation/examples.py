@@ -136,7 +136,7 @@ EVENT = ActivityItem(
     request_id="0f9c2a7d5b1e4f3c8a6d9e2b7c4f1a3e",
     details={"amr": ["pwd"]},
 )
-CODE = "ghc1_q83vEjRWeJASNFZ4kKvN7wEjRWeJq83vAZ3vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZw"
+CODE = "gha1_q83vEjRWeJASNFZ4kKvN7wEjRWeJq83vAZ3vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZw"
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # of RFC 7636, appendix B
 IDENTITY = Identity(
     id=UUID("019a9f0e-7c55-7d3b-9d0c-5b1e8f3a2c41"),

@@ -32,7 +32,7 @@ KINDS: dict[str, type[Key]] = {
 }
 HASHES = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
 YEAR_10000 = 253_402_300_800  # its first second: no calendar of ours goes on until then
-TYPES = (None, "JWT")  # any other is a token for something else (RFC 8725 §3.11)
+TYPES = ("", "jwt")  # any other is a token for something else (RFC 8725 §3.11)
 
 
 class NoSuchKey(Exception):
@@ -98,7 +98,7 @@ def verify(
     try:
         header = jws.extract_compact(token.encode()).headers()
         algorithm = header.get("alg")
-        if algorithm not in KINDS or header.get("typ") not in TYPES or "crit" in header:
+        if algorithm not in KINDS or str(header.get("typ", "")).lower() not in TYPES or "crit" in header:
             raise IdentityNotAccepted
         key = _key(keys, header.get("kid"), algorithm)
         with _unwarned():

@@ -140,12 +140,12 @@ async def of_user(on: Database | Transaction, user_id: int) -> list[asyncpg.Reco
     )
 
 
-async def count_usable(tx: Transaction, user_id: int, issuers: Sequence[str]) -> int:
-    """How many of a user's identities are of these issuers."""
-    count: int = await tx.fetchval(
-        "SELECT count(*) FROM identities WHERE user_id = $1 AND issuer = ANY($2::text[])", user_id, issuers
+async def has_usable(on: Database | Transaction, user_id: int, issuers: Sequence[str]) -> bool:
+    """Whether a user has an identity of one of these issuers."""
+    row = await on.fetchrow(
+        "SELECT FROM identities WHERE user_id = $1 AND issuer = ANY($2::text[]) LIMIT 1", user_id, issuers
     )
-    return count
+    return row is not None
 
 
 async def remove(tx: Transaction, user_id: int, identity_id: UUID) -> str | None:

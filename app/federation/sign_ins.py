@@ -59,7 +59,7 @@ class SignIns:
         self._providers = providers
         self._settings = settings
         self._box = Box("sign-ins", settings.secret_key, settings.secret_key_previous)
-        self._codes = OpaqueTokens("ghc1_", "sign-in codes", 16, settings.secret_key, settings.secret_key_previous)
+        self._codes = OpaqueTokens("gha1_", "sign-in codes", 16, settings.secret_key, settings.secret_key_previous)
 
     def offered(self) -> list[ProviderItem]:
         """What somebody can sign in with besides an account of this service."""

@@ -90,9 +90,7 @@ class FederatedLogin:
             provider = self._providers.get(assertion.provider)
             if provider is None or provider.issuer != assertion.issuer:  # not any more
                 raise InvalidGrant
-            identity = await federation.find(self._db, assertion.issuer, assertion.subject)
-            if identity is None:
-                identity = await self._welcome(assertion, provider, client)
+            identity = await self._identity(assertion, provider, client)
             trusted = provider.trust_mfa and assertion.several_factors
             ways = amr.together(amr.BY_IDENTITY, [amr.SEVERAL] if trusted else [])
             identity_id, user_id = identity["id"], identity["user_id"]
@@ -119,6 +117,17 @@ class FederatedLogin:
                 raise InvalidCredentials
             outcome.ended("success")
             return response
+
+    async def _identity(self, said: Assertion, provider: Provider, client: Client) -> asyncpg.Record:
+        """Whose it is; who is welcomed here for the first time, or is not, is in the trail."""
+        identity = await federation.find(self._db, said.issuer, said.subject)
+        if identity is not None:
+            return identity
+        try:
+            return await self._welcome(said, provider, client)
+        except (Forbidden, EmailTaken, Conflict) as refused:
+            await self._tries.failed(None, refused.code, client)
+            raise
 
     async def _use(self, on: Database | Transaction, identity_id: UUID, user_id: int, said: Assertion) -> None:
         """Raises InvalidGrant where the identity was taken away a moment ago."""

@@ -303,13 +303,13 @@ async def lacks_password(tx: Transaction, user_id: int) -> bool:
     return found
 
 
-async def lacks_password_login(tx: Transaction, user_id: int) -> bool:
+async def lacks_password_login(on: Database | Transaction, user_id: int) -> bool:
     """Whether no password signs him in: there is none, or no name that it would be asked with (see `by_name`)."""
-    found: bool = await tx.fetchval(
-        f"SELECT password_hash IS NULL OR (provider <> '{LOCAL}' AND email IS NULL) FROM users WHERE id = $1",  # noqa: S608
+    row = await on.fetchrow(
+        f"SELECT FROM users WHERE id = $1 AND password_hash IS NOT NULL AND (provider = '{LOCAL}' OR email IS NOT NULL)",  # noqa: E501
         user_id,
     )
-    return found
+    return row is None
 
 
 async def displace(tx: Transaction, email: str, user_id: int) -> list[int]:

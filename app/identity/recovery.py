@@ -17,6 +17,7 @@ from app.identity.emails import displace
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.structs import UserEntry
+from app.identity.ways_in import WaysIn
 from app.limits.quota import Quota
 from app.mail.sender import Errand
 from app.proofs import queries as proofs
@@ -38,6 +39,7 @@ class Recovery:
         entries: Entries,
         sessions: Sessions,
         passwords: Passwords,
+        ways_in: WaysIn,
         mails: Mails,
         mailings: Quota,
         askings: Quota,
@@ -47,6 +49,7 @@ class Recovery:
         self._entries = entries
         self._sessions = sessions
         self._passwords = passwords
+        self._ways_in = ways_in
         self._mails = mails
         self._mailings = mailings
         self._askings = askings
@@ -74,7 +77,7 @@ class Recovery:
         """The errand that `forgot` leaves: a link for whoever has this address and can sign in by a password."""
         user_id = await queries.id_by_email(tx, errand.recipient)
         row = await queries.lock(tx, user_id) if user_id is not None else None
-        if row is None or row["email"] != errand.recipient or not _may_reset(row):
+        if row is None or row["email"] != errand.recipient or not await self._may_reset(tx, row):
             return
         client = msgspec.convert(errand.context, Client)
         await self._mails.reset(tx, queries.entry(row))
@@ -86,7 +89,7 @@ class Recovery:
         Raises:
             Conflict: the user has no address, is not active, or is known to another service.
         """
-        if row["email"] is None or not _may_reset(row):
+        if row["email"] is None or not await self._may_reset(tx, row):
             raise Conflict("This user cannot be sent a link: no address, not active, or signing in elsewhere.")
         kind = "password.reset" if row["password_hash"] else "invitation"
         await self._mails.reset(tx, queries.entry(row), kind)
@@ -105,7 +108,7 @@ class Recovery:
         token_id = self._tokens.read(Purpose.RESET_PASSWORD, token)
         proof = await proofs.look(self._db, Purpose.RESET_PASSWORD, token_id)
         row = await queries.by_id(self._db, proof.user_id) if proof else None
-        if row is None or not _may_reset(row):
+        if row is None or not await self._may_reset(self._db, row):
             raise InvalidOneTimeToken
         await self._passwords.check_strength(
             new_password, username=row["username"], email=row["email"], full_name=row["full_name"], field="new_password"
@@ -159,6 +162,7 @@ class Recovery:
             had_totp = await factors.remove_totp(tx, person.id, since=since)
             had_passkeys = await factors.remove_passkeys(tx, person.id, since=since)
             had_identities = await federation.remove_since(tx, person.id, since)
+            needs_password = person.provider == LOCAL or await self._ways_in.none_left(tx, person.id)
             if had_totp:
                 await queries.set_mfa(tx, person.id, enabled=False)
             await self._mails.void(tx, person.id, Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
@@ -171,11 +175,11 @@ class Recovery:
                 (Event.MFA_DISABLED, {"reason": "not_me"} if had_totp else None),
                 (Event.PASSKEY_REMOVED, {"reason": "not_me"} if had_passkeys else None),
                 *((Event.IDENTITY_UNLINKED, {"reason": "not_me", "provider": each}) for each in had_identities),
-                (Event.PASSWORD_RESET_REQUESTED, {"reason": "not_me"} if person.provider == LOCAL else None),
+                (Event.PASSWORD_RESET_REQUESTED, {"reason": "not_me"} if needs_password else None),
             ):
                 if details is not None:
                     await record(tx, event, client, user_id=person.id, actor_id=person.id, details=details)
-            if person.provider == LOCAL:  # else there is none to be set
+            if needs_password:  # else he signs in elsewhere
                 await self._mails.reset(tx, msgspec.structs.replace(person, email=email), "password.forced")
         await self._entries.outbox.settle(ended, change)
         self._mails.wake()
@@ -189,7 +193,9 @@ class Recovery:
             raise InvalidOneTimeToken
         return queries.entry(row)
 
+    async def _may_reset(self, on: Database | Transaction, row: asyncpg.Record) -> bool:
+        """Whether a password is a way in for this user, or may become one: who is known elsewhere signs in there.
 
-def _may_reset(row: asyncpg.Record) -> bool:
-    """Whether a password is a way in for this user, or may become one."""
-    return bool(row["is_active"]) and row["provider"] == LOCAL
+        But for whom no way is left: his provider is asked no more, or an intruder has taken his identity away.
+        """
+        return bool(row["is_active"]) and (row["provider"] == LOCAL or await self._ways_in.none_left(on, row["id"]))

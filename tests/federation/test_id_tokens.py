@@ -29,6 +29,14 @@ async def test_an_id_token_that_is_wrong_in_one_thing_signs_nobody_in(
     assert await traces(parts) == before
 
 
+@pytest.mark.parametrize("typ", ["JWT", "jwt"])
+async def test_the_type_of_a_token_may_be_said_in_any_case(browser: Browser, op: OpenIdProvider, typ: str) -> None:
+    """RFC 7519 §5.1; whoever says none is the rule of the other tests."""
+    op.header["typ"] = typ
+
+    await browser.signed_in(op, op.register())
+
+
 # ---- keys -----------------------------------------------------------------------------------------------------------
 
 
