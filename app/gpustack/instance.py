@@ -135,7 +135,7 @@ class Instance:
             left -= 1
             try:
                 async with self._places:
-                    found = await self._sign_in(username, password)
+                    found = await self._sign_in(self._prefix, username, password)
             except GpustackAway as away:
                 failed.set()
                 self._failed(username, away)
@@ -150,7 +150,7 @@ class Instance:
             self.require()
             await asyncio.sleep(SystemRandom().uniform(*PAUSE))
 
-    async def _sign_in(self, username: str, password: str) -> Account | Refused:
+    async def _sign_in(self, prefix: str, username: str, password: str) -> Account | Refused:
         """By the form of a login, for nothing else proves a password; its cookie is used once, for `me`."""
         form = urlencode({"username": username, "password": password}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -159,7 +159,7 @@ class Instance:
         if refused is not None:
             return refused
         session = {"Cookie": f"{answers.COOKIE}={answers.cookie(answer)}"}
-        account = answers.read(await self._ask("GET", f"{self._prefix}/users/me", session), Account)
+        account = answers.read(await self._ask("GET", f"{prefix}/users/me", session), Account)
         if account.username != username:
             raise GpustackMisconfigured("a login as somebody else")
         return account if account.is_active else Refused(deactivated=True)
@@ -253,7 +253,8 @@ class Instance:
             raise GpustackMisconfigured("it lets in whoever asks from where we are: upgrade it, or ask from elsewhere")
         if answers.refusal(let_in) is None:
             raise GpustackMisconfigured(f"status {let_in.status} for a key that nobody has")
-        if not isinstance(await self._sign_in(f"gatehouse-{secrets.token_hex(8)}", secrets.token_hex(16)), Refused):
+        name, password = f"gatehouse-{secrets.token_hex(8)}", secrets.token_hex(16)
+        if not isinstance(await self._sign_in(prefix, name, password), Refused):
             raise GpustackMisconfigured("a login of a name that nobody has")
         return prefix
 
