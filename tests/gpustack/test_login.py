@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from httpx import AsyncClient
 
 from app.setting_values import Rate
@@ -296,3 +297,16 @@ async def test_without_gpustack_nobody_of_it_signs_in(client: AsyncClient, ada: 
     answer = await client.post("/login", json={"username": "nobody at all", "password": "x"}, headers=from_ip())
 
     problem(answer, 401, "invalid_credentials")
+
+
+@pytest.mark.parametrize("name", ["a\\u0000b", "a\\nb", "a\\u0085", "\\ud800"])
+async def test_a_name_that_nobody_can_have_there_is_refused_without_asking(
+    gatehouse: Gatehouse, scripted: Scripted, name: str
+) -> None:
+    body = f'{{"username": "{name}", "password": "x"}}'
+    headers = from_ip() | {"Content-Type": "application/json"}
+
+    answer = await gatehouse.client.post("/login", content=body, headers=headers)
+
+    assert answer.status_code in (400, 401, 422)
+    assert not [each for each in scripted.asked if each.startswith(f"POST /auth/login {name[0]}")]
