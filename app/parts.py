@@ -69,6 +69,7 @@ from app.sessions.tokens import AccessTokens, RefreshTokens
 from app.setting_values import Rate
 from app.settings import Settings
 
+RETURNS = Rate(1000, 600)  # of browsers of a network from sign-in providers: an office at nine, and no more rows
 JUDGEMENTS = Rate(60, 3600)  # passwords of a network that are judged before it registers: 0.2 s each at worst
 
 
@@ -161,6 +162,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     mailings = Quota("forgot", windows, violations, settings.rate_limit_forgot)
     welcomes = Quota("welcome", windows, violations, settings.rate_limit_forgot)
     askings = Quota("forgot_ip", windows, violations, settings.rate_limit_forgot_ip)
+    returns = Quota("sign_in", windows, violations, settings.rate_limit_login and RETURNS)
     registrations = Quota("register", windows, violations, settings.rate_limit_register)
     judgements = Quota("password_strength", windows, violations, settings.rate_limit_register and JUDGEMENTS)
     tries = Tries(db, attempts, violations, settings)
@@ -175,7 +177,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     passkeys = Passkeys(db, party, ways_in, mails)
     passkey_login = PasskeyLogin(db, party, login, tries, metrics)
     sign_ins = SignIns(db, sign_in_providers(settings, outbound), settings)
-    federated_login = FederatedLogin(db, sign_ins, login, tries, metrics, mails, welcomes, settings)
+    federated_login = FederatedLogin(db, sign_ins, login, tries, metrics, mails, welcomes, returns, settings)
     identities = Identities(db, sign_ins, ways_in, mails)
     emails = Emails(db, entries, mails, mailings, one_time_tokens)
     accounts = Accounts(

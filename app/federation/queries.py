@@ -9,7 +9,6 @@ import msgspec
 
 from app.database import Database, Transaction
 from app.federation.structs import Assertion
-from app.providers import GPUSTACK
 from app.uuid7 import uuid7
 from db import locks
 
@@ -156,12 +155,12 @@ async def remove(tx: Transaction, user_id: int, identity_id: UUID) -> str | None
     return provider
 
 
-async def remove_since(tx: Transaction, user_id: int, since: datetime) -> list[str]:
-    """Take away what is as young as that; the providers' names. What an account is known by, nobody can have linked."""
+async def take_away(tx: Transaction, user_id: int, since: datetime | None) -> list[str]:
+    """All of a user's, or with `since` those that are as young; the providers' names."""
     rows = await tx.fetch(
-        f"""
-        DELETE FROM identities WHERE user_id = $1 AND created_at >= $2 AND provider <> '{GPUSTACK}' RETURNING provider
-        """,  # noqa: S608 - a constant
+        """
+        DELETE FROM identities WHERE user_id = $1 AND ($2::timestamptz IS NULL OR created_at >= $2) RETURNING provider
+        """,
         user_id,
         since,
     )

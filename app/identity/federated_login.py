@@ -51,6 +51,7 @@ class FederatedLogin:
         metrics: Metrics,
         mails: Mails,
         welcomes: Quota,
+        returns: Quota,
         settings: Settings,
     ) -> None:
         self._db = db
@@ -60,6 +61,7 @@ class FederatedLogin:
         self._metrics = metrics
         self._mails = mails
         self._welcomes = welcomes
+        self._returns = returns
         self._settings = settings
         self._providers = {each.name: each for each in settings.oidc_providers}
 
@@ -68,8 +70,9 @@ class FederatedLogin:
 
         Raises:
             InvalidState, IdentityNotAccepted, Unavailable: as they say.
-            RateLimited: too many failed sign-ins from this network.
+            RateLimited: too many failed sign-ins from this network, or too many of any kind: each leaves a row.
         """
+        await self._returns.hit(client.network, client, None)
         async with self._tries.provider(client):
             return await self._sign_ins.finish(flow, code, error, iss)
 

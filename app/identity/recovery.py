@@ -1,5 +1,6 @@
 """The ways back in: a link for a new password, and the link that says that it was somebody else."""
 
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -100,6 +101,9 @@ class Recovery:
     async def reset(self, token: str, new_password: str, client: Client) -> None:
         """A new password for whoever reads the account's mail; every session ends, and none begins.
 
+        Where that is the first proof of the address, passkeys and identities go as well: whoever has made the account
+        with the address of somebody else would come back by them.
+
         Raises:
             InvalidOneTimeToken: it is good for nothing (any more).
             WeakPassword: the password may not be used; the token stays good.
@@ -123,6 +127,7 @@ class Recovery:
             if not person.email_verified:  # the link was read there
                 await queries.set_email(tx, person.id, person.email, verified=True)
                 await record(tx, Event.EMAIL_VERIFIED, client, user_id=person.id, actor_id=person.id)
+                await self._take_away(tx, person.id, None, "password_reset", client)
             ended, _ = await self._sessions.revoke_in(tx, person.id, "password_reset", person.id, client)
             change = await self._entries.outbox.announce(tx, [user_key(person.id)])
             await record(tx, Event.PASSWORD_RESET, client, user_id=person.id, actor_id=person.id)
@@ -160,8 +165,7 @@ class Recovery:
             # what is younger than any letter to this address may be the intruder's: who knows which one is read?
             since = min(filter(None, (proof.made_at, await proofs.oldest(tx, person.id, Purpose.NOT_ME, proof.email))))
             had_totp = await factors.remove_totp(tx, person.id, since=since)
-            had_passkeys = await factors.remove_passkeys(tx, person.id, since=since)
-            had_identities = await federation.remove_since(tx, person.id, since)
+            await self._take_away(tx, person.id, since, "not_me", client)
             needs_password = person.provider == LOCAL or await self._ways_in.none_left(tx, person.id)
             if had_totp:
                 await queries.set_mfa(tx, person.id, enabled=False)
@@ -173,8 +177,6 @@ class Recovery:
                 (Event.USER_UPDATED, {"changed": ["email"]} if person.email != email else None),
                 (Event.EMAIL_VERIFIED, None if taken or (person.email_verified and person.email == email) else {}),
                 (Event.MFA_DISABLED, {"reason": "not_me"} if had_totp else None),
-                (Event.PASSKEY_REMOVED, {"reason": "not_me"} if had_passkeys else None),
-                *((Event.IDENTITY_UNLINKED, {"reason": "not_me", "provider": each}) for each in had_identities),
                 (Event.PASSWORD_RESET_REQUESTED, {"reason": "not_me"} if needs_password else None),
             ):
                 if details is not None:
@@ -183,6 +185,19 @@ class Recovery:
                 await self._mails.reset(tx, msgspec.structs.replace(person, email=email), "password.forced")
         await self._entries.outbox.settle(ended, change)
         self._mails.wake()
+
+    async def _take_away(
+        self, tx: Transaction, user_id: int, since: datetime | None, reason: str, client: Client
+    ) -> None:
+        """Passkeys and identities; with `since` those that are as young."""
+        gone: list[tuple[Event, dict[str, object]]] = [
+            (Event.IDENTITY_UNLINKED, {"provider": each}) for each in await federation.take_away(tx, user_id, since)
+        ]
+        if passkeys := await factors.remove_passkeys(tx, user_id, since=since):
+            gone.append((Event.PASSKEY_REMOVED, {"passkeys": passkeys}))
+        for event, details in gone:
+            said = {"reason": reason, **details}
+            await record(tx, event, client, user_id=user_id, actor_id=user_id, details=said)
 
     async def _use(
         self, tx: Transaction, purpose: Purpose, token_id: UUID, user_id: int, email: str | None = None
