@@ -21,7 +21,7 @@ REDIRECT_URIS = (APP, OWN_SCHEME, "http://127.0.0.1:4711/signed-in")
 
 # How many of each kind there are, and what the settings say of each.
 KINDS: dict[str, tuple[int, dict[str, Any]]] = {
-    "plain": (900, {}),
+    "plain": (1500, {}),
     "shut": (4, {"sign_up": False}),
     "open": (4, {"sign_up": True}),
     "own": (20, {"domains": ["Example.org", "sub.example.net"]}),
@@ -65,7 +65,7 @@ class Realm:
 
     def take(self, kind: str = "plain") -> OpenIdProvider:
         """A provider that is the test's alone."""
-        name = self._free[kind].pop()
+        name = self._next(kind)
         provider = OpenIdProvider(self._issuer(name), self._redirect_uri(name), name)
         provider.client_secret = "" if kind == "public" else CLIENT_SECRET
         provider.auth_methods = ("none",) if kind == "public" else provider.auth_methods
@@ -73,9 +73,13 @@ class Realm:
         return provider
 
     def take_github(self) -> GitHub:
-        name = self._free["github"].pop()
+        name = self._next("github")
         self.providers[name] = github = GitHub(self._issuer(name), self._redirect_uri(name), name)
         return github
+
+    def _next(self, kind: str) -> str:
+        assert self._free[kind], f"all of kind {kind} are taken: KINDS says how many there are"
+        return self._free[kind].pop()
 
     def known_to(self, settings: Settings, names: Collection[str] = ()) -> Settings:
         """The settings of a service where people sign in with all of these, or with those that are named."""

@@ -13,7 +13,7 @@ from tests.federation.realm import APP, OWN_SCHEME, Realm
 from tests.identity.factorkit import claims
 from tests.identity.kit import change, events
 from tests.identity.mailkit import token, use
-from tests.kit import SignedIn, new_name, problem, register
+from tests.kit import SignedIn, new_ip, new_name, problem, register
 from tests.mail.kit import Postbox
 
 
@@ -404,7 +404,7 @@ async def test_who_was_deleted_comes_back_as_somebody_new(
 
 async def test_answers_that_are_forged_count_as_failed_logins(browser: Browser, op: OpenIdProvider) -> None:
     """Of their network; good ones do not, and neither does a provider that is away."""
-    browser.ip = "203.0.113.77"
+    browser.ip = new_ip()
     ada = op.register()
     op.claims = {"aud": "another-client"}
     for _ in range(5):
