@@ -9,6 +9,7 @@ import msgspec
 
 from app.database import Database, Transaction
 from app.federation.structs import Assertion
+from app.providers import GPUSTACK
 from app.uuid7 import uuid7
 from db import locks
 
@@ -156,11 +157,16 @@ async def remove(tx: Transaction, user_id: int, identity_id: UUID) -> str | None
 
 
 async def take_away(tx: Transaction, user_id: int, since: datetime | None) -> list[str]:
-    """All of a user's, or with `since` those that are as young; the providers' names."""
+    """All of a user's, or with `since` those that are as young; the providers' names.
+
+    But for GPUStack's, by which an account is known: nobody can have linked it.
+    """
     rows = await tx.fetch(
-        """
-        DELETE FROM identities WHERE user_id = $1 AND ($2::timestamptz IS NULL OR created_at >= $2) RETURNING provider
-        """,
+        f"""
+        DELETE FROM identities
+        WHERE user_id = $1 AND ($2::timestamptz IS NULL OR created_at >= $2) AND provider <> '{GPUSTACK}'
+        RETURNING provider
+        """,  # noqa: S608 - a constant
         user_id,
         since,
     )
