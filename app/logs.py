@@ -44,10 +44,11 @@ def configure(settings: Settings) -> None:
 
 def aside() -> None:
     """For commands, which say themselves what happened: faults alone, and beside their answer on standard output."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )
+    if not structlog.is_configured():
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+            logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        )
 
 
 class Retold(logging.Handler):
