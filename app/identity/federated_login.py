@@ -15,7 +15,7 @@ from app.errors import Conflict, EmailTaken, Forbidden, InvalidCredentials, Inva
 from app.federation import queries as federation
 from app.federation.sign_ins import SignIns
 from app.federation.structs import Assertion, Flow
-from app.identity import names, queries
+from app.identity import gates, names, queries
 from app.identity.identities import MOST
 from app.identity.login import Login
 from app.identity.mails import Mails
@@ -102,7 +102,7 @@ class FederatedLogin:
                 await queries.lock(tx, user_id)  # whoever takes the identity away comes before, or ends the session
                 await self._use(tx, identity_id, user_id, assertion)
 
-            gate = queries.identity_gate(identity_id, with_factor=trusted)
+            gate = gates.identity_gate(identity_id, with_factor=trusted)
             response = await self._login.enter(
                 gate,
                 client,

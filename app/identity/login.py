@@ -18,7 +18,7 @@ from app.errors import (
     Unavailable,
 )
 from app.factors import queries as factor_queries
-from app.identity import names, queries
+from app.identity import gates, names, queries
 from app.identity.confirmation import ROUNDS
 from app.identity.entry import People
 from app.identity.mails import Mails
@@ -145,13 +145,13 @@ class Login:
             new_hash = await self._passwords.hash(credentials.password)
         if account.mfa_enabled:
             pending_id = uuid7()
-            begun = await queries.begin_second_step(
+            begun = await gates.begin_second_step(
                 self._db, pending_id, account.id, verified_hash, new_hash, credentials.device_name
             )
             if not begun:
                 return None
             raise MfaRequired(self._pending.issue(pending_id.bytes), await self._factors.methods(account.id))
-        gate = queries.password_gate(account.id, verified_hash, new_hash)
+        gate = gates.password_gate(account.id, verified_hash, new_hash)
         return await self.enter(
             gate,
             client,
@@ -207,7 +207,7 @@ class Login:
     async def wait_for_factor(self, identity_id: UUID, ways: list[str], device_name: str | None) -> None:
         """Raises MfaRequired where the user of this identity has a second factor, and may sign in."""
         pending_id = uuid7()
-        user_id = await queries.begin_second_step_by_identity(self._db, pending_id, identity_id, ways, device_name)
+        user_id = await gates.begin_second_step_by_identity(self._db, pending_id, identity_id, ways, device_name)
         if user_id is not None:
             raise MfaRequired(self._pending.issue(pending_id.bytes), await self._factors.methods(user_id))
 
@@ -242,7 +242,7 @@ class Login:
             async with self._tries.code(pending.user_id, client):
                 if not await factor_queries.begin_try(self._db, pending_id, self._settings.mfa_codes_per_login):
                     raise InvalidMfa
-                gate, ways = queries.second_factor_gate(pending), amr.together(pending.amr, amr.BY_CODE)
+                gate, ways = gates.second_factor_gate(pending), amr.together(pending.amr, amr.BY_CODE)
                 response = _let_in(
                     await self.enter(gate, client, pending.device_name, ways, first=first, transport=asked.transport)
                 )

@@ -12,7 +12,7 @@ from app.errors import InvalidCredentials
 from app.factors import queries as factors
 from app.factors.queries import Credential
 from app.factors.relying_party import ANYBODY, Asserted, NotAccepted, RelyingParty, bound_to
-from app.identity import names, queries
+from app.identity import gates, names, queries
 from app.identity.login import Login
 from app.identity.passkeys import PasskeyAssertion
 from app.identity.structs import TokenResponse
@@ -71,7 +71,7 @@ class PasskeyLogin:
             await queries.lock(tx, shown.user_id)  # who is gone has no passkey to use
             await self.use(tx, shown)
 
-        gate = queries.passkey_gate(shown.user_id)
+        gate = gates.passkey_gate(shown.user_id)
         response = await self._login.enter(gate, client, device_name, amr.BY_PASSKEY, first=first, transport=transport)
         if response is None:
             raise InvalidCredentials(REFUSED)

@@ -11,7 +11,7 @@ from app.errors import Overloaded
 from app.gpustack import queries as gpustack
 from app.gpustack.answers import GpustackAway, Refused
 from app.gpustack.instance import Instance
-from app.identity import queries, shadow_queries
+from app.identity import gates, shadow_queries
 from app.identity.passwords import Passwords
 from app.identity.shadow_queries import Shadow
 from app.identity.shadows import Origin, Shadows
@@ -79,7 +79,7 @@ class Upstream:
         if isinstance(found, Refused):
             return await self._refused(known, password, found, client)
         taken = await self._shadows.sign_in(found, await self._verifier(password), client)
-        gate = queries.identity_gate(taken.identity_id, with_factor=False)
+        gate = gates.identity_gate(taken.identity_id, with_factor=False)
         return Shown(taken.user_id, taken.identity_id, taken.has_email, gate, amr.BY_PASSWORD)
 
     async def confirm(self, user_id: int, username: str, password: str, client: Client) -> UUID | None:

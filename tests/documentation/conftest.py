@@ -8,7 +8,7 @@ from httpx import AsyncClient
 from app import logs
 from app.cli.embedded import Postgres, Valkey
 from app.clients.service import digest
-from app.documentation.examples import CLIENT_ID, CLIENT_SECRET
+from app.documentation.samples import CLIENT_ID, CLIENT_SECRET
 from app.identity.accounts import create_first_admin
 from tests.conftest import ADMIN, TEMPLATE, with_mail
 from tests.mail.kit import Postbox

@@ -14,7 +14,7 @@ from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from openapi_spec_validator import validate
 
 from app.documentation.document import document_of
-from app.documentation.examples import CLIENT_ID, CLIENT_SECRET
+from app.documentation.samples import CLIENT_ID, CLIENT_SECRET
 from app.main import create_app
 from app.request import MAX_BODY_BYTES
 from app.sessions.caller import requires
