@@ -1,21 +1,24 @@
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from app.cli.embedded import Postgres, Valkey
 from app.gpustack.directory import Directory
 from app.gpustack.instance import Instance, State
 from app.identity import passwords, threads
 from app.metrics import Metrics
 from app.outbound import Outbound
+from tests.conftest import TEMPLATE
 from tests.gpustack.kit import Begin, Gatehouse, settings_of
 from tests.gpustack.real import Real
 from tests.gpustack.scripted import Scripted
 from tests.gpustack.upstream import Upstream
 from tests.kit import until
-from tests.replica import Start
+from tests.replica import Replica, Start, serving, settings_for
 
 Watching = Callable[[Any], Instance]
 
@@ -28,10 +31,17 @@ def no_giving_way() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-async def scripted() -> AsyncIterator[Scripted]:
+@pytest.fixture(scope="session")
+async def standing() -> AsyncIterator[Scripted]:
     async with Scripted() as server:
         yield server
+
+
+@pytest.fixture
+async def scripted(standing: Scripted) -> Scripted:
+    """As on its first day."""
+    await standing.begin_anew()
+    return standing
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +93,25 @@ async def begin(start: Start, scripted: Scripted) -> Begin:
     return begin_one
 
 
+@pytest.fixture(scope="session")
+async def house(
+    standing: Scripted, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Replica]:
+    """An application beside the scripted server, on stores that nobody else has."""
+    postgres.create_database("gpustack", template=TEMPLATE)
+    with Valkey(tmp_path_factory.mktemp("stores") / "valkey") as valkey:
+        settings = settings_for(postgres.url("gpustack"), valkey.url)
+        async with serving(replace(settings, **settings_of(standing))) as house:
+            yield house
+
+
 @pytest.fixture
-async def gatehouse(begin: Begin) -> Gatehouse:
-    return await begin()
+async def gatehouse(house: Replica, scripted: Scripted) -> Gatehouse:
+    """Where nobody has been before."""
+    async with house.parts.db.transaction() as tx:
+        await tx.execute("DELETE FROM users")
+        await tx.execute("DELETE FROM upstream_syncs")
+    gpustack = house.parts.gpustack
+    assert gpustack is not None
+    await gpustack.instance.look()
+    return await Gatehouse.begun(house)

@@ -47,22 +47,28 @@ class Scripted:
         self.says: dict[str, Reply | None] = {}
         self.stumbles_over: set[str] = set()
         self.asked: list[str] = []
-        self.at_once = 0
-        self.pause = 0.0  # seconds that a login takes
-        self.version = version
-        self.prefix = prefix
-        self.lets_in_anybody = lets_in_anybody
+        self._as_new = (version, prefix, lets_in_anybody)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._next = 3
         self._logins = 0
         self._server: asyncio.Server | None = None
         self._talks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        await self.add("admin", password=ADMIN_PASSWORD, full_name="Default System Admin", is_admin=True)
-        await self.listen()
+        await self.begin_anew()
         return self
+
+    async def begin_anew(self) -> None:
+        """As on its first day."""
+        for each in (self.users, self.passwords, self.says, self.stumbles_over, self.asked):
+            each.clear()
+        self.version, self.prefix, self.lets_in_anybody = self._as_new
+        self.at_once = 0
+        self.pause = 0.0  # seconds that a login takes
+        self._next = 3
+        await self.add("admin", password=ADMIN_PASSWORD, full_name="Default System Admin", is_admin=True)
+        if self._server is None:
+            await self.listen()
 
     async def __aexit__(self, *_: object) -> None:
         await self.refuse()

@@ -18,9 +18,8 @@ HOURS_AGO = "UPDATE upstream_users SET verified_at = verified_at - make_interval
 
 
 @pytest.mark.parametrize("kind", ["refused", "hung", "broken"])
-async def test_who_has_signed_in_lately_signs_in_offline(
-    gatehouse: Gatehouse, scripted: Scripted, kind: Outage
-) -> None:
+async def test_who_has_signed_in_lately_signs_in_offline(begin: Begin, scripted: Scripted, kind: Outage) -> None:
+    gatehouse = await begin()
     await scripted.add("ada")
     online = await gatehouse.login("ada")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gpustack.kit import Gatehouse
+from tests.gpustack.kit import Begin, Gatehouse
 from tests.gpustack.scripted import Scripted
 from tests.gpustack.upstream import PASSWORD
 from tests.identity.factorkit import enrolled, long_ago, second_step, within_a_step
@@ -110,8 +110,9 @@ async def test_the_password_is_changed_there(gatehouse: Gatehouse, ada: SignedIn
 
 
 async def test_without_gpustack_its_users_are_as_those_without_a_password(
-    start: Start, gatehouse: Gatehouse, ada: SignedIn
+    start: Start, begin: Begin, ada: SignedIn
 ) -> None:
+    await begin()
     without = await start()
 
     problem(

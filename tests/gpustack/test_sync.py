@@ -254,7 +254,8 @@ async def test_without_a_key_there_is_no_list_and_without_gpustack_nothing(
     problem(await admin.ask("POST", "/providers/gpustack/sync"), 404, "not_found")
 
 
-async def test_it_is_for_who_may_write_users(gatehouse: Gatehouse, scripted: Scripted) -> None:
+async def test_it_is_for_who_may_write_users(begin: Begin, scripted: Scripted) -> None:
+    gatehouse = await begin()
     await scripted.add("ada")
     signed_in = await gatehouse.login("ada")
     problem(await signed_in.ask("POST", "/providers/gpustack/sync"), 403, "forbidden")
@@ -275,8 +276,9 @@ async def test_it_is_for_who_may_write_users(gatehouse: Gatehouse, scripted: Scr
 
 
 async def test_of_several_replicas_one_reads_the_list_when_it_is_time(
-    start: Start, gatehouse: Gatehouse, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    start: Start, begin: Begin, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gatehouse = await begin()
     monkeypatch.setattr(module, "FIRST", 0.2)
     monkeypatch.setattr(module, "MOST_PAUSE", 0.02)
     await scripted.add("ada")

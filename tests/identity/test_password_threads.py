@@ -183,7 +183,6 @@ async def test_hashing_steps_back_behind_the_event_loop_where_a_thread_can(passw
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id() if a_thread_can else 0)
 
     assert await passwords.threads.run(priority) == min(19, priority() + (module.NICENESS if a_thread_can else 0))
-    assert await passwords.aside.run(priority) == min(19, priority() + (module.LEAST if a_thread_can else 0))
 
 
 async def test_hashing_goes_on_where_priorities_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
