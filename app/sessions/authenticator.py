@@ -79,10 +79,10 @@ class Identified(Generic[S_co]):
         """For what a stolen session must not do.
 
         Raises:
-            ReauthenticationRequired: the login is more than FRESH_SECONDS ago, or has not shown the second factor that
-                the user has by now.
+            ReauthenticationRequired: the login is more than FRESH_SECONDS ago, has not shown the second factor that
+                the user has by now, or was offline: its password may be void, and so would be what was made by it.
         """
-        shown = not self.subject.mfa_enabled or amr.SEVERAL in self.amr
+        shown = amr.OFFLINE not in self.amr and (not self.subject.mfa_enabled or amr.SEVERAL in self.amr)
         if not shown or time.time() - self.auth_time > FRESH_SECONDS:
             raise ReauthenticationRequired
 

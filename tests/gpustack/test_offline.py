@@ -12,6 +12,7 @@ from tests.gpustack.upstream import PASSWORD, Outage
 from tests.health.kit import scraped, value
 from tests.identity.factorkit import enrolled, second_step, within_a_step
 from tests.identity.kit import new_role
+from tests.identity.webauthnkit import Key, registration_options
 from tests.kit import SignedIn, problem
 
 HOURS_AGO = "UPDATE upstream_users SET verified_at = verified_at - make_interval(hours => $1)"
@@ -258,6 +259,30 @@ async def test_other_rights_are(gatehouse: Gatehouse, scripted: Scripted) -> Non
     assert offline.body["user"]["roles"] == [role]
     assert (await offline.ask("GET", "/users")).status_code == 200
     problem(await offline.ask("POST", "/users", json={"username": "bob"}), 403, "forbidden")
+
+
+async def test_nothing_that_outlasts_an_offline_session_is_made_in_it(gatehouse: Gatehouse, scripted: Scripted) -> None:
+    """Neither a passkey nor any other way in: whoever came by a password that is void there would come back by it."""
+    await scripted.add("ada", is_admin=True)
+    online = await gatehouse.login("ada")
+    key = Key()
+    options = await registration_options(online)
+
+    async with scripted.outage("refused"):
+        offline = await gatehouse.login("ada")
+        for method, path, body in (
+            ("POST", "/me/passkeys/options", None),
+            ("POST", "/me/mfa/totp", None),
+            ("PATCH", "/me", {"email": "ada@example.test"}),
+            ("GET", "/me/export", None),
+        ):
+            problem(await offline.ask(method, path, json=body), 403, "reauthentication_required")
+        made = key.made(options)
+        problem(await offline.ask("POST", "/me/passkeys", json=made), 403, "reauthentication_required")
+
+    await gatehouse.sees(State.OK)
+    again = await offline.ask("POST", "/me/reauthenticate", json={"password": PASSWORD})
+    assert (await SignedIn(gatehouse.client, again.json()).ask("POST", "/me/passkeys", json=made)).status_code == 201
 
 
 # ---- many at once ---------------------------------------------------------------------------------------------------
