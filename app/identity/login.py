@@ -130,8 +130,10 @@ class Login:
             raise NotLetIn(shown.away if isinstance(shown, NotShown) else None)
 
     async def _enter_by(self, shown: Shown, credentials: Credentials, client: Client) -> TokenResponse | None:
-        device_name = credentials.device_name
-        response = await self.enter(shown.gate, client, device_name, shown.ways, with_notice=shown.has_email)
+        device_name, transport = credentials.device_name, credentials.transport
+        response = await self.enter(
+            shown.gate, client, device_name, shown.ways, with_notice=shown.has_email, transport=transport
+        )
         if response is None:
             await self.wait_for_factor(shown.identity_id, shown.ways, device_name)
         return response

@@ -34,6 +34,16 @@ async def test_who_one_is_is_shown_once_more_by_the_password_there(gatehouse: Ga
     assert ("login.failed", {"reason": "wrong_password"}) in await gatehouse.events(ada.user_id)
 
 
+async def test_a_refresh_token_goes_on_to_travel_in_the_cookie(gatehouse: Gatehouse, ada: SignedIn) -> None:
+    body = {"username": "ada", "password": PASSWORD, "transport": "cookie"}
+    browser = SignedIn(gatehouse.client, (await gatehouse.client.post("/login", json=body, headers=from_ip())).json())
+
+    answer = await browser.ask("POST", "/me/reauthenticate", json={"password": PASSWORD})
+
+    assert "refresh_token" not in answer.json()
+    assert "gatehouse-refresh=" in answer.headers["set-cookie"]
+
+
 async def test_nothing_stands_in_for_gpustack_there(ada: SignedIn, scripted: Scripted) -> None:
     async with scripted.outage("refused"):
         for path, body in (
