@@ -44,15 +44,16 @@ async def note_deactivation(tx: Transaction, identity_id: UUID, *, there: bool) 
     )
 
 
-async def note_own_decision(tx: Transaction, user_id: int) -> None:
-    """Whether the user is active was decided here; what the instance has said of it before is past."""
-    await tx.execute(
+async def note_own_decision(tx: Transaction, user_id: int) -> bool:
+    """Whether the user is active was decided here; whether it was the instance that had deactivated him."""
+    row = await tx.fetchrow(
         """
         UPDATE upstream_users SET deactivated_there = false
-        WHERE identity_id IN (SELECT id FROM identities WHERE user_id = $1)
+        WHERE deactivated_there AND identity_id IN (SELECT id FROM identities WHERE user_id = $1) RETURNING true
         """,
         user_id,
     )
+    return row is not None
 
 
 # ---- the list -------------------------------------------------------------------------------------------------------

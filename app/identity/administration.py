@@ -137,6 +137,9 @@ class Administration:
                 await queries.hold_admins(tx)
             before = await _held(tx, caller, user_id)
             after = _changed(before, asked)
+            if asked.is_active is False and not before.is_active and await gpustack.note_own_decision(tx, user_id):
+                said = {"changed": ["is_active"], "is_active": False}  # by GPUStack until now, which takes it back
+                await _note(tx, Event.USER_UPDATED, caller, user_id, client, said)
             if after != before or password_hash is not None:
                 await _require(tx, caller, after.roles)
                 await _write(tx, before, after, password_hash)

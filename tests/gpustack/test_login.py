@@ -243,6 +243,25 @@ async def test_the_last_word_of_an_administrator_here_counts(gatehouse: Gatehous
     problem(await gatehouse.try_login("ada"), 401, "invalid_credentials")
 
 
+async def test_who_is_deactivated_there_can_be_deactivated_here_as_well(
+    gatehouse: Gatehouse, scripted: Scripted
+) -> None:
+    user_id = await scripted.add("ada")
+    signed_in = await gatehouse.login("ada")
+    await scripted.change(user_id, is_active=False)
+    await gatehouse.sync()
+
+    for _ in range(2):
+        answer = await gatehouse.admin.ask("PATCH", f"/users/{signed_in.user_id}", json={"is_active": False})
+        assert (answer.status_code, answer.json()["is_active"]) == (200, False)
+    await scripted.change(user_id, is_active=True)
+
+    assert await gatehouse.sync() == {"listed": 2}
+    problem(await gatehouse.try_login("ada"), 401, "invalid_credentials")
+    said = ("user.updated", {"changed": ["is_active"], "is_active": False})
+    assert (await gatehouse.events(signed_in.user_id)).count(said) == 1
+
+
 async def test_failures_count_by_the_name_to_the_letter(begin: Begin, scripted: Scripted) -> None:
     gatehouse = await begin()
     await scripted.add("ada")
