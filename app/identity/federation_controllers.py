@@ -49,11 +49,16 @@ Challenge = Annotated[
 Prompt = Annotated[
     Literal["login"], Meta(description="`login`: the provider has to ask who is there, whatever it knows already.")
 ]
-MOST = 4096  # characters: what a provider puts into a URL
-Code = Annotated[str, Meta(max_length=MOST, description="The provider's, for tokens.")]
-State = Annotated[str, Meta(max_length=MOST, description="What the browser was sent to the provider with.")]
-Issuer = Annotated[str, Meta(max_length=MOST, description="Who answers (RFC 9207).")]
-Refusal = Annotated[str, Meta(max_length=MOST, description="Why there is no code (RFC 6749 §4.1.2.1).")]
+# What a provider puts into a URL: characters that print in ASCII (RFC 6749, appendix A), of which no server takes more.
+MOST, PRINTED = 4096, r"^[ -~]*$"
+Code = Annotated[str, Meta(max_length=MOST, pattern=PRINTED, description="The provider's, for tokens.")]
+State = Annotated[
+    str, Meta(max_length=MOST, pattern=PRINTED, description="What the browser was sent to the provider with.")
+]
+Issuer = Annotated[str, Meta(max_length=MOST, pattern=PRINTED, description="Who answers (RFC 9207).")]
+Refusal = Annotated[
+    str, Meta(max_length=MOST, pattern=PRINTED, description="Why there is no code (RFC 6749 §4.1.2.1).")
+]
 
 
 class Start(Struct, frozen=True):

@@ -50,6 +50,14 @@ class Taken(Struct, frozen=True):
     outcome: Outcome
 
 
+class SaysMore(Exception):
+    """GPUStack lets in whom it had shut out, or gives `admin` to who lacks it: perhaps as it was until a moment ago.
+
+    An answer is brought over some time after it was given, and what took the same away may have come between the two.
+    Whoever asks once more now knows.
+    """
+
+
 class Shadows:
     """Keeps the accounts of one instance's users. The subject is held first, then the users, then their sessions.
 
@@ -64,27 +72,32 @@ class Shadows:
         self._sessions = sessions
         self._mails = mails
 
-    async def take_over(self, account: Account, origin: Origin) -> Taken:
-        """What the list says of a user.
+    async def take_over(self, account: Account, origin: Origin, *, asked_again: bool = False) -> Taken:
+        """What the list says of a user; `asked_again` if that was asked for after SaysMore.
 
         Raises:
+            SaysMore: it has to be asked again before that is done; nothing was changed.
             Unavailable: somebody else takes the name at this moment.
         """
-        return await self._bring_over(account, origin)
+        return await self._bring_over(account, origin, asked_again=asked_again)
 
-    async def sign_in(self, account: Account, password_hash: str | None, client: Client) -> Taken:
+    async def sign_in(
+        self, account: Account, password_hash: str | None, client: Client, *, asked_again: bool = False
+    ) -> Taken:
         """What a login says of its user, and the hash of the password that was good there, if one is kept.
 
         Raises:
-            Unavailable: somebody else takes the name at this moment.
+            SaysMore, Unavailable: as above.
         """
-        return await self._bring_over(account, Origin(client), (password_hash,))
+        return await self._bring_over(account, Origin(client), (password_hash,), asked_again=asked_again)
 
-    async def _bring_over(self, account: Account, origin: Origin, shown: tuple[str | None] | None = None) -> Taken:
+    async def _bring_over(
+        self, account: Account, origin: Origin, shown: tuple[str | None] | None = None, *, asked_again: bool
+    ) -> Taken:
         changes: list[Change] = []
         try:
             async with self._db.transaction() as tx:
-                taken = await self._in(tx, account, origin, changes)
+                taken = await self._in(tx, account, origin, changes, asked_again=asked_again)
                 if shown is not None:
                     await gpustack.keep_verifier(tx, taken.identity_id, *shown)
                     await federation.use(tx, taken.identity_id, taken.user_id, username=account.username, email=None)
@@ -94,7 +107,9 @@ class Shadows:
         self._mails.wake()
         return taken
 
-    async def _in(self, tx: Transaction, account: Account, origin: Origin, changes: list[Change]) -> Taken:
+    async def _in(
+        self, tx: Transaction, account: Account, origin: Origin, changes: list[Change], *, asked_again: bool
+    ) -> Taken:
         subject = str(account.id)
         await federation.hold_subject(tx, self.issuer, subject)
         await shadow_queries.hold(tx, self.issuer, subject, account.username)
@@ -106,6 +121,8 @@ class Shadows:
             return await self._create(tx, account, origin)
         before, identity_id = queries.entry(row), row["identity_id"]
         after = brought_over(before, account, deactivated_there=row["deactivated_there"])
+        if not asked_again and gains(before, after):
+            raise SaysMore
         outcome: Outcome = "unchanged"
         if after != before:
             outcome = await self._change(tx, before, after, origin, changes)
@@ -203,6 +220,11 @@ def brought_over(before: UserEntry, account: Account, *, deactivated_there: bool
         roles=before.roles if roles == {*before.roles} else sorted(roles),
         is_active=account.is_active and (before.is_active or deactivated_there),
     )
+
+
+def gains(before: UserEntry, after: UserEntry) -> bool:
+    """Whether a shadow is to have more than he has."""
+    return (after.is_active and not before.is_active) or (ADMIN in after.roles and ADMIN not in before.roles)
 
 
 def kept_full_name(text: str | None) -> str | None:

@@ -14,7 +14,7 @@ from app.gpustack.instance import Instance
 from app.identity import gates, shadow_queries
 from app.identity.passwords import Passwords
 from app.identity.shadow_queries import Shadow
-from app.identity.shadows import Origin, Shadows
+from app.identity.shadows import Origin, SaysMore, Shadows, Taken
 from app.metrics import Metrics
 from app.sessions import amr
 from app.sessions.queries import Gate
@@ -73,12 +73,11 @@ class Upstream:
             Overloaded: more than it can verify, or than can be hashed.
         """
         try:
-            found = await self._instance.verify(username, password)
+            taken = await self._taken(username, password, client)
         except GpustackAway as away:
             return await self._offline(known, password, away)
-        if isinstance(found, Refused):
-            return await self._refused(known, password, found, client)
-        taken = await self._shadows.sign_in(found, await self._verifier(password), client)
+        if isinstance(taken, Refused):
+            return await self._refused(known, password, taken, client)
         gate = gates.identity_gate(taken.identity_id, with_factor=False)
         return Shown(taken.user_id, taken.identity_id, taken.has_email, gate, amr.BY_PASSWORD)
 
@@ -88,12 +87,25 @@ class Upstream:
         Raises:
             GpustackAway, GpustackMisconfigured, Overloaded: as above.
         """
+        taken = await self._taken(username, password, client)
+        if isinstance(taken, Refused):
+            await self._refused(await self.find(username), password, taken, client)
+            return None
+        return taken.identity_id if taken.user_id == user_id else None
+
+    async def _taken(self, username: str, password: str, client: Client) -> Taken | Refused:
+        """GPUStack's answer, brought over; what gives more than is known here is asked for a second time."""
         found = await self._instance.verify(username, password)
         if isinstance(found, Refused):
-            await self._refused(await self.find(username), password, found, client)
-            return None
-        taken = await self._shadows.sign_in(found, await self._verifier(password), client)
-        return taken.identity_id if taken.user_id == user_id else None
+            return found
+        verifier = await self._verifier(password)
+        try:
+            return await self._shadows.sign_in(found, verifier, client)
+        except SaysMore:
+            found = await self._instance.verify(username, password)
+        if isinstance(found, Refused):
+            return found
+        return await self._shadows.sign_in(found, verifier, client, asked_again=True)
 
     async def _verifier(self, password: str) -> str | None:
         """None where none is to be kept. One that is not made in time is not worth a login, and the old one goes."""

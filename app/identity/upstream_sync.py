@@ -19,7 +19,7 @@ from app.gpustack.directory import Directory
 from app.gpustack.instance import is_name
 from app.identity import shadow_queries
 from app.identity.shadow_queries import Known
-from app.identity.shadows import Origin, Outcome, Shadows, kept_full_name
+from app.identity.shadows import Origin, Outcome, SaysMore, Shadows, kept_full_name
 from app.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -109,7 +109,7 @@ class UpstreamSync:
                     outcomes[await self._ask_once_more(known, origin)] += 1
         named = [account for account in new.values() if is_name(account.username)]
         for account in named:
-            outcomes[(await self._shadows.take_over(account, origin)).outcome] += 1
+            outcomes[await self._take_over(account, origin)] += 1
         report = SyncReport(
             listed=len(listed.accounts),
             created=outcomes["created"],
@@ -127,9 +127,18 @@ class UpstreamSync:
         account = await self._directory.account(int(known.subject))
         if account is None:
             return "deactivated" if await self._shadows.deactivate(known.subject, origin) else "unchanged"
+        return await self._take_over(account, origin)
+
+    async def _take_over(self, account: Account, origin: Origin) -> Outcome:
         if not is_name(account.username):
             return "unchanged"
-        return (await self._shadows.take_over(account, origin)).outcome
+        try:
+            return (await self._shadows.take_over(account, origin)).outcome
+        except SaysMore:
+            again = await self._directory.account(account.id)
+        if again is None or not is_name(again.username):
+            return "unchanged"  # the next list says what has become of him
+        return (await self._shadows.take_over(again, origin, asked_again=True)).outcome
 
     async def _keep(self) -> None:
         pause = FIRST

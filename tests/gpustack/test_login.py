@@ -262,6 +262,35 @@ async def test_who_is_deactivated_there_can_be_deactivated_here_as_well(
     assert (await gatehouse.events(signed_in.user_id)).count(said) == 1
 
 
+@pytest.mark.parametrize("taken_away", ["is_active", "is_admin"])
+async def test_an_answer_from_before_gives_back_nothing_that_was_taken_away_since(
+    gatehouse: Gatehouse, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, taken_away: str
+) -> None:
+    """GPUStack has taken the password of a login; until that is brought over, the list takes something away."""
+    user_id = await scripted.add("ada", is_admin=True)
+    signed_in = await gatehouse.login("ada")
+    passwords = gatehouse.replica.parts.passwords
+    hash_password = passwords.hash
+
+    async def meanwhile(password: str, *, aside: bool = False) -> str:
+        if scripted.users[user_id][taken_away]:
+            await scripted.change(user_id, **{taken_away: False})
+            await gatehouse.sync()
+        return await hash_password(password, aside=aside)
+
+    monkeypatch.setattr(passwords, "hash", meanwhile)
+    answer = await gatehouse.try_login("ada")
+
+    assert not (await gatehouse.user(signed_in.user_id))[taken_away]
+    if taken_away == "is_active":
+        problem(answer, 401, "invalid_credentials")
+    else:
+        assert not answer.json()["user"]["is_admin"]
+    monkeypatch.undo()
+    await scripted.change(user_id, **{taken_away: True})
+    assert (await gatehouse.login("ada")).body["user"][taken_away]
+
+
 async def test_failures_count_by_the_name_to_the_letter(begin: Begin, scripted: Scripted) -> None:
     gatehouse = await begin()
     await scripted.add("ada")

@@ -120,9 +120,11 @@ async def test_the_password_is_changed_there(gatehouse: Gatehouse, ada: SignedIn
 
 
 async def test_without_gpustack_its_users_are_as_those_without_a_password(
-    start: Start, begin: Begin, ada: SignedIn
+    start: Start, begin: Begin, scripted: Scripted
 ) -> None:
-    await begin()
+    gatehouse = await begin()
+    await scripted.add("ada")
+    ada = await gatehouse.login("ada")
     without = await start()
 
     problem(

@@ -7,6 +7,7 @@ import pytest
 from httpx import Response
 
 from app.gpustack import directory as directory_module
+from app.gpustack.answers import Account
 from app.gpustack.instance import State
 from app.identity import upstream_sync as module
 from tests.gpustack.kit import Begin, Gatehouse, settings_of
@@ -185,6 +186,36 @@ async def test_what_the_list_says_is_asked_once_more(
     found = await listed(gatehouse)
     assert found["ada"]["full_name"] == "Countess"
     assert found["bob"]["is_active"]
+
+
+async def test_a_list_from_before_gives_back_nothing_that_was_taken_away_since(
+    gatehouse: Gatehouse, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom it tells a change of is shut out by his own login before it is brought over; another one is gone by then."""
+    ids = {await scripted.add(name): await gatehouse.login(name) for name in ("ada", "bob", "Lovelace")}
+    for user_id in ids:
+        await scripted.change(user_id, full_name="Ada")
+    account = directory_module.Directory.account
+
+    async def old(directory: directory_module.Directory, user_id: int) -> Account | None:
+        found = await account(directory, user_id)
+        if found is not None and found.is_active and user_id in ids:
+            name = found.username
+            await scripted.change(user_id, is_active=False)
+            await gatehouse.try_login(name)
+            if name == "bob":
+                await scripted.remove(user_id)
+            if name == "Lovelace":
+                await scripted.change(user_id, username="Love\nlace")
+        return found
+
+    monkeypatch.setattr(directory_module.Directory, "account", old)
+    found = await gatehouse.sync()
+
+    assert (found["listed"], found.get("reactivated", 0)) == (4, 0)
+    for signed_in in ids.values():
+        assert not (await gatehouse.user(signed_in.user_id))["is_active"]
+        problem(await signed_in.ask("GET", "/me"), 401, "session_revoked")
 
 
 # ---- what changes nothing -------------------------------------------------------------------------------------------
