@@ -4,6 +4,7 @@ Nothing of a body is logged or shown: a 422 repeats the password.
 """
 
 import re
+from datetime import datetime, timedelta
 from http.cookies import CookieError, SimpleCookie
 from typing import Annotated, TypeVar
 
@@ -17,6 +18,8 @@ OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, SERVER_ERROR = 200, 401, 403, 404, 500
 COOKIE = "gpustack_session"
 COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]{1,4096}")  # RFC 6265 §4.1.1, and no longer than any browser keeps
 VERSION = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})\..{0,64}")
+PAGE = 100  # users that are asked for at a time: 0.6 gives no more
+CLOCKS = timedelta(hours=1)  # by which its clock may be ahead of PostgreSQL's
 RETRY_SECONDS = 5  # after which somebody who was not let in may try again: a restart takes it 20 s
 T = TypeVar("T")
 
@@ -53,6 +56,19 @@ class Account(Struct, frozen=True):
     is_admin: bool
     full_name: str | None = None
     is_active: bool = True
+    created_at: str | None = None
+
+    def made_since(self, known_since: datetime, now: datetime) -> bool:
+        """Whether it was made there after somebody of this id was known here: then that was somebody else.
+
+        0.6 and 0.7 keep users in SQLite, which gives the id of the newest user again once he is deleted; and a
+        GPUStack that is set up anew begins to count anew. Of a time that is still to come nothing is believed.
+        """
+        try:
+            made_at = datetime.fromisoformat(self.created_at or "")
+        except ValueError:
+            return False
+        return made_at.tzinfo is not None and known_since + CLOCKS < made_at <= now
 
 
 class Refused(Struct, frozen=True):
@@ -77,7 +93,7 @@ class Pagination(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    items: list[Account]
+    items: Annotated[list[Account], Meta(max_length=PAGE)]
     pagination: Pagination
 
 

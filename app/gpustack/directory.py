@@ -3,11 +3,10 @@
 from msgspec import Struct
 
 from app.gpustack import answers
-from app.gpustack.answers import Account, GpustackMisconfigured, KeyRefused, Page
+from app.gpustack.answers import PAGE, Account, GpustackMisconfigured, KeyRefused, Page
 from app.gpustack.instance import Instance, State
 from app.outbound import MAX_BYTES, Answer
 
-PAGE = 100  # users: 0.6 gives no more
 PAGE_SECONDS = 10.0  # it makes a page in some 0.05 s; a busy one may take its time, nobody is waiting
 MOST_PAGES = 10_000  # a million users
 

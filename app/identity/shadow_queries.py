@@ -1,6 +1,7 @@
 """Statements on shadows: the accounts here of GPUStack's users."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -77,7 +78,8 @@ async def held(tx: Transaction, issuer: str, subject: str) -> asyncpg.Record | N
     """The shadow of a subject, with its identity and by whom it was deactivated."""
     return await tx.fetchrow(
         f"""
-        SELECT {COLUMNS}, i.id AS identity_id, coalesce(up.deactivated_there, false) AS deactivated_there
+        SELECT {COLUMNS}, i.id AS identity_id, i.created_at AS known_since, clock_timestamp() AS now,
+               coalesce(up.deactivated_there, false) AS deactivated_there
         FROM identities i JOIN users u ON u.id = i.user_id LEFT JOIN upstream_users up ON up.identity_id = i.id
         WHERE i.issuer = $1 AND i.subject = $2
         """,  # noqa: S608 - constants
@@ -93,6 +95,11 @@ async def namesake(tx: Transaction, username: str) -> int | None:
         username,
     )
     return user_id
+
+
+async def retire(tx: Transaction, identity_id: UUID) -> None:
+    """Its subject is somebody else by now; GPUStack knows nobody by what takes its place."""
+    await tx.execute("UPDATE identities SET subject = subject || '~' || id WHERE id = $1", identity_id)
 
 
 async def rename(tx: Transaction, user_id: int, username: str) -> None:
@@ -131,6 +138,8 @@ class Known(Struct, frozen=True):
     is_active: bool
     deactivated_there: bool
     is_admin: bool
+    known_since: datetime
+    now: datetime
 
 
 async def known(db: Database, issuer: str, after: UUID, most: int) -> Sequence[Known]:
@@ -138,9 +147,11 @@ async def known(db: Database, issuer: str, after: UUID, most: int) -> Sequence[K
     rows = await db.fetch(
         f"""
         SELECT i.id, i.subject, u.username, u.full_name, u.is_active, coalesce(up.deactivated_there, false),
-               EXISTS (SELECT FROM user_roles r WHERE r.user_id = u.id AND r.role = '{ADMIN}')
+               EXISTS (SELECT FROM user_roles r WHERE r.user_id = u.id AND r.role = '{ADMIN}'),
+               i.created_at, clock_timestamp()
         FROM identities i JOIN users u ON u.id = i.user_id LEFT JOIN upstream_users up ON up.identity_id = i.id
-        WHERE i.issuer = $1 AND i.id > $2 AND u.provider = '{GPUSTACK}' ORDER BY i.id LIMIT $3
+        WHERE i.issuer = $1 AND i.id > $2 AND i.subject ~ '^[0-9]+$' AND u.provider = '{GPUSTACK}'
+        ORDER BY i.id LIMIT $3
         """,  # noqa: S608 - constants
         issuer,
         after,

@@ -114,6 +114,9 @@ class Shadows:
         await federation.hold_subject(tx, self.issuer, subject)
         await shadow_queries.hold(tx, self.issuer, subject, account.username)
         row = await shadow_queries.held(tx, self.issuer, subject)
+        if row is not None and account.made_since(row["known_since"], row["now"]):
+            await self._retire(tx, row, origin, changes)
+            row = None
         namesake = await shadow_queries.namesake(tx, account.username)
         if namesake is not None and (row is None or row["id"] != namesake):
             changes.append(await self._give_stand_in(tx, namesake, account.username, origin))
@@ -146,9 +149,17 @@ class Shadows:
         self._mails.wake()
         return True
 
+    async def _retire(self, tx: Transaction, row: asyncpg.Record, origin: Origin, changes: list[Change]) -> None:
+        """Somebody else has got his id there: he is shut out for good, and what he has here is not handed on."""
+        before = queries.entry(row)
+        await shadow_queries.retire(tx, row["identity_id"])
+        after = msgspec.structs.replace(before, username=_stand_in(before.username), is_active=False)
+        await self._change(tx, before, after, origin, changes)
+        await gpustack.note_deactivation(tx, row["identity_id"], there=True)
+
     async def _give_stand_in(self, tx: Transaction, user_id: int, username: str, origin: Origin) -> Change:
         """A name for a shadow whose own is somebody else's there by now; the list brings him his new one, if any."""
-        await shadow_queries.rename(tx, user_id, f"{username}~{secrets.token_hex(4)}")
+        await shadow_queries.rename(tx, user_id, _stand_in(username))
         await _note(tx, Event.USER_UPDATED, user_id, origin, {"changed": ["username"]})
         return await self._entries.outbox.announce(tx, [user_key(user_id)])
 
@@ -233,6 +244,10 @@ def kept_full_name(text: str | None) -> str | None:
         return None if text is None or len(text) > LONGEST_FULL_NAME else names.full_name(text)
     except ValidationFailed:
         return None
+
+
+def _stand_in(username: str) -> str:
+    return f"{username}~{secrets.token_hex(4)}"
 
 
 async def _note(tx: Transaction, event: Event, user_id: int, origin: Origin, details: dict[str, object]) -> None:

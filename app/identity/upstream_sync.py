@@ -165,5 +165,6 @@ def _differs(known: Known, account: Account) -> bool:
         known.username != account.username
         or known.full_name != kept_full_name(account.full_name)
         or known.is_admin != account.is_admin
+        or account.made_since(known.known_since, known.now)
         or known.is_active != (account.is_active and (known.is_active or known.deactivated_there))
     )

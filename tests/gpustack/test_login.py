@@ -1,6 +1,7 @@
 """Signing in by a password that GPUStack keeps."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from httpx import AsyncClient
@@ -9,6 +10,7 @@ from app.setting_values import Rate
 from tests.gpustack.kit import Begin, Gatehouse
 from tests.gpustack.scripted import Reply, Scripted
 from tests.gpustack.upstream import PASSWORD
+from tests.identity.webauthnkit import added, login_options, sign_in
 from tests.kit import Person, blocked_on_a_lock, from_ip, log_in, new_ip, problem, register
 
 
@@ -153,6 +155,44 @@ async def test_a_name_that_was_made_again_is_another_person(gatehouse: Gatehouse
     assert after.body["user"]["username"] == "ada"
     assert (await before.ask("GET", "/me")).json()["username"].startswith("ada~")
     problem(await gatehouse.try_login("ada"), 401, "invalid_credentials")
+
+
+@pytest.mark.parametrize("by", ["login", "list"])
+async def test_an_id_that_was_given_again_is_another_person(gatehouse: Gatehouse, scripted: Scripted, by: str) -> None:
+    """As SQLite gives the newest one again, and a GPUStack that was set up anew gives all."""
+    there = await scripted.add("ada")
+    ada = await gatehouse.login("ada")
+    key = await added(ada)
+    await gatehouse.replica.parts.db.execute("UPDATE identities SET created_at = now() - interval '61 minutes'")
+    made_at = datetime.now(UTC).isoformat()
+
+    await scripted.change(there, username="bob", password="Other-stripes-8!", created_at=made_at)
+    if by == "list":
+        assert await gatehouse.sync() == {"listed": 2, "created": 2}
+    bob = await gatehouse.login("bob", "Other-stripes-8!")
+
+    assert bob.user_id != ada.user_id
+    assert (await bob.ask("GET", "/me/passkeys")).json()["items"] == []
+    problem(await ada.ask("GET", "/me"), 401, "session_revoked")
+    refused = await sign_in(gatehouse.client, key.shown(await login_options(gatehouse.client)))
+    problem(refused, 401, "invalid_credentials")
+    user = await gatehouse.user(ada.user_id)
+    assert (user["username"].partition("~")[0], user["is_active"]) == ("ada", False)
+    assert set(await gatehouse.sync()) <= {"listed", "created"}  # the administrator there
+    assert await gatehouse.sync() == {"listed": 2}
+    assert (await gatehouse.login("bob", "Other-stripes-8!")).user_id == bob.user_id
+
+
+@pytest.mark.parametrize("said", [None, "", "yesterday", "2020-01-01T00:00:00", "2999-01-01T00:00:00Z"])
+async def test_who_was_made_at_no_certain_time_is_who_he_was(
+    gatehouse: Gatehouse, scripted: Scripted, said: str | None
+) -> None:
+    there = await scripted.add("ada")
+    ada = await gatehouse.login("ada")
+
+    await scripted.change(there, created_at=said)
+
+    assert (await gatehouse.login("ada")).user_id == ada.user_id
 
 
 async def test_two_who_exchange_their_names_stay_who_they_are(gatehouse: Gatehouse, scripted: Scripted) -> None:

@@ -233,6 +233,9 @@ NOTHING_CHANGES = {
     "a list without who reads it": recorded("users", items=[{**ADMIN_ALONE[0], "id": 4}], pagination=COUNTED),
     "a list of something else": recorded("users", items=[{"name": "ada"}], pagination=COUNTED),
     "no pages": Reply(200, {}, b'{"items": []}'),
+    "more than was asked for": recorded(
+        "users", items=[{**ADMIN_ALONE[0], "id": 3 + number} for number in range(101)], pagination=COUNTED
+    ),
     "pages without end": recorded("users", items=ADMIN_ALONE, pagination={**COUNTED, "totalPage": 10**9}),
 }
 
