@@ -12,7 +12,7 @@ from tests.fuzz.house import House, serving
 from tests.fuzz.tokens import Forger
 
 SEED = 1
-CASES, MUTATIONS = 800, 300
+CASES, MUTATIONS = 500, 200
 
 
 @pytest.fixture(scope="module")
