@@ -41,7 +41,7 @@ check: install ## Style, types, import contracts, generated documents, advisorie
 .PHONY: test
 test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian workers; it has to show what docs/security.md says
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses 3 --dist loadfile --junitxml .reports/tests.xml
+	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile --junitxml .reports/tests.xml
 	$(BIN)/python -m tests.security_table .reports/tests.xml
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
