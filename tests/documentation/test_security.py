@@ -16,7 +16,7 @@ from app.proofs.tokens import Purpose
 from app.setting_values import Rate
 from app.settings import Settings
 from tests import security_table
-from tests.documentation.test_openapi import OPERATIONS, contents
+from tests.documentation.document import OPERATIONS, contents
 
 ROOT = security_table.PAGE.parents[1]
 PAGE = security_table.PAGE.read_text(encoding="utf-8")
