@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jwt
 from httpx import AsyncClient, Response
 
 from app.parts import Parts
@@ -56,6 +57,12 @@ class SignedIn:
     @property
     def refresh_token(self) -> str:
         return str(self.body["refresh_token"])
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        """What the access token says."""
+        said: dict[str, Any] = jwt.decode(self.access, options={"verify_signature": False})
+        return said
 
     @property
     def id(self) -> str:

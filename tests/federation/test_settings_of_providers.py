@@ -14,7 +14,7 @@ from app.settings import Settings
 from tests.federation.kit import Browser, exchange, link, query_of, traces
 from tests.federation.provider import OpenIdProvider
 from tests.federation.realm import Realm
-from tests.identity.factorkit import claims, enrolled, second_step
+from tests.identity.factorkit import enrolled, second_step
 from tests.identity.kit import events
 from tests.identity.mailkit import link_in, proved, use
 from tests.kit import SignedIn, log_in, new_name, problem, register
@@ -256,7 +256,7 @@ async def test_our_second_factor_is_asked_for(browser: Browser, realm: Realm, ki
     problem(await second_step(browser.app, due["mfa_token"], code="000000"), 401, "invalid_mfa")
     answer = await second_step(browser.app, due["mfa_token"], recovery_code=authenticator.codes[0])
     after = SignedIn(browser.app, answer.json())
-    assert (after.user_id, claims(after)["amr"]) == (session.user_id, ["fed", "otp", "mfa"])
+    assert (after.user_id, after.claims["amr"]) == (session.user_id, ["fed", "otp", "mfa"])
     own = next(each for each in (await after.ask("GET", "/me/sessions")).json()["items"] if each["current"])
     assert own["device_name"] == "Ada's laptop"
 
@@ -269,7 +269,7 @@ async def test_unless_the_provider_had_one_and_is_trusted_with_that(browser: Bro
 
     session = await browser.signed_in(op, ada)
 
-    assert claims(session)["amr"] == ["fed", "mfa"]
+    assert session.claims["amr"] == ["fed", "mfa"]
 
 
 async def test_a_second_step_that_began_elsewhere_ends_with_its_identity(
@@ -308,7 +308,7 @@ async def test_a_provider_that_is_told_to_ask_has_to_have_asked(browser: Browser
     flow, answer = await fresh(asked_at)
     code = query_of(answer.headers["location"])["code"]
     session = SignedIn(browser.app, (await exchange(browser.app, code, flow.verifier)).json())
-    assert claims(session)["auth_time"] == asked_at
+    assert session.claims["auth_time"] == asked_at
     assert "prompt" not in query_of((await browser.start(op)).location)
 
 
@@ -325,4 +325,4 @@ async def test_a_login_that_was_long_ago_there_is_not_a_present_one_here(
     problem(await session.ask("PATCH", "/me", json={"email": address()}), 403, "reauthentication_required")
     op.claims = {"auth_time": int(time.time()) + 3600}  # a clock that is wrong gives nobody time
     session = await new_browser().signed_in(op, ada)
-    assert claims(session)["auth_time"] <= time.time() + 5
+    assert session.claims["auth_time"] <= time.time() + 5

@@ -10,7 +10,6 @@ from app.parts import Parts
 from tests.federation.kit import Browser, query_of, s256
 from tests.federation.provider import MISSING, OpenIdProvider
 from tests.federation.realm import APP, OWN_SCHEME, Realm
-from tests.identity.factorkit import claims
 from tests.identity.kit import change, events
 from tests.identity.mailkit import token, use
 from tests.kit import SignedIn, new_ip, new_name, problem, register
@@ -172,7 +171,7 @@ async def test_who_comes_for_the_first_time_gets_an_account(browser: Browser, op
     assert (user["provider"], user["username"], user["full_name"]) == (op.name, name, "Ada Lovelace")
     assert (user["email"].lower(), user["email_verified"]) == (email, True)
     assert (user["is_admin"], user["roles"], user["mfa_enabled"]) == (False, [], False)
-    assert claims(session)["amr"] == ["fed"]
+    assert session.claims["amr"] == ["fed"]
     assert [event for event, _ in await events(parts, user["id"])] == [
         "user.registered",
         "identity.linked",

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import jwt
 import pyotp
 from httpx import AsyncClient, Response
 
@@ -61,12 +60,6 @@ async def second_step(client: AsyncClient, mfa_token: str, **code: str) -> Respo
 async def with_factor(client: AsyncClient, person: Person) -> tuple[SignedIn, Authenticator]:
     session = await log_in(client, person)
     return session, await enrolled(session)
-
-
-def claims(session: SignedIn) -> dict[str, Any]:
-    """What the access token says."""
-    said: dict[str, Any] = jwt.decode(session.access, options={"verify_signature": False})
-    return said
 
 
 async def long_ago(parts: Parts, session: SignedIn, minutes: int = 11) -> None:

@@ -8,7 +8,7 @@ from httpx import AsyncClient
 from app.maintenance.service import clean_up
 from app.parts import Parts
 from tests.health.kit import scraped, value
-from tests.identity.factorkit import claims, enrolled, first_step, second_step, with_factor, within_a_step
+from tests.identity.factorkit import enrolled, first_step, second_step, with_factor, within_a_step
 from tests.identity.kit import events
 from tests.identity.mailkit import proved, token, use
 from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem, register
@@ -27,7 +27,7 @@ async def test_a_login_takes_two_steps_and_says_so(client: AsyncClient, ada: Per
 
     assert due["methods"] == ["totp", "recovery_code"]
     session = SignedIn(client, answer.json())
-    assert claims(session)["amr"] == ["pwd", "otp", "mfa"]
+    assert session.claims["amr"] == ["pwd", "otp", "mfa"]
     current = next(s for s in (await session.ask("GET", "/me/sessions")).json()["items"] if s["current"])
     assert (current["amr"], current["device_name"]) == (["pwd", "otp", "mfa"], "Ada's laptop")
 

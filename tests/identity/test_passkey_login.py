@@ -12,7 +12,7 @@ from app import base64url
 from app.factors import relying_party
 from app.parts import Parts
 from app.settings import Settings
-from tests.identity.factorkit import claims, enrolled
+from tests.identity.factorkit import enrolled
 from tests.identity.webauthnkit import (
     EXTENDED,
     WRONG,
@@ -44,7 +44,7 @@ async def test_it_signs_in_with_and_without_a_name(client: AsyncClient, named: s
     assert answer.status_code == 200, answer.text
     session = SignedIn(client, answer.json())
     assert session.user_id == ada.id
-    assert claims(session)["amr"] == ["pop", "user", "mfa"]
+    assert session.claims["amr"] == ["pop", "user", "mfa"]
     current = next(each for each in (await session.ask("GET", "/me/sessions")).json()["items"] if each["current"])
     assert (current["amr"], current["device_name"]) == (["pop", "user", "mfa"], "Ada's telephone")
     assert (await session.ask("GET", "/me/passkeys")).json()["items"][0]["last_used_at"] is not None

@@ -12,7 +12,7 @@ from app.errors import NotFound
 from app.factors import relying_party
 from app.identity import passkeys
 from app.parts import Parts
-from tests.identity.factorkit import claims, long_ago
+from tests.identity.factorkit import long_ago
 from tests.identity.mailkit import letters_expire, proved, token, use
 from tests.identity.webauthnkit import (
     EXTENDED,
@@ -203,7 +203,7 @@ async def test_it_shows_once_more_who_one_is(client: AsyncClient, ada: Person, p
 
     assert answer.status_code == 200, answer.text
     fresh = SignedIn(client, answer.json())
-    assert claims(fresh)["amr"] == ["pop", "user", "mfa"]
+    assert fresh.claims["amr"] == ["pop", "user", "mfa"]
     assert (await fresh.ask("GET", "/me/export")).json()["passkeys"][0]["last_used_at"] is not None
 
 

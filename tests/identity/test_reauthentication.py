@@ -11,7 +11,7 @@ from app.errors import SessionRevoked
 from app.identity import confirmation
 from app.identity.structs import PasswordChange, ProfileChange
 from app.parts import Parts
-from tests.identity.factorkit import Authenticator, claims, long_ago, with_factor
+from tests.identity.factorkit import Authenticator, long_ago, with_factor
 from tests.identity.kit import events
 from tests.identity.webauthnkit import Key, login_options
 from tests.kit import Person, SignedIn, from_ip, log_in, new_password, problem, register
@@ -33,7 +33,7 @@ async def test_a_session_shows_once_more_who_it_is(
     assert answer.status_code == 200, answer.text
     fresh = SignedIn(client, answer.json())
     assert fresh.id == session.id
-    assert claims(fresh)["amr"] == amr
+    assert fresh.claims["amr"] == amr
     assert (await fresh.ask("GET", "/me/export", at=replicas[1])).status_code == 200
     assert (await (await fresh.refreshed()).ask("GET", "/me/export")).status_code == 200
 
@@ -48,7 +48,7 @@ async def test_the_password_alone_is_no_present_login_where_there_is_a_factor(
     answer = await session.ask("POST", "/me/reauthenticate", json={"password": ada.password})
 
     by_password = SignedIn(client, answer.json())
-    assert claims(by_password)["amr"] == ["pwd"]
+    assert by_password.claims["amr"] == ["pwd"]
     for method, path, body in (
         ("POST", "/me/mfa/recovery-codes", {"password": ada.password}),
         ("POST", "/me/passkeys/options", None),
@@ -81,10 +81,10 @@ async def test_the_token_says_when_it_was_shown_and_so_do_those_after_it(
     answer = await old.ask("POST", "/me/reauthenticate", json={"password": ada.password})
 
     fresh = SignedIn(client, answer.json())
-    shown_at = claims(fresh)["auth_time"]
+    shown_at = fresh.claims["auth_time"]
     assert shown_at == pytest.approx(time.time(), abs=30)
-    assert shown_at > claims(old)["auth_time"] + 600
-    assert claims(await fresh.refreshed())["auth_time"] == shown_at
+    assert shown_at > old.claims["auth_time"] + 600
+    assert (await fresh.refreshed()).claims["auth_time"] == shown_at
 
 
 async def test_a_session_from_before_the_factor_shows_it_before_it_touches_it(client: AsyncClient, ada: Person) -> None:
