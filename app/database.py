@@ -74,9 +74,10 @@ async def _nothing_to_reset(_: object) -> None:
 class Database:
     """The pool. Connections are made when needed, so that a process starts, and recovers, without PostgreSQL."""
 
-    def __init__(self, url: str, size: int) -> None:
+    def __init__(self, url: str, size: int, name: str = "gatehouse") -> None:
         self.url = url
         self.size = size
+        self.name = name  # in pg_stat_activity
         self.away = False  # by what the polls of the outbox say: nobody waits for what does not come
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
@@ -90,7 +91,7 @@ class Database:
             max_inactive_connection_lifetime=IDLE_SECONDS,
             reset=_nothing_to_reset,
             server_settings={
-                "application_name": "gatehouse",
+                "application_name": self.name,
                 "timezone": "UTC",
                 "jit": "off",
                 # what nobody waits for any more ends by itself
@@ -135,6 +136,16 @@ class Database:
             DatabaseUnavailable: as for `connection`; the transaction may or may not have been committed.
         """
         async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[Transaction]:
+        """A transaction whose statements all see one moment's state, and which can change nothing.
+
+        Raises:
+            DatabaseUnavailable: as for `connection`.
+        """
+        async with self.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
             yield connection
 
     async def fetch(

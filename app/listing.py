@@ -1,7 +1,7 @@
 """Lists that can grow: pages by number as far as those are cheap, by cursor to any depth, counted exactly to a bound.
 
-Beside this module only `app/identity/listing.py` and `app/sessions/listing.py` read with SQLAlchemy; nothing that a
-request of `/login`, `/refresh`, `/me` or `/verify` can reach imports them.
+Beside this module only `app/identity/listing.py` and `app/sessions/listing.py` write statements with SQLAlchemy;
+nothing that a request of `/login`, `/refresh`, `/me` or `/verify` can reach imports them.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -10,23 +10,12 @@ from types import GenericAlias
 from typing import Annotated, Any
 
 import asyncpg
+import msgspec
 from msgspec import Meta, Struct
 from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, tuple_
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as NoConnection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import ClauseElement, Executable
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
-from app.database import (
-    ACQUIRE_TIMEOUT,
-    CONNECT_TIMEOUT,
-    IDLE_SECONDS,
-    STATEMENT_TIMEOUT,
-    DatabaseUnavailable,
-    reachable,
-)
+from app.database import Database, Transaction
 from app.errors import UseCursor
 from app.keys.cursors import Cursors
 
@@ -34,6 +23,8 @@ MOST_ROWS = 10_000  # that page numbers reach, and that are counted exactly
 MOST_PER_PAGE = 200  # rows
 ORDER_COLUMNS = 2  # of every row, behind the statement's own: what the order compares, and the id
 CONNECTIONS = 2  # a process, beside its pool: a slow list holds up another list, never a login
+
+DIALECT = dialect()  # type: ignore[no-untyped-call]
 
 PageNumber = Annotated[int, Meta(ge=1, description="With `page_size` it reaches 10,000 rows; beyond, take `cursor`.")]
 PageSize = Annotated[int, Meta(ge=1, le=MOST_PER_PAGE, description="Rows of a page, at most 200.")]
@@ -58,7 +49,7 @@ class Asked(Struct, frozen=True):
 class Page(Struct, frozen=True):
     """Rows of a statement's columns, followed by ORDER_COLUMNS more."""
 
-    rows: Sequence[Sequence[Any]]
+    rows: Sequence[asyncpg.Record]
     total: int  # over all pages
     total_exact: bool  # or else the planner's estimate
     number: int
@@ -93,61 +84,62 @@ class Order:
         return or_(follows, self.column.is_(None)) if self._nullable else follows
 
 
+class Snapshot:
+    """One moment's state, read by statements of SQLAlchemy; they are run by asyncpg, as all of ours are."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def rows(self, statement: Select[Any]) -> list[asyncpg.Record]:
+        query, values = _written(statement)
+        return await self._transaction.fetch(query, *values)
+
+    async def value(self, statement: Select[Any]) -> Any:  # noqa: ANN401 - as the statement says
+        """The first column of the first row."""
+        query, values = _written(statement)
+        return await self._transaction.fetchval(query, *values)
+
+    async def count(self, statement: Select[Any]) -> tuple[int, bool]:
+        """How many rows, and whether that is exact: beyond MOST_ROWS it is the planner's estimate."""
+        some = statement.limit(MOST_ROWS + 1).subquery()
+        counted: int = await self.value(select(func.count()).select_from(some))
+        if counted <= MOST_ROWS:
+            return counted, True
+        query, values = _written(statement)
+        (explained,) = msgspec.json.decode(await self._transaction.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *values))
+        return max(counted, explained["Plan"]["Plan Rows"]), False
+
+
+def _written(statement: Select[Any]) -> tuple[str, list[object]]:
+    """A statement as PostgreSQL reads it, and its values in their order."""
+    compiled = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
+    return compiled.string, [compiled.params[name] for name in compiled.positiontup or ()]
+
+
 class Lists:
-    """Reads pages, on a few connections of its own that can change nothing."""
+    """Reads pages, on a few connections of its own."""
 
     def __init__(self, database_url: str, cursors: Cursors) -> None:
-        self._url = database_url
+        self._db = Database(database_url, CONNECTIONS, "gatehouse lists")
         self._cursors = cursors
-        self._engine: AsyncEngine | None = None
 
     async def start(self) -> None:
-        self._engine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=self._connect,
-            pool_size=CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=ACQUIRE_TIMEOUT,
-            pool_recycle=int(IDLE_SECONDS),
-            pool_pre_ping=True,
-            isolation_level="REPEATABLE READ",  # a page and its total are of one moment
-            execution_options={"postgresql_readonly": True},
-        )
-
-    async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(
-            self._url,
-            timeout=CONNECT_TIMEOUT,
-            command_timeout=STATEMENT_TIMEOUT,
-            server_settings={"application_name": "gatehouse lists", "timezone": "UTC", "jit": "off"},
-        )
+        await self._db.start()
 
     async def stop(self) -> None:
-        if self._engine is not None:
-            engine, self._engine = self._engine, None
-            await engine.dispose()
+        await self._db.stop()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncGenerator[AsyncConnection]:
-        """A connection in a transaction that reads one moment's state.
+    async def reading(self) -> AsyncGenerator[Snapshot]:
+        """What a page and its total are read from.
 
         Raises:
-            DatabaseUnavailable: there is none to be had, or it broke, or a statement took too long.
+            DatabaseUnavailable: there is no connection to be had, or it broke, or a statement took too long.
         """
-        if self._engine is None:
-            raise DatabaseUnavailable
-        async with reachable():  # judges the driver's own error, which SQLAlchemy wraps
-            try:
-                async with self._engine.connect() as connection:
-                    yield connection
-            except NoConnection as error:
-                raise DatabaseUnavailable from error
-            except DBAPIError as error:
-                raise error.driver_exception from error
+        async with self._db.snapshot() as transaction:
+            yield Snapshot(transaction)
 
-    async def page(
-        self, connection: AsyncConnection, statement: Select[Any], order: Order, asked: Asked, about: bytes
-    ) -> Page:
+    async def page(self, snapshot: Snapshot, statement: Select[Any], order: Order, asked: Asked, about: bytes) -> Page:
         """A page of a statement that has its columns and filters, but neither an order nor bounds.
 
         Raises:
@@ -163,7 +155,7 @@ class Lists:
         else:
             wanted = wanted.offset((asked.page - 1) * asked.page_size)
         wanted = wanted.add_columns(order.column, order.key).order_by(*order.by()).limit(asked.page_size + 1)
-        rows = (await connection.execute(wanted)).all()
+        rows = await snapshot.rows(wanted)
         next_cursor = None
         if len(rows) > asked.page_size:
             rows = rows[: asked.page_size]
@@ -172,29 +164,5 @@ class Lists:
             return Page(
                 rows, (number - 1) * asked.page_size + len(rows), total_exact=True, number=number, next_cursor=None
             )
-        total, exact = await _count(connection, statement.with_only_columns(order.key))
+        total, exact = await snapshot.count(statement.with_only_columns(order.key))
         return Page(rows, total, exact, number, next_cursor)
-
-
-async def _count(connection: AsyncConnection, statement: Select[Any]) -> tuple[int, bool]:
-    """How many rows, and whether that is exact: beyond MOST_ROWS it is the planner's estimate."""
-    some = statement.limit(MOST_ROWS + 1).subquery()
-    counted: int = (await connection.execute(select(func.count()).select_from(some))).scalar_one()
-    if counted <= MOST_ROWS:
-        return counted, True
-    (explained,) = (await connection.execute(Explain(statement))).scalar_one()
-    return max(counted, explained["Plan"]["Plan Rows"]), False
-
-
-class Explain(Executable, ClauseElement):
-    """`EXPLAIN (FORMAT JSON)` of a statement."""
-
-    inherit_cache = False
-
-    def __init__(self, statement: Select[Any]) -> None:
-        self.statement = statement
-
-
-@compiles(Explain)
-def _explain(explain: Explain, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's signature
-    return f"EXPLAIN (FORMAT JSON) {compiler.process(explain.statement, **options)}"

@@ -1,4 +1,4 @@
-"""The list of users: the one part of this room that reads with SQLAlchemy (app/listing.py)."""
+"""The list of users: the one part of this room that writes statements with SQLAlchemy (app/listing.py)."""
 
 import asyncio
 from collections.abc import Mapping
@@ -66,8 +66,8 @@ class UserList:
         """
         wanted = msgspec.structs.replace(wanted, search=names.label(wanted.search, "search"))
         about = msgspec.json.encode(("users", sort, wanted))
-        async with self._lists.reading() as connection:
-            page = await self._lists.page(connection, _statement(wanted), _order(sort), asked, about)
+        async with self._lists.reading() as snapshot:
+            page = await self._lists.page(snapshot, _statement(wanted), _order(sort), asked, about)
         found = [UserEntry(*row[:-ORDER_COLUMNS]) for row in page.rows]
         return UserPage(
             items=await asyncio.gather(*(self._people.show(person) for person in found)),  # they share a round trip

@@ -1,4 +1,4 @@
-"""The list of sessions: the one part of this room that reads with SQLAlchemy (app/listing.py)."""
+"""The list of sessions: the one part of this room that writes statements with SQLAlchemy (app/listing.py)."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -11,11 +11,10 @@ from advanced_alchemy.filters import SearchFilter
 from msgspec import Meta, Struct
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, column, exists, func, select, table
 from sqlalchemy.dialects.postgresql import INET
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.client import address
 from app.errors import NotFound, ValidationFailed
-from app.listing import ORDER_COLUMNS, Asked, Lists, Order
+from app.listing import ORDER_COLUMNS, Asked, Lists, Order, Snapshot
 from app.sessions.models import Session as SessionRow
 from app.sessions.service import Sessions
 from app.sessions.structs import Session, SessionList
@@ -93,9 +92,9 @@ class SessionDirectory:
         name = sort.removeprefix("-")
         order = Order(SORTS[name], SessionRow.id.expression, descending=name != sort)
         about = msgspec.json.encode(("sessions", sort, wanted))
-        async with self._lists.reading() as connection:
-            page = await self._lists.page(connection, statement, order, asked, about)
-            analytics = await _analytics(connection)
+        async with self._lists.reading() as snapshot:
+            page = await self._lists.page(snapshot, statement, order, asked, about)
+            analytics = await _analytics(snapshot)
         return SessionPage(
             items=[
                 Session(**dict(zip(FIELDS, row[:-ORDER_COLUMNS], strict=True)), current=row[-1] == current)
@@ -123,8 +122,8 @@ class SessionDirectory:
     async def require(self, user_id: int) -> None:
         """Raises NotFound where there is no such user."""
         known = select(exists().where(NAMES.c.id == user_id))
-        async with self._lists.reading() as connection:
-            found = (await connection.execute(known)).scalar_one()
+        async with self._lists.reading() as snapshot:
+            found = await snapshot.value(known)
         if not found:
             raise NotFound
 
@@ -158,19 +157,19 @@ def _network(text: str) -> str:
         raise ValidationFailed(("ip", "is neither an address nor a network (CIDR)")) from None
 
 
-async def _analytics(connection: AsyncConnection) -> Analytics:
+async def _analytics(snapshot: Snapshot) -> Analytics:
     """Counted by PostgreSQL; user agents are put together before they are told apart, for there are few of them."""
     agents = select(SessionRow.user_agent, func.count().label("sessions")).where(LIVE)
     by_agent = agents.group_by(SessionRow.user_agent).subquery()
     fits = [(by_agent.c.user_agent.regexp_match(pattern, flags="i"), family) for family, pattern in FAMILIES.items()]
     family = case(*fits, else_="Other")
     families = select(family, func.sum(by_agent.c.sessions)).group_by(family)
-    counted: dict[str, int] = {name: int(number) for name, number in await connection.execute(families)}
+    counted: dict[str, int] = {name: int(number) for name, number in await snapshot.rows(families)}
     users = select(func.count(SessionRow.user_id.distinct())).where(LIVE)
     recent = select(func.count()).where(SessionRow.created_at > func.now() - timedelta(hours=24))
     return Analytics(
         active_sessions=sum(counted.values()),
-        active_users=(await connection.execute(users)).scalar_one(),
-        created_last_24h=(await connection.execute(recent)).scalar_one(),
+        active_users=await snapshot.value(users),
+        created_last_24h=await snapshot.value(recent),
         by_device={name: counted.get(name, 0) for name in (*FAMILIES, "Other")},
     )

@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import column, func, insert, literal, select, table
 
-from app import listing
+from app import database
 from app.database import DatabaseUnavailable
 from app.keys.cursors import Cursors
 from app.listing import Lists
 from app.parts import Parts
 from tests.kit import SignedIn
+
+MADE = insert(table("permissions", column("name"))).values(name="x:y").returning(column("name")).cte()
 
 
 @pytest.fixture
@@ -26,13 +27,13 @@ async def lists(postgres_url: str) -> AsyncIterator[Lists]:
 
 
 async def test_lists_read_and_cannot_write(lists: Lists, parts: Parts) -> None:
-    async with lists.reading() as connection:
-        name = (await connection.execute(text("SHOW application_name"))).scalar_one()
+    async with lists.reading() as snapshot:
+        name = await snapshot.value(select(func.current_setting("application_name")))
 
     assert name == "gatehouse lists"
     with pytest.raises(DatabaseUnavailable):
-        async with lists.reading() as connection:
-            await connection.execute(text("INSERT INTO permissions (name) VALUES ('x:y')"))
+        async with lists.reading() as snapshot:
+            await snapshot.value(select(MADE))
 
 
 async def test_a_database_that_is_away_is_unavailable() -> None:
@@ -48,36 +49,36 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
 
 async def test_a_connection_that_breaks_is_unavailable_and_replaced(lists: Lists) -> None:
     with pytest.raises(DatabaseUnavailable):
-        async with lists.reading() as connection:
-            await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        async with lists.reading() as snapshot:
+            await snapshot.value(select(func.pg_terminate_backend(func.pg_backend_pid())))
 
-    async with lists.reading() as connection:
-        assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+    async with lists.reading() as snapshot:
+        assert await snapshot.value(select(literal(1))) == 1
 
 
 async def test_a_connection_that_broke_while_nobody_used_it_is_replaced(lists: Lists, parts: Parts) -> None:
-    async with lists.reading() as connection:
-        pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
-    await parts.db.execute("SELECT pg_terminate_backend($1)", pid)
+    async with lists.reading() as snapshot:
+        pid = await snapshot.value(select(func.pg_backend_pid()))
+    await parts.db.execute("SELECT pg_terminate_backend($1, 5000)", pid)  # ms; it waits for the end
 
-    async with lists.reading() as connection:
-        assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+    async with lists.reading() as snapshot:
+        assert await snapshot.value(select(literal(1))) == 1
 
 
 async def test_a_slow_list_is_given_up(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "STATEMENT_TIMEOUT", 0.1)
+    monkeypatch.setattr(database, "STATEMENT_TIMEOUT", 0.1)
     lists = Lists(postgres_url, Cursors("secret"))
     await lists.start()
     with pytest.raises(DatabaseUnavailable):
-        async with lists.reading() as connection:
-            await connection.execute(text("SELECT pg_sleep(5)"))
+        async with lists.reading() as snapshot:
+            await snapshot.value(select(func.pg_sleep(5)))
     await lists.stop()
 
 
 async def test_who_finds_every_connection_taken_waits_a_while(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "ACQUIRE_TIMEOUT", 0.1)
+    monkeypatch.setattr(database, "ACQUIRE_TIMEOUT", 0.1)
     lists = Lists(postgres_url, Cursors("secret"))
     await lists.start()
     async with lists.reading(), lists.reading():
@@ -88,11 +89,9 @@ async def test_who_finds_every_connection_taken_waits_a_while(
 
 
 async def test_a_fault_of_ours_is_no_outage(lists: Lists) -> None:
-    with pytest.raises(asyncpg.UndefinedColumnError) as raised:
-        async with lists.reading() as connection:
-            await connection.execute(text("SELECT no_such_column FROM users"))
-
-    assert isinstance(raised.value.__cause__, DBAPIError)
+    with pytest.raises(asyncpg.UndefinedColumnError):
+        async with lists.reading() as snapshot:
+            await snapshot.value(select(column("no_such_column")).select_from(table("users")))
 
 
 async def test_fifty_lists_at_once_share_two_connections(replicas: list[AsyncClient], admin: SignedIn) -> None:
