@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,7 +85,19 @@ class Direct(AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
-        stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        """To the first that can be reached of the addresses."""
+        *others, last = await self.addresses(host, port)
+        for address in others:
+            with suppress(httpcore2.ConnectError):
+                return await self._connect(address, port, timeout, local_address, socket_options)
+        return await self._connect(last, port, timeout, local_address, socket_options)
+
+    async def addresses(self, host: str, port: int) -> list[str]:  # noqa: ARG002 - for who looks it up
+        """Where to look for this host, at least one."""
+        return [host]
+
+    async def _connect(self, *to: Any) -> AsyncNetworkStream:  # noqa: ANN401 - as `connect_tcp` is called
+        stream = await self._backend.connect_tcp(*to)
         self._streams.append(stream)
         return Sips(stream)
 
@@ -125,15 +138,8 @@ class Sips(AsyncNetworkStream):
 class Public(Direct):
     """Connects to addresses of the public Internet alone: those that were looked at, not those of a second look."""
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> AsyncNetworkStream:
-        """The first that can be reached of the host's addresses.
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """The host's own.
 
         Raises:
             Untrusted: one of them is private: whoever names it means a host behind our walls.
@@ -142,12 +148,7 @@ class Public(Direct):
         addresses = [str(each[4][0]) for each in found]
         if not all(is_public(address) for address in addresses):
             raise Untrusted("an address that is not of the public Internet")
-        for address in addresses[:-1]:
-            try:
-                return await super().connect_tcp(address, port, timeout, local_address, socket_options)
-            except httpcore2.ConnectError:
-                continue
-        return await super().connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+        return addresses
 
 
 GLOBAL = ipaddress.ip_network("2000::/3")  # RFC 4291 §2.4

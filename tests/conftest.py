@@ -6,8 +6,8 @@ wants other settings, starts its own.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,8 @@ from tests.mail.kit import Postbox
 from tests.mail.kit import serving as mail_server
 from tests.replica import Replica, Start, serving, settings_for
 from tests.servers import Servers
+
+Apart = Callable[[str], Settings]
 
 TEMPLATE = "migrated"
 ADMIN = Person(1, "root", new_password())
@@ -78,6 +80,19 @@ def postgres_url(postgres: Postgres) -> str:
 def valkey_url(valkey: Valkey) -> str:
     """The Valkey that belongs to that database."""
     return valkey.url
+
+
+@pytest.fixture(scope="session")
+def apart(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apart]:
+    """Makes stores of this name that nobody else has, for as long as there are tests: what settings lead to them."""
+    with ExitStack() as stack:
+
+        def make(name: str) -> Settings:
+            postgres.create_database(name, template=TEMPLATE)
+            valkey = stack.enter_context(Valkey(tmp_path_factory.mktemp("stores") / "valkey"))
+            return settings_for(postgres.url(name), valkey.url)
+
+        yield make
 
 
 @pytest.fixture

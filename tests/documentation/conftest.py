@@ -6,31 +6,26 @@ import pytest
 from httpx import AsyncClient
 
 from app import logs
-from app.cli.embedded import Postgres, Valkey
 from app.clients.service import digest
 from app.documentation.samples import CLIENT_ID, CLIENT_SECRET
 from app.identity.accounts import create_first_admin
-from tests.conftest import ADMIN, TEMPLATE, with_mail
+from tests.conftest import ADMIN, Apart, with_mail
 from tests.mail.kit import Postbox
-from tests.replica import serving, settings_for
+from tests.replica import serving
 from tests.servers import without_limits
 
 
 @pytest.fixture(scope="session")
-async def house(
-    postgres: Postgres, postbox: Postbox, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[AsyncClient]:
+async def house(apart: Apart, postbox: Postbox) -> AsyncIterator[AsyncClient]:
     """Speaks to an application without limits and with an administrator."""
-    postgres.create_database("documented", template=TEMPLATE)
-    with Valkey(tmp_path_factory.mktemp("stores") / "valkey") as valkey:
-        settings = with_mail(without_limits(settings_for(postgres.url("documented"), valkey.url)), postbox)
-        logs.configure(settings)
-        async with serving(settings) as replica:
-            parts = replica.parts
-            assert await create_first_admin(parts.db, parts.passwords, ADMIN.username, ADMIN.password)
-            await parts.db.execute(  # the client of the examples
-                "INSERT INTO clients (id, name, secret_digest) VALUES ($1, 'examples', $2)",
-                CLIENT_ID,
-                digest(CLIENT_SECRET),
-            )
-            yield replica.client
+    settings = with_mail(without_limits(apart("documented")), postbox)
+    logs.configure(settings)
+    async with serving(settings) as replica:
+        parts = replica.parts
+        assert await create_first_admin(parts.db, parts.passwords, ADMIN.username, ADMIN.password)
+        await parts.db.execute(  # the client of the examples
+            "INSERT INTO clients (id, name, secret_digest) VALUES ($1, 'examples', $2)",
+            CLIENT_ID,
+            digest(CLIENT_SECRET),
+        )
+        yield replica.client

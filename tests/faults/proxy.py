@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum
-from typing import Self
 
-from app.background import end
+from tests.listener import Listener
 
 Address = tuple[str, int]
 
@@ -48,32 +47,19 @@ class _Gate:
                 proxy.held_requests -= not self._answers
 
 
-class Proxy:
+class Proxy(Listener):
     """Forwards from a port of its own to wherever `target` says at the time of each connection."""
 
     def __init__(self, target: Callable[[], Address]) -> None:
+        super().__init__()
         self.target = target
         self.mode = Mode.PASS
         self.delay_ms = 0.0
-        self.port = 0
         self.held_requests = 0  # pieces that wait at the moment
         self.held_answers = 0
         self.requests = 0  # pieces so far
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # replaced at every change, so that each wakes who waits then
         self._noticed = asyncio.Event()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=512)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._server is not None:
-            self._server.close()
-        await end(*self._connections)
-        await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn
 
     # ---- what it does ---------------------------------------------------------------------------------------------
 
@@ -103,13 +89,7 @@ class Proxy:
 
     # ---- connections ----------------------------------------------------------------------------------------------
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
-        task.add_done_callback(lambda _: writer.transport.abort())  # also of one that was cancelled before it began
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.mode is Mode.CUT:
             return
         while self.mode is Mode.HANG:

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Self
 from urllib.parse import parse_qs, parse_qsl
 
 import msgspec
 
-from app.background import end
+from tests.listener import Listener
 
 REASON = b"Said"  # of the status line; nobody reads it
 
@@ -62,8 +61,8 @@ async def nothing(_: Asked) -> Reply:
     return Reply(204)
 
 
-class Server:
-    """Listens on loopback; with TLS if it is given a context.
+class Server(Listener):
+    """Does one exchange a connection; with TLS if it is given a context.
 
     Args:
         handler: what answers; an error of its own fails the test that closes the server.
@@ -71,12 +70,9 @@ class Server:
     """
 
     def __init__(self, handler: Handler = nothing, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(context)
         self._handler = handler
-        self._context = context
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
         self.errors: list[BaseException] = []
-        self.port = 0
         self.connections = 0
         self.requests: list[Asked] = []
 
@@ -89,27 +85,12 @@ class Server:
         """How often which path was asked for."""
         return Counter(asked.path for asked in self.requests)
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._context, backlog=512)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
     async def __aexit__(self, *_: object) -> None:
-        if self._server is not None:
-            self._server.close()
-        await end(*self._connections)
-        await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn
+        await super().__aexit__()
         assert self.errors == []
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
-        task.add_done_callback(lambda _: writer.transport.abort())  # also of one that was cancelled before it began
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One exchange a connection."""
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
                 asked = await _read(reader)

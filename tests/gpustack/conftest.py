@@ -6,21 +6,20 @@ from typing import Any
 
 import pytest
 
-from app.cli.embedded import Postgres, Valkey
 from app.gpustack.directory import Directory
 from app.gpustack.instance import Instance, State
 from app.identity import passwords, threads
 from app.metrics import Metrics
 from app.outbound import Outbound
-from tests.conftest import TEMPLATE
+from tests.conftest import Apart
 from tests.gpustack.kit import Begin, Gatehouse, settings_of
 from tests.gpustack.real import Real
 from tests.gpustack.scripted import Scripted
 from tests.gpustack.upstream import Upstream
 from tests.kit import until
-from tests.replica import Replica, Start, serving, settings_for
+from tests.replica import Replica, Start, serving
 
-Watching = Callable[[Any], Instance]
+Watching = Callable[[Upstream], Instance]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,7 +58,7 @@ async def watching() -> AsyncIterator[Watching]:
     """Looks at a server, as an application does."""
     instances: list[Instance] = []
 
-    def watch(server: Any) -> Instance:
+    def watch(server: Upstream) -> Instance:
         instance = Instance(server.url, Outbound([server.url]), Metrics())
         instance.start()
         instances.append(instance)
@@ -70,12 +69,15 @@ async def watching() -> AsyncIterator[Watching]:
         await each.stop()
 
 
+async def found_in_order(watching: Watching, server: Upstream) -> Instance:
+    instance = watching(server)
+    await until(lambda: instance.state is State.OK)
+    return instance
+
+
 @pytest.fixture
 async def instance(scripted: Scripted, watching: Watching) -> Instance:
-    """That has found the scripted server in order."""
-    found = watching(scripted)
-    await until(lambda: found.state is State.OK)
-    return found
+    return await found_in_order(watching, scripted)
 
 
 @pytest.fixture
@@ -94,15 +96,10 @@ async def begin(start: Start, scripted: Scripted) -> Begin:
 
 
 @pytest.fixture(scope="session")
-async def house(
-    standing: Scripted, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Replica]:
+async def house(standing: Scripted, apart: Apart) -> AsyncIterator[Replica]:
     """An application beside the scripted server, on stores that nobody else has."""
-    postgres.create_database("gpustack", template=TEMPLATE)
-    with Valkey(tmp_path_factory.mktemp("stores") / "valkey") as valkey:
-        settings = settings_for(postgres.url("gpustack"), valkey.url)
-        async with serving(replace(settings, **settings_of(standing))) as house:
-            yield house
+    async with serving(replace(apart("gpustack"), **settings_of(standing))) as house:
+        yield house
 
 
 @pytest.fixture

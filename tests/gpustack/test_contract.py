@@ -8,7 +8,7 @@ from app.errors import Unavailable
 from app.gpustack.answers import Account, GpustackAway, KeyRefused, Refused
 from app.gpustack.directory import Directory
 from app.gpustack.instance import Instance, State
-from tests.gpustack.conftest import Watching
+from tests.gpustack.conftest import Watching, found_in_order
 from tests.gpustack.upstream import PASSWORD, Outage, Upstream
 from tests.kit import new_name, until
 
@@ -17,9 +17,7 @@ MANY = 501
 
 @pytest.fixture
 async def instance(upstream: Upstream, watching: Watching) -> Instance:
-    found = watching(upstream)
-    await until(lambda: found.state is State.OK)
-    return found
+    return await found_in_order(watching, upstream)
 
 
 @pytest.fixture

@@ -10,15 +10,14 @@ import pytest
 from httpx import AsyncClient
 
 from app.cli import first_admin
-from app.cli.embedded import Postgres, Valkey
 from tests.clients.kit import Service
-from tests.conftest import ADMIN, TEMPLATE, with_mail
+from tests.conftest import ADMIN, Apart, with_mail
 from tests.federation.provider import CLIENT_SECRET
 from tests.federation.realm import Authority, Realm
 from tests.gpustack.scripted import Scripted
 from tests.mail.kit import Postbox
 from tests.mail.kit import serving as mail_server
-from tests.replica import serving, settings_for
+from tests.replica import serving
 from tests.secrecy.kit import Canaries, letters, stores
 from tests.secrecy.lives import Lives
 from tests.secrecy.witness import PUBLIC, SECRET, Witness
@@ -37,63 +36,61 @@ class Evidence:
 
 
 @pytest.fixture(scope="module")
-async def evidence(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Evidence]:
+async def evidence(apart: Apart, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Evidence]:
     """Of a server in a process of its own, which says all it has to say, on stores of its own."""
-    postgres.create_database("canaries", template=TEMPLATE)
+    settings = apart("canaries")
     directory = tmp_path_factory.mktemp("server")
     canaries = Canaries()
-    with Valkey(tmp_path_factory.mktemp("stores") / "valkey") as valkey:
-        settings = settings_for(postgres.url("canaries"), valkey.url)
-        authority = Authority(tmp_path_factory.mktemp("authority"))
-        realm = Realm(authority, settings.public_url)
-        async with (
-            mail_server(Postbox()) as postbox,
-            Scripted() as gpustack,
-            realm.server,
-            AsyncClient(verify=authority.trusting()) as web,
-        ):
-            op, github = realm.take(), realm.take_github()
-            settings = replace(  # in development: as in production GPUStack would have to speak TLS
-                settings, environment="development", gpustack_url=gpustack.url, gpustack_api_key=gpustack.key
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    realm = Realm(authority, settings.public_url)
+    async with (
+        mail_server(Postbox()) as postbox,
+        Scripted() as gpustack,
+        realm.server,
+        AsyncClient(verify=authority.trusting()) as web,
+    ):
+        op, github = realm.take(), realm.take_github()
+        settings = replace(  # in development: as in production GPUStack would have to speak TLS
+            settings, environment="development", gpustack_url=gpustack.url, gpustack_api_key=gpustack.key
+        )
+        settings = realm.known_to(settings, [op.name, github.name])
+        canaries.keep("client_secret of a provider", CLIENT_SECRET)
+        canaries.keep("GPUSTACK_API_KEY", gpustack.key)
+        settings = replace(with_mail(settings, postbox), log_level="debug", admin_username=ADMIN.username)
+        await first_admin.make(settings, ADMIN.password)
+        canaries.keep("SECRET_KEY", settings.secret_key)
+        async with serving(settings) as replica:
+            made = await replica.parts.clients.add("service")
+        async with Servers(settings, directory, 1) as servers:
+            (client,) = servers.clients
+            document = (await client.get(client.base_url.join("/openapi.json"))).json()
+            witness = Witness(client, canaries, document)
+            lives = Lives(client, canaries, postbox, settings.public_url)
+            await asyncio.gather(  # for much of it is waiting for mails
+                lives.of_a_password(),
+                lives.of_one_who_leaves(),
+                lives.of_tokens(),
+                lives.of_a_cookie(),
+                lives.of_a_service(Service(client, made.client_id, made.client_secret)),
+                lives.of_an_authenticator(),
+                lives.of_a_passkey(),
+                lives.of_a_sign_in(op, github, realm.server, web),
+                lives.of_who_is_looked_after(),
+                lives.of_one_of_gpustack(gpustack),
+                lives.of_every_route(document, settings.metrics_token),
             )
-            settings = realm.known_to(settings, [op.name, github.name])
-            canaries.keep("client_secret of a provider", CLIENT_SECRET)
-            canaries.keep("GPUSTACK_API_KEY", gpustack.key)
-            settings = replace(with_mail(settings, postbox), log_level="debug", admin_username=ADMIN.username)
-            await first_admin.make(settings, ADMIN.password)
-            canaries.keep("SECRET_KEY", settings.secret_key)
-            async with serving(settings) as replica:
-                made = await replica.parts.clients.add("service")
-            async with Servers(settings, directory, 1) as servers:
-                (client,) = servers.clients
-                document = (await client.get(client.base_url.join("/openapi.json"))).json()
-                witness = Witness(client, canaries, document)
-                lives = Lives(client, canaries, postbox, settings.public_url)
-                await asyncio.gather(  # for much of it is waiting for mails
-                    lives.of_a_password(),
-                    lives.of_one_who_leaves(),
-                    lives.of_tokens(),
-                    lives.of_a_cookie(),
-                    lives.of_a_service(Service(client, made.client_id, made.client_secret)),
-                    lives.of_an_authenticator(),
-                    lives.of_a_passkey(),
-                    lives.of_a_sign_in(op, github, realm.server, web),
-                    lives.of_who_is_looked_after(),
-                    lives.of_one_of_gpustack(gpustack),
-                    lives.of_every_route(document, settings.metrics_token),
-                )
-                bearer = {"Authorization": f"Bearer {settings.metrics_token}"}
-                metrics = (await client.get(client.base_url.join("/metrics"), headers=bearer)).content
-                places = await stores(settings.database_url, settings.valkey_url)
-            places |= {
-                "audit": await audit(settings.database_url),
-                "log": (directory / "replica-0.log").read_bytes(),
-                "mails": letters(postbox.mails),
-                "metrics": metrics,
-                "problems": b"\n".join(witness.refusals),
-                "reads": b"\n".join(witness.reads),
-            }
-            yield Evidence(canaries, witness, places)
+            bearer = {"Authorization": f"Bearer {settings.metrics_token}"}
+            metrics = (await client.get(client.base_url.join("/metrics"), headers=bearer)).content
+            places = await stores(settings.database_url, settings.valkey_url)
+        places |= {
+            "audit": await audit(settings.database_url),
+            "log": (directory / "replica-0.log").read_bytes(),
+            "mails": letters(postbox.mails),
+            "metrics": metrics,
+            "problems": b"\n".join(witness.refusals),
+            "reads": b"\n".join(witness.reads),
+        }
+        yield Evidence(canaries, witness, places)
 
 
 async def audit(url: str) -> bytes:

@@ -7,6 +7,19 @@ from app.providers import Provider
 from app.setting_values import Rate
 from tests.settings.kit import CANARY, EXAMPLE, OTHER_SECRET
 
+
+def oidc(
+    name: str,
+    label: str,
+    issuer: str,
+    client_id: str,
+    scopes: tuple[str, ...] = ("openid", "email", "profile"),
+    **fields: Any,
+) -> Provider:
+    """A provider as it is read; what is not said has its default."""
+    return Provider(name=name, label=label, issuer=issuer, client_id=client_id, scopes=scopes, **fields)
+
+
 TENANT = "0F0F0F0F-0000-4000-8000-000000000000"
 GOOD: dict[str, list[tuple[str, Any]]] = {
     "ENVIRONMENT": [("development", "development"), ("Production", "production")],
@@ -69,54 +82,35 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "OIDC_PROVIDERS": [
         (
             '[{"name": "kc", "issuer": "https://kc.example.org/realms/x", "client_id": "gatehouse"}]',
-            (
-                Provider(
-                    name="kc",
-                    issuer="https://kc.example.org/realms/x",
-                    client_id="gatehouse",
-                    label="Kc",
-                    scopes=("openid", "email", "profile"),
-                ),
-            ),
+            (oidc("kc", "Kc", "https://kc.example.org/realms/x", "gatehouse"),),
         ),
         (
             '[{"name": "google", "preset": "google", "client_id": "g", "domains": ["Example.org"]}]',
-            (
-                Provider(
-                    name="google",
-                    preset="google",
-                    issuer="https://accounts.google.com",
-                    client_id="g",
-                    label="Google",
-                    scopes=("openid", "email", "profile"),
-                    domains=("example.org",),
-                ),
-            ),
+            (oidc("google", "Google", "https://accounts.google.com", "g", preset="google", domains=("example.org",)),),
         ),
         (
             f'[{{"name": "ms", "preset": "microsoft", "tenant": "{TENANT}", "client_id": "m", "label": "\u00c4mter"}}]',
             (
-                Provider(
-                    name="ms",
+                oidc(
+                    "ms",
+                    "\u00c4mter",
+                    f"https://login.microsoftonline.com/{TENANT.lower()}/v2.0",
+                    "m",
                     preset="microsoft",
                     tenant=TENANT,
-                    issuer=f"https://login.microsoftonline.com/{TENANT.lower()}/v2.0",
-                    client_id="m",
-                    label="\u00c4mter",
-                    scopes=("openid", "email", "profile"),
                 ),
             ),
         ),
         (
             '[{"name": "github", "preset": "github", "client_id": "h", "client_secret": "s"}]',
             (
-                Provider(
-                    name="github",
+                oidc(
+                    "github",
+                    "GitHub",
+                    "https://github.com",
+                    "h",
                     preset="github",
-                    issuer="https://github.com",
-                    client_id="h",
                     client_secret="s",
-                    label="GitHub",
                     scopes=("read:user", "user:email"),
                 ),
             ),
