@@ -119,7 +119,7 @@ class Login:
         """As `login`, for whom GPUStack knows: by the name there, to the letter."""
         known = await upstream.find(username)
         account = f"gpustack {username}" if known is None else f"user {known.user_id}"
-        async with self._tries.password(account, known.user_id if known else None, client) as this:
+        async with self._tries.password(account, known.user_id if known else None, client, upstream=True) as this:
             shown = await upstream.show(username, known, credentials.password, client)
             response = None if isinstance(shown, NotShown) else await self._enter_by(shown, credentials, client)
             if response is not None:

@@ -28,9 +28,16 @@ class Tries:
         self._violations = violations
         self._settings = settings
 
-    def password(self, account: str, user_id: int | None, client: Client) -> AbstractAsyncContextManager[Try]:
-        """Fails by InvalidCredentials, and counts against where it came from and whose it should have been."""
-        network = Counter("login", client.network, self._settings.rate_limit_login)
+    def password(
+        self, account: str, user_id: int | None, client: Client, *, upstream: bool = False
+    ) -> AbstractAsyncContextManager[Try]:
+        """Fails by InvalidCredentials, and counts against where it came from and whose it should have been.
+
+        Those that GPUStack is asked about have a count of their own: while it takes its time they hold the places of
+        their network, which local users of that network shall not wait for.
+        """
+        came_from = f"{client.network} at GPUStack" if upstream else client.network
+        network = Counter("login", came_from, self._settings.rate_limit_login)
         of_account = Counter("account", account, self._settings.rate_limit_account)
         return self._one((network, of_account), user_id, client, InvalidCredentials, "wrong_password")
 

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 import pytest
 from httpx import AsyncClient
 
+from app.background import end
 from app.setting_values import Rate
+from tests.conftest import ADMIN
 from tests.gpustack.kit import Begin, Gatehouse
 from tests.gpustack.scripted import Reply, Scripted
 from tests.gpustack.upstream import PASSWORD
 from tests.identity.webauthnkit import added, login_options, sign_in
-from tests.kit import Person, blocked_on_a_lock, from_ip, log_in, new_ip, problem, register
+from tests.kit import Person, blocked_on_a_lock, from_ip, log_in, new_ip, problem, register, until
 
 
 async def test_somebody_of_gpustack_signs_in_and_is_known_here_from_then_on(
@@ -356,6 +358,21 @@ async def test_failures_count_by_the_address_they_come_from(begin: Begin, script
         problem(await gatehouse.try_login(f"user {number}", "wrong", ip), 401, "invalid_credentials")
 
     problem(await gatehouse.try_login("ada", PASSWORD, ip), 429, "rate_limited")
+
+
+async def test_local_users_of_a_network_do_not_wait_for_those_whom_gpustack_is_asked_about(
+    begin: Begin, scripted: Scripted
+) -> None:
+    gatehouse, ip = await begin(rate_limit_login=Rate(5, 900)), new_ip()
+    scripted.pause = 60.0  # seconds; nobody is let wait as long
+    slow = [asyncio.create_task(gatehouse.try_login(f"user {number}", "wrong", ip)) for number in range(5)]
+    await until(lambda: scripted.at_once == 5)
+
+    answer = await gatehouse.try_login(ADMIN.username, ADMIN.password, ip)
+
+    assert answer.status_code == 200, answer.text
+    assert not any(each.done() for each in slow)
+    await end(*slow)
 
 
 async def test_one_who_is_no_gpustack_lets_in_nobody(gatehouse: Gatehouse, scripted: Scripted) -> None:
