@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from app.cli.terminal import answer
+from app.cli.terminal import answer, table
 from app.clients.service import Clients
 from app.clients.structs import NewClient, RegisteredClient
 from app.parts import assemble
@@ -28,8 +28,8 @@ def add(arguments: argparse.Namespace) -> int:
 
 def everyone(arguments: argparse.Namespace) -> int:
     clients = asyncio.run(_everyone(load(env_file=arguments.env_file)))
-    lines = [f"{each.client_id}  {each.created_at:%Y-%m-%d}  {each.name}" for each in clients]
-    answer(arguments, msgspec.to_builtins(clients), *lines)
+    rows = [(each.client_id, f"{each.created_at:%Y-%m-%d}", each.name) for each in clients]
+    answer(arguments, msgspec.to_builtins(clients), table(("client_id", "since", "name"), rows))
     return 0
 
 
