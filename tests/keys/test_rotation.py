@@ -1,9 +1,9 @@
 """Keys come and go: the first one, the one that follows it, and the end of the old one."""
 
 import asyncio
-import time
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
@@ -141,13 +141,13 @@ async def test_forged_names_of_keys_do_not_make_us_look_each_time(
 
     monkeypatch.setattr(queries, "all_keys", counted)
     began = time.monotonic()
-    answers = await asyncio.gather(
-        *(replica.client.get("/me", headers=forged(session, f"forged-{number}")) for number in range(50))
-    )
+    for number in range(8):
+        names = [f"forged-{number}-{each}" for each in range(6)]
+        answers = await asyncio.gather(*(replica.client.get("/me", headers=forged(session, name)) for name in names))
+        for answer in answers:
+            problem(answer, 401, "invalid_token")
     most = (time.monotonic() - began) / ring.UNKNOWN_INTERVAL + 3  # the first, the last, and perhaps the keeper's
 
-    for answer in answers:
-        problem(answer, 401, "invalid_token")
     assert looks <= most
 
 
