@@ -1,8 +1,9 @@
 """PostgreSQL by asyncpg: the pool, the transaction, and the line between "no" and "we could not find out"."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import asyncpg
@@ -74,10 +75,13 @@ async def _nothing_to_reset(_: object) -> None:
 class Database:
     """The pool. Connections are made when needed, so that a process starts, and recovers, without PostgreSQL."""
 
-    def __init__(self, url: str, size: int, name: str = "gatehouse") -> None:
+    def __init__(
+        self, url: str, size: int, name: str = "gatehouse", settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.url = url
         self.size = size
         self.name = name  # in pg_stat_activity
+        self.settings = settings  # of PostgreSQL, beside those of every connection
         self.away = False  # by what the polls of the outbox say: nobody waits for what does not come
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
@@ -96,6 +100,7 @@ class Database:
                 "jit": "off",
                 # what nobody waits for any more ends by itself
                 "statement_timeout": f"{round(1000 * STATEMENT_TIMEOUT)}ms",
+                **self.settings,
             },
         )
 

@@ -38,7 +38,7 @@ from app.documentation.samples import (
 from app.federation.structs import ProviderItem, ProviderList
 from app.health.structs import HealthReport, Status
 from app.identity.controllers import PasswordGrant
-from app.identity.holdings import Export, HeldFactor
+from app.identity.holdings import Export, HeldFactor, UserCredentials
 from app.identity.identities import Identity, IdentityCode, IdentityList
 from app.identity.passkeys import (
     AssertionResponse,
@@ -109,6 +109,14 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
     IdentityCode: {"code": IdentityCode(code=CODE, code_verifier=VERIFIER)},
     Identity: {"google": IDENTITY},
     IdentityList: {"identities": IdentityList(items=[IDENTITY])},
+    UserCredentials: {
+        "several": UserCredentials(
+            has_password=True,
+            second_factor=HeldFactor(totp_since=MORNING, recovery_codes=10),
+            passkeys=[PASSKEY],
+            identities=[IDENTITY],
+        )
+    },
     AccountDeletion: {"password": AccountDeletion(password=PHRASE)},
     ActivityPage: {"page": ActivityPage(items=[EVENT], next_cursor="AAAAAAAAB_8")},
     Export: {

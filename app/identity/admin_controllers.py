@@ -22,6 +22,7 @@ from app.errors import (
     WeakPassword,
 )
 from app.identity.administration import Administration
+from app.identity.holdings import Holdings, UserCredentials
 from app.identity.listing import Search, UserFilter, UserList, UserSort
 from app.identity.structs import NewUser, RoleName, User, UserChange, UserId, UserPage
 from app.listing import Asked, CursorText, PageNumber, PageSize
@@ -55,7 +56,7 @@ class UsersController(Controller):
         page_size: FromQuery[PageSize] = 50,
         cursor: FromQuery[CursorText | None] = None,
     ) -> UserPage:
-        """Who has no value to sort by comes last. `total` is exact to 10,000, beyond that an estimate."""
+        """Who has no value to sort by is before all others. `total` is exact to 10,000, beyond that an estimate."""
         wanted = {"search": search, "is_active": is_active, "is_admin": is_admin, "role": role}
         asked = {"page": page, "page_size": page_size, "cursor": cursor}
         return await user_list.page(convert(wanted, UserFilter), sort, convert(asked, Asked))
@@ -84,6 +85,17 @@ class UsersController(Controller):
     async def read_user(self, user_id: Id, administration: NamedDependency[Administration]) -> User:
         """As PostgreSQL has him now."""
         return await administration.read_user(user_id)
+
+    @get(
+        "/{user_id:int}/credentials",
+        guards=READ,
+        operation_id="user_credentials",
+        summary="How a user signs in",
+        errors=(NotFound,),
+    )
+    async def credentials(self, user_id: Id, holdings: NamedDependency[Holdings]) -> UserCredentials:
+        """His second factor, passkeys and identities, but for every secret."""
+        return await holdings.credentials(user_id)
 
     @patch(
         "/{user_id:int}",

@@ -131,6 +131,7 @@ class Administration:
         if asked.email is not UNSET and user_id == caller.user_id:
             raise Forbidden("Change your own address at /me: it has to be proved.")
         password_hash = await self._hash(caller, user_id, asked)
+        reason = names.label(asked.reason, "reason")
         changes: list[Change] = []
         async with self._db.transaction() as tx:
             if _may_take_an_admin(asked):
@@ -139,11 +140,11 @@ class Administration:
             after = _changed(before, asked)
             if asked.is_active is False and not before.is_active and await gpustack.note_own_decision(tx, user_id):
                 said = {"changed": ["is_active"], "is_active": False}  # by GPUStack until now, which takes it back
-                await _note(tx, Event.USER_UPDATED, caller, user_id, client, said)
+                await _note(tx, Event.USER_UPDATED, caller, user_id, client, _because(reason, said))
             if after != before or password_hash is not None:
                 await _require(tx, caller, after.roles)
                 await _write(tx, before, after, password_hash)
-                await _note_change(tx, caller, before, after, client, with_password=password_hash is not None)
+                await _note_change(tx, caller, before, after, client, reason, with_password=password_hash is not None)
                 changes = await self._end(tx, caller, before, after, client, with_password=password_hash is not None)
                 await self._tell(tx, before, after, with_password=password_hash is not None)
             else:  # as somebody else has just made it, perhaps: the answer vouches for that
@@ -405,21 +406,32 @@ async def _note(
 
 
 async def _note_change(
-    tx: Transaction, caller: Actor, before: UserEntry, after: UserEntry, client: Client, *, with_password: bool
+    tx: Transaction,
+    caller: Actor,
+    before: UserEntry,
+    after: UserEntry,
+    client: Client,
+    reason: str | None,
+    *,
+    with_password: bool,
 ) -> None:
     """An event for each kind of change, with the names of what has changed and the values of what is no secret."""
+    details: dict[str, object]
     changed = [name for name in PROFILE if getattr(before, name) != getattr(after, name)]
     if with_password:
-        details: dict[str, object] = {"must_change_password": after.must_change_password}
-        await _note(tx, Event.PASSWORD_CHANGED, caller, after.id, client, details)
+        details = {"must_change_password": after.must_change_password}
+        await _note(tx, Event.PASSWORD_CHANGED, caller, after.id, client, _because(reason, details))
         changed = [name for name in changed if name != "must_change_password"]
     if changed:
         details = {"changed": changed}
         if "is_active" in changed:
             details["is_active"] = after.is_active
-        await _note(tx, Event.USER_UPDATED, caller, after.id, client, details)
+        await _note(tx, Event.USER_UPDATED, caller, after.id, client, _because(reason, details))
     added, removed = set(after.roles) - set(before.roles), set(before.roles) - set(after.roles)
     if added or removed:
-        await _note(
-            tx, Event.ROLE_CHANGED, caller, after.id, client, {"added": sorted(added), "removed": sorted(removed)}
-        )
+        details = {"added": sorted(added), "removed": sorted(removed)}
+        await _note(tx, Event.ROLE_CHANGED, caller, after.id, client, _because(reason, details))
+
+
+def _because(reason: str | None, details: dict[str, object]) -> dict[str, object]:
+    return details if reason is None else {**details, "reason": reason}

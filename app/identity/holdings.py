@@ -1,4 +1,4 @@
-"""What is held on a user, for himself."""
+"""What is held on a user: all of it for himself, and how he signs in for whoever looks after accounts."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from app.sessions.structs import Session, Time
 EVENTS_A_QUERY = 1000  # of an export: some hundred kB at a time
 EVENT = GenericAlias(tuple, (int,))  # the last one of a page: what a cursor says
 
-Section = Callable[[int], Awaitable[object]]
+Section = Callable[[int], Awaitable[Any]]
 
 
 class HeldFactor(Struct, frozen=True, kw_only=True):
@@ -31,6 +31,15 @@ class HeldFactor(Struct, frozen=True, kw_only=True):
 
     totp_since: Annotated[Time | None, Meta(description="When the authenticator was confirmed.")]
     recovery_codes: Annotated[int, Meta(description="How many are left; the codes themselves are not held.")]
+
+
+class UserCredentials(Struct, frozen=True, kw_only=True):
+    """How a user can show who he is, but for every secret."""
+
+    has_password: bool
+    second_factor: HeldFactor
+    passkeys: list[Passkey]
+    identities: list[Identity]
 
 
 class Export(Struct, frozen=True, kw_only=True):
@@ -73,6 +82,19 @@ class Holdings:
         before = None if cursor is None else self._cursors.open(about, cursor, EVENT)[0]
         items, last = await activity(self._db, user_id, before, page_size)
         return ActivityPage(items=items, next_cursor=None if last is None else self._cursors.seal(about, (last,)))
+
+    async def credentials(self, user_id: int) -> UserCredentials:
+        """Raises NotFound: there is no such user."""
+        row = await queries.by_id(self._db, user_id)
+        if row is None:
+            raise NotFound
+        read = self._sections
+        return UserCredentials(
+            has_password=row["password_hash"] is not None,
+            second_factor=await read["second_factor"](user_id),
+            passkeys=await read["passkeys"](user_id),
+            identities=await read["identities"](user_id),
+        )
 
     async def export(self, user_id: int) -> AsyncIterator[bytes]:
         """An `Export` in pieces; all but the activity, which may be long, is read before the first.

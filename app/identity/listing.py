@@ -1,21 +1,23 @@
 """The list of users: the one part of this room that writes statements with SQLAlchemy (app/listing.py)."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-from advanced_alchemy.filters import SearchFilter
 from msgspec import Meta, Struct
-from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy import ColumnElement, Select, String, exists, func, literal, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
+from app.errors import ValidationFailed
 from app.identity import names
 from app.identity.entry import People
+from app.identity.models import NEVER, UserRole
 from app.identity.models import User as UserRow
-from app.identity.models import UserRole
 from app.identity.structs import RoleName, UserEntry, UserPage
 from app.listing import ORDER_COLUMNS, Asked, Lists, Order
+from app.models import Time
 from app.sessions.structs import ADMIN
 
 UserSort = Literal[
@@ -29,18 +31,24 @@ UserSort = Literal[
     "-last_login",
 ]
 
+# Who has no address, and who has never signed in, is before all others: as the indexes of the table have it.
 SORTS: Mapping[str, ColumnElement[Any]] = {
     "username": func.lower(UserRow.username),
-    "email": UserRow.email.expression,
+    "email": func.coalesce(UserRow.email, literal_column("''", String)),
     "created_at": UserRow.created_at.expression,
-    "last_login": UserRow.last_login.expression,
+    "last_login": func.coalesce(UserRow.last_login, literal_column(NEVER, Time)),
 }
-NULLABLE = {"email", "last_login"}
-SEARCHED = {"username", "email", "full_name"}
+SEARCHED = literal_column("user_words(username, email, full_name)", String)  # an index has the trigrams of it
+WORD = re.compile(r"[^\W_]{3}")  # of three letters or digits the index knows where they stand together
 
 
 Search = Annotated[
-    str, Meta(max_length=255, description="A part of the username, the e-mail address or the full name; any case.")
+    str,
+    Meta(
+        max_length=255,
+        description="A part of the username, the e-mail address or the full name, in any case; of less than three "
+        "letters or digits together: the beginning of one of them.",
+    ),
 ]
 
 
@@ -81,7 +89,7 @@ class UserList:
 
 def _order(sort: UserSort) -> Order:
     name = sort.removeprefix("-")
-    return Order(SORTS[name], UserRow.id.expression, descending=name != sort, nullable=name in NULLABLE)
+    return Order(SORTS[name], UserRow.id.expression, descending=name != sort)
 
 
 def _statement(wanted: UserFilter) -> Select[Any]:
@@ -90,8 +98,7 @@ def _statement(wanted: UserFilter) -> Select[Any]:
     columns = {name: getattr(UserRow, name, roles) for name in UserEntry.__struct_fields__}
     statement = select(*columns.values())
     if wanted.search:
-        found = SearchFilter(SEARCHED, wanted.search, ignore_case=True, escape_wildcards=True)
-        statement = found.append_to_statement(statement, UserRow)
+        statement = statement.where(_has(wanted.search))
     if wanted.is_active is not None:
         statement = statement.where(UserRow.is_active.is_(wanted.is_active))
     if wanted.is_admin is not None:
@@ -100,3 +107,16 @@ def _statement(wanted: UserFilter) -> Select[Any]:
     if wanted.role is not None:
         statement = statement.where(exists(held.where(UserRole.role == wanted.role)))
     return statement
+
+
+def _has(words: str) -> ColumnElement[bool]:
+    """Whether one of what is searched has these words; each of the three begins behind a line break.
+
+    Raises:
+        ValidationFailed: there is nothing in it that the index knows.
+    """
+    if not any(map(str.isalnum, words)):
+        raise ValidationFailed(("search", "needs a letter or a digit"))
+    escaped = re.sub(r"([\\%_])", r"\\\1", words)
+    pattern = f"%{escaped}%" if WORD.search(words) else f"%\n{escaped}%"
+    return SEARCHED.like(func.lower(literal(pattern)))

@@ -323,6 +323,7 @@ async def promote(scene: Scene) -> Sent:
 @route("DELETE /users/{user_id} of himself", "DELETE /sessions/{user_id} of himself", understudy=True)
 @route(
     *(f"{method} /users/{{user_id}} {of}" for method in ("GET", "DELETE") for of in ("of another", "of himself")),
+    *(f"GET /users/{{user_id}}/credentials {of}" for of in ("of another", "of himself")),
     *(f"{method} /sessions/{{user_id}} {of}" for method in ("GET", "DELETE") for of in ("of another", "of himself")),
     *(f"DELETE /users/{{user_id}}/mfa {of}" for of in ("of another", "of himself", "of an administrator")),
     *(f"DELETE /sessions/{{user_id}}/{{session_id}} {of}" for of in ("of another", "of an administrator")),
