@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import asyncpg
 import msgspec
 from msgspec import Meta, Struct
-from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, Tuple, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 from app.database import Database, Transaction
@@ -20,7 +20,10 @@ from app.errors import UseCursor
 from app.keys.cursors import Cursors
 
 MOST_ROWS = 10_000  # that page numbers reach, and that are counted exactly
+FAR_BEYOND = 10 * MOST_ROWS  # rows: where the planner sees as many, there are more than MOST_ROWS
 MOST_PER_PAGE = 200  # rows
+STRETCH = 20_000  # rows that are looked at along an order first: some milliseconds
+STRETCH_A_ROW = 10  # and as many for each that is wanted, or skipped
 ORDER_COLUMNS = 2  # of every row, behind the statement's own: what the order compares, and the id
 CONNECTIONS = 2  # a process, beside its pool: a slow list holds up another list, never a login
 
@@ -66,16 +69,24 @@ class Order:
         self.column = column
         self.key = key
         self.place = GenericAlias(tuple, (int, column.type.python_type, key.type.python_type))
-        self._descending = descending
+        self.descending = descending
 
     def by(self) -> list[ColumnElement[Any]]:
-        return [each.desc() if self._descending else each.asc() for each in (self.column, self.key)]
+        return [each.desc() if self.descending else each.asc() for each in (self.column, self.key)]
 
     def after(self, value: object, key: object) -> ColumnElement[bool]:
         """The rows behind this one, compared as one value, so that the index is searched and not walked."""
-        here = tuple_(self.column, self.key)
+        here, there = self._compared(value, key)
+        return here < there if self.descending else here > there
+
+    def before(self, value: object, key: object) -> ColumnElement[bool]:
+        """The rows in front of this one."""
+        here, there = self._compared(value, key)
+        return here > there if self.descending else here < there
+
+    def _compared(self, value: object, key: object) -> tuple[Tuple, Tuple]:
         there = tuple_(literal(value, self.column.type), literal(key, self.key.type))
-        return here < there if self._descending else here > there
+        return tuple_(self.column, self.key), there
 
 
 class Snapshot:
@@ -94,14 +105,50 @@ class Snapshot:
         return await self._transaction.fetchval(query, *values)
 
     async def count(self, statement: Select[Any]) -> tuple[int, bool]:
-        """How many rows, and whether that is exact: beyond MOST_ROWS it is the planner's estimate."""
-        some = statement.limit(MOST_ROWS + 1).subquery()
-        counted: int = await self.value(select(func.count()).select_from(some))
-        if counted <= MOST_ROWS:
-            return counted, True
+        """How many rows, and whether that is exact: beyond MOST_ROWS it is the planner's estimate.
+
+        Where that is far beyond, nothing is counted.
+        """
         query, values = _written(statement)
         (explained,) = msgspec.json.decode(await self._transaction.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *values))
-        return max(counted, explained["Plan"]["Plan Rows"]), False
+        estimated: int = explained["Plan"]["Plan Rows"]
+        if estimated > FAR_BEYOND:
+            return estimated, False
+        some = statement.limit(MOST_ROWS + 1).subquery()
+        counted: int = await self.value(select(func.count()).select_from(some))
+        return (counted, True) if counted <= MOST_ROWS else (max(counted, estimated), False)
+
+    async def ordered(
+        self, statement: Select[Any], order: Order, place: Sequence[object], offset: int, most: int
+    ) -> list[asyncpg.Record]:
+        """Rows of a statement by an order, from behind a place on if there is one, with ORDER_COLUMNS behind each.
+
+        Whether it is better to walk along the order and look at every row, or to collect by the filters and sort, the
+        planner cannot know: names that begin alike stand side by side. So a stretch is walked, and where it does not
+        hold enough, all that fit the filters are collected.
+        """
+        everything, wanted = select(order.column, order.key), statement
+        if place:
+            everything, wanted = everything.where(order.after(*place)), wanted.where(order.after(*place))
+        page = wanted.add_columns(order.column, order.key).order_by(*order.by())
+        if statement.whereclause is not None:
+            stretch = max(STRETCH, STRETCH_A_ROW * (offset + most))
+            ends = await self.rows(everything.order_by(*order.by()).offset(stretch).limit(1))
+            if ends:
+                rows = await self.rows(page.where(order.before(*ends[0])).offset(offset).limit(most))
+                if len(rows) == most:
+                    return rows
+                page = page.where(order.key.in_(_collected(wanted, order, offset, most)))
+                offset = 0
+        return await self.rows(page.offset(offset).limit(most))
+
+
+def _collected(wanted: Select[Any], order: Order, offset: int, most: int) -> Select[Any]:
+    """The keys of a page, sorted out of all that fit: materialized, or the planner would walk after all."""
+    fits = wanted.with_only_columns(order.column.label("place"), order.key.label("key"), maintain_column_froms=True)
+    found = fits.cte("found").prefix_with("MATERIALIZED")
+    by = Order(found.c.place, found.c.key, descending=order.descending).by()
+    return select(found.c.key).order_by(*by).offset(offset).limit(most)
 
 
 def _written(statement: Select[Any]) -> tuple[str, list[object]]:
@@ -140,16 +187,15 @@ class Lists:
             UseCursor: it lies beyond the rows that page numbers reach.
             ValidationFailed: the cursor is none of this list.
         """
-        number, wanted = asked.page, statement
+        number, offset = asked.page, 0
+        place: Sequence[object] = ()
         if asked.cursor is not None:
-            number, value, key = self._cursors.open(about, asked.cursor, order.place)
-            wanted = wanted.where(order.after(value, key))
+            number, *place = self._cursors.open(about, asked.cursor, order.place)
         elif asked.page * asked.page_size > MOST_ROWS:
             raise UseCursor
         else:
-            wanted = wanted.offset((asked.page - 1) * asked.page_size)
-        wanted = wanted.add_columns(order.column, order.key).order_by(*order.by()).limit(asked.page_size + 1)
-        rows = await snapshot.rows(wanted)
+            offset = (asked.page - 1) * asked.page_size
+        rows = await snapshot.ordered(statement, order, place, offset, asked.page_size + 1)
         next_cursor = None
         if len(rows) > asked.page_size:
             rows = rows[: asked.page_size]
