@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import asyncpg
 import msgspec
 from msgspec import Meta, Struct
-from sqlalchemy import ColumnElement, Select, Tuple, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, Tuple, any_, func, literal, select, true, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 from app.database import Database, Transaction
@@ -22,14 +23,13 @@ from app.keys.cursors import Cursors
 MOST_ROWS = 10_000  # that page numbers reach, and that are counted exactly
 FAR_BEYOND = 10 * MOST_ROWS  # rows: where the planner sees as many, there are more than MOST_ROWS
 MOST_PER_PAGE = 200  # rows
-STRETCH = 20_000  # rows that are looked at along an order first: some milliseconds
-STRETCH_A_ROW = 10  # and as many for each that is wanted, or skipped
-ORDER_COLUMNS = 2  # of every row, behind the statement's own: what the order compares, and the id
+LONGER = 8  # times as long is the next stretch, where one did not hold the page
+SLACK = 2  # times as many rows are walked as should hold the page, were they evenly spread
 CONNECTIONS = 2  # a process, beside its pool: a slow list holds up another list, never a login
 
-# A page is found by an index however small the planner takes its part of a table to be, and each by a plan of its own:
+# A page is found by indexes, row by row, however small the planner takes a table to be, and each by a plan of its own:
 # one for all values would neither fold a constant into an index nor know a rare word from a common one.
-PLANNING = {"enable_seqscan": "off", "plan_cache_mode": "force_custom_plan"}
+PLANNING = {"enable_seqscan": "off", "enable_hashjoin": "off", "plan_cache_mode": "force_custom_plan"}
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 
 PageNumber = Annotated[int, Meta(ge=1, description="With `page_size` it reaches 10,000 rows; beyond, take `cursor`.")]
@@ -53,7 +53,7 @@ class Asked(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Rows of a statement's columns, followed by ORDER_COLUMNS more."""
+    """Rows of a statement's columns."""
 
     rows: Sequence[asyncpg.Record]
     total: int  # over all pages
@@ -104,51 +104,12 @@ class Snapshot:
         query, values = _written(statement)
         return await self._transaction.fetchval(query, *values)
 
-    async def count(self, statement: Select[Any]) -> tuple[int, bool]:
-        """How many rows, and whether that is exact: beyond MOST_ROWS it is the planner's estimate.
-
-        Where that is far beyond, nothing is counted.
-        """
+    async def estimate(self, statement: Select[Any]) -> int:
+        """How many rows the planner sees, one at least."""
         query, values = _written(statement)
         (explained,) = msgspec.json.decode(await self._transaction.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *values))
-        estimated: int = explained["Plan"]["Plan Rows"]
-        if estimated > FAR_BEYOND:
-            return estimated, False
-        some = statement.limit(MOST_ROWS + 1).subquery()
-        counted: int = await self.value(select(func.count()).select_from(some))
-        return (counted, True) if counted <= MOST_ROWS else (max(counted, estimated), False)
-
-    async def ordered(
-        self, statement: Select[Any], order: Order, place: Sequence[object], offset: int, most: int
-    ) -> list[asyncpg.Record]:
-        """Rows of a statement by an order, from behind a place on if there is one, with ORDER_COLUMNS behind each.
-
-        Whether it is better to walk along the order and look at every row, or to collect by the filters and sort, the
-        planner cannot know: names that begin alike stand side by side. So a stretch is walked, and where it does not
-        hold enough, all that fit the filters are collected.
-        """
-        everything, wanted = select(order.column, order.key), statement
-        if place:
-            everything, wanted = everything.where(order.after(*place)), wanted.where(order.after(*place))
-        page = wanted.add_columns(order.column, order.key).order_by(*order.by())
-        if statement.whereclause is not None:
-            stretch = max(STRETCH, STRETCH_A_ROW * (offset + most))
-            ends = await self.rows(everything.order_by(*order.by()).offset(stretch).limit(1))
-            if ends:
-                rows = await self.rows(page.where(order.before(*ends[0])).offset(offset).limit(most))
-                if len(rows) == most:
-                    return rows
-                page = page.where(order.key.in_(_collected(wanted, order, offset, most)))
-                offset = 0
-        return await self.rows(page.offset(offset).limit(most))
-
-
-def _collected(wanted: Select[Any], order: Order, offset: int, most: int) -> Select[Any]:
-    """The keys of a page, sorted out of all that fit: materialized, or the planner would walk after all."""
-    fits = wanted.with_only_columns(order.column.label("place"), order.key.label("key"), maintain_column_froms=True)
-    found = fits.cte("found").prefix_with("MATERIALIZED")
-    by = Order(found.c.place, found.c.key, descending=order.descending).by()
-    return select(found.c.key).order_by(*by).offset(offset).limit(most)
+        rows: int = explained["Plan"]["Plan Rows"]
+        return max(1, rows)
 
 
 def _written(statement: Select[Any]) -> tuple[str, list[object]]:
@@ -187,22 +148,68 @@ class Lists:
             UseCursor: it lies beyond the rows that page numbers reach.
             ValidationFailed: the cursor is none of this list.
         """
+        keys = statement.with_only_columns(
+            order.column.label("place"), order.key.label("key"), maintain_column_froms=True
+        )
         number, offset = asked.page, 0
-        place: Sequence[object] = ()
+        after: ColumnElement[bool] = true()
         if asked.cursor is not None:
-            number, *place = self._cursors.open(about, asked.cursor, order.place)
+            number, value, key = self._cursors.open(about, asked.cursor, order.place)
+            after = order.after(value, key)
         elif asked.page * asked.page_size > MOST_ROWS:
             raise UseCursor
         else:
             offset = (asked.page - 1) * asked.page_size
-        rows = await snapshot.ordered(statement, order, place, offset, asked.page_size + 1)
+        estimated = await snapshot.estimate(keys)
+        places = await _places(snapshot, keys, order, after, offset, asked.page_size + 1, estimated)
         next_cursor = None
-        if len(rows) > asked.page_size:
-            rows = rows[: asked.page_size]
-            next_cursor = self._cursors.seal(about, (number + 1, rows[-1][-2], rows[-1][-1]))
-        elif asked.cursor is None and (rows or number == 1):  # the last page tells the total
-            return Page(
-                rows, (number - 1) * asked.page_size + len(rows), total_exact=True, number=number, next_cursor=None
-            )
-        total, exact = await snapshot.count(statement.with_only_columns(order.key))
-        return Page(rows, total, exact, number, next_cursor)
+        if len(places) > asked.page_size:
+            places = places[: asked.page_size]
+            next_cursor = self._cursors.seal(about, (number + 1, *places[-1]))
+        shown = statement.where(order.key == any_(literal([key for _, key in places], ARRAY(order.key.type))))
+        rows = await snapshot.rows(shown.order_by(*order.by())) if places else []
+        if next_cursor is None and asked.cursor is None and (rows or number == 1):  # the last page tells the total
+            total, is_exact = offset + len(rows), True
+        else:
+            total, is_exact = await _count(snapshot, keys, estimated)
+        return Page(rows, total, is_exact, number, next_cursor)
+
+
+async def _count(snapshot: Snapshot, keys: Select[Any], estimated: int) -> tuple[int, bool]:
+    """How many rows, and whether that is exact; where the planner sees far more than MOST_ROWS nothing is counted."""
+    if estimated > FAR_BEYOND:
+        return estimated, False
+    counted: int = await snapshot.value(select(func.count()).select_from(keys.limit(MOST_ROWS + 1).subquery()))
+    return (counted, True) if counted <= MOST_ROWS else (max(counted, estimated), False)
+
+
+async def _places(
+    snapshot: Snapshot,
+    keys: Select[Any],
+    order: Order,
+    after: ColumnElement[bool],
+    offset: int,
+    most: int,
+    estimated: int,
+) -> Sequence[asyncpg.Record]:
+    """Where the rows of a page are in the order, and their ids.
+
+    One can walk along the order and look at each row, or collect what fits the filters and sort it. The first costs
+    more the rarer such rows are, the second the more there are. The planner would choose as well, but not know what we
+    know: names that begin alike stand side by side. So no more is walked than could have been collected.
+    """
+    wanted = keys.where(after)
+    if keys.whereclause is None:
+        return await snapshot.rows(wanted.order_by(*order.by()).offset(offset).limit(most))
+    everything = select(order.column, order.key)
+    stretch = SLACK * (offset + most) * await snapshot.estimate(everything) // estimated
+    while stretch < estimated:
+        ends = await snapshot.rows(everything.where(after).order_by(*order.by()).offset(stretch).limit(1))
+        walk = wanted.where(order.before(*ends[0])) if ends else wanted
+        places = await snapshot.rows(walk.order_by(*order.by()).offset(offset).limit(most))
+        if len(places) == most or not ends:
+            return places
+        stretch *= LONGER
+    found = wanted.cte("found").prefix_with("MATERIALIZED")  # else the planner might walk after all
+    collected = Order(found.c.place, found.c.key, descending=order.descending)
+    return await snapshot.rows(select(found).order_by(*collected.by()).offset(offset).limit(most))

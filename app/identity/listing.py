@@ -15,7 +15,7 @@ from app.identity.entry import People
 from app.identity.models import NEVER, UserRole
 from app.identity.models import User as UserRow
 from app.identity.structs import RoleName, UserEntry, UserPage
-from app.listing import ORDER_COLUMNS, Asked, Lists, Order
+from app.listing import Asked, Lists, Order
 from app.models import Time
 from app.sessions.structs import ADMIN
 
@@ -78,7 +78,7 @@ class UserList:
         about = msgspec.json.encode(("users", sort, wanted))
         async with self._lists.reading() as snapshot:
             page = await self._lists.page(snapshot, _statement(wanted), _order(sort), asked, about)
-        found = [UserEntry(*row[:-ORDER_COLUMNS]) for row in page.rows]
+        found = [UserEntry(*row) for row in page.rows]
         return UserPage(
             items=await asyncio.gather(*(self._people.show(person) for person in found)),  # they share a round trip
             total=page.total,
@@ -102,7 +102,7 @@ def _statement(wanted: UserFilter) -> Select[Any]:
     if wanted.search:
         statement = statement.where(_has(wanted.search))
     if wanted.is_active is not None:
-        statement = statement.where(UserRow.is_active.is_(wanted.is_active))
+        statement = statement.where(UserRow.is_active if wanted.is_active else ~UserRow.is_active)
     if wanted.is_admin is not None:
         is_admin = exists(held.where(UserRole.role == ADMIN))
         statement = statement.where(is_admin if wanted.is_admin else ~is_admin)

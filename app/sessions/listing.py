@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import INET
 
 from app.client import address
 from app.errors import NotFound, ValidationFailed
-from app.listing import ORDER_COLUMNS, Asked, Lists, Order, Snapshot
+from app.listing import Asked, Lists, Order, Snapshot
 from app.sessions.models import Session as SessionRow
 from app.sessions.service import Sessions
 from app.sessions.structs import Session, SessionList
@@ -96,10 +96,7 @@ class SessionDirectory:
             page = await self._lists.page(snapshot, statement, order, asked, about)
             analytics = await _analytics(snapshot)
         return SessionPage(
-            items=[
-                Session(**dict(zip(FIELDS, row[:-ORDER_COLUMNS], strict=True)), current=row[-1] == current)
-                for row in page.rows
-            ],
+            items=[Session(**dict(zip(FIELDS, row, strict=True)), current=row[0] == current) for row in page.rows],
             total=page.total,
             total_exact=page.total_exact,
             page=page.number,
