@@ -27,6 +27,7 @@ from app.identity.factor_controllers import (
 )
 from app.identity.federation_controllers import FederationController, IdentitiesController
 from app.identity.own_controllers import OwnAccountController, RecoveryController
+from app.identity.role_controllers import RolesController
 from app.identity.upstream_controllers import UpstreamController
 from app.keys.controllers import WellKnownController
 from app.maintenance.controllers import MaintenanceController
@@ -145,6 +146,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             IdentitiesController,
             PreferencesController,
             UsersController,
+            RolesController,
             UpstreamController,
             SessionsController,
             MaintenanceController,
@@ -187,6 +189,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "refresh_cookie": constant(parts.refresh_cookie),
             "revocation": constant(parts.revocation),
             "ring": constant(parts.ring),
+            "roles": constant(parts.roles),
             "session_directory": constant(parts.session_directory),
             "sessions": constant(parts.sessions),
             "sign_ins": constant(parts.sign_ins),

@@ -38,9 +38,10 @@ from app.identity.passwords import Passwords
 from app.identity.reauthentication import Reauthenticator
 from app.identity.recovery import FORGOT, Recovery
 from app.identity.rights import RoleTable
+from app.identity.roles import Roles
 from app.identity.second_factors import SecondFactors
 from app.identity.shadows import Shadows
-from app.identity.structs import UserEntry
+from app.identity.structs import CachedUser
 from app.identity.tries import Tries
 from app.identity.upstream import Upstream
 from app.identity.upstream_sync import UpstreamSync
@@ -104,7 +105,7 @@ class Parts:
     metrics: Metrics
     health: Health
     gpustack: Gpustack | None  # where GPUSTACK_URL says that there is one
-    authenticator: Authenticator[UserEntry]
+    authenticator: Authenticator[CachedUser]
     sessions: Sessions
     sender: Sender
     mails: Mails
@@ -118,6 +119,7 @@ class Parts:
     recovery: Recovery
     holdings: Holdings
     administration: Administration
+    roles: Roles
     preferences: Preferences
     lists: Lists
     user_list: UserList
@@ -240,6 +242,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         recovery,
         holdings,
         administration,
+        Roles(db, entries),
         preferences,
         lists,
         UserList(lists, people),

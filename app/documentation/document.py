@@ -43,6 +43,7 @@ TAGS = {
     "federation": "Signing in with an identity of somebody else, and one's own identities.",
     "preferences": "What a client keeps for its user: keys and JSON values.",
     "users": "Administration of accounts.",
+    "roles": "What people may do: roles, and the permissions that they are sets of.",
     "sessions": "Administration of sessions.",
     "maintenance": "Upkeep.",
     "health": "For probes and monitoring.",

@@ -19,6 +19,7 @@ from app.documentation.samples import (
     CODE,
     CREDENTIAL,
     CURSOR,
+    EDITOR,
     EVENT,
     IDENTITY,
     MORNING,
@@ -50,6 +51,7 @@ from app.identity.passkeys import (
     PasskeyRegistration,
     PasskeyRenaming,
 )
+from app.identity.role_structs import HeldRoles, NewRole, Permission, PermissionList, Role, RoleChange, RoleList
 from app.identity.structs import (
     AccountDeletion,
     Credentials,
@@ -199,6 +201,35 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
         "short": Registration(username="ada", password=PHRASE),
     },
     HealthReport: {"ok": HealthReport(status=Status.OK)},
+    HeldRoles: {"editor": HeldRoles(roles=["editor"])},
+    NewRole: {"editor": NewRole(name="editor", description="Writes articles.", permissions=["articles:write"])},
+    PermissionList: {
+        "permissions": PermissionList(
+            items=[
+                Permission(name="articles:write", description=""),
+                Permission(name="users:read", description="See accounts."),
+            ]
+        )
+    },
+    Role: {"editor": EDITOR},
+    RoleChange: {
+        "permissions": RoleChange(permissions=["articles:read", "articles:write"]),
+        "one_more": RoleChange(add_permissions=["articles:publish"]),
+        "name": RoleChange(name="author", description="Writes articles, and has them published."),
+    },
+    RoleList: {
+        "roles": RoleList(
+            items=[
+                Role(
+                    name="admin",
+                    description="May do everything.",
+                    permissions=["articles:write", "users:read"],
+                    built_in=True,
+                ),
+                EDITOR,
+            ]
+        )
+    },
     Revoked: {"two": Revoked(2)},
     SessionList: {"sessions": SessionList([SESSION])},
     SessionPage: {
@@ -379,6 +410,7 @@ PARAMETERS: Mapping[str, Any] = {
     "is_active": True,
     "is_admin": False,
     "key": "theme",
+    "name": EDITOR.name,
     "page": 2,
     "passkey_id": str(PASSKEY.id),
     "page_size": 100,

@@ -10,6 +10,7 @@ from app.identity.identities import Identity
 from app.identity.passkeys import (
     Passkey,
 )
+from app.identity.role_structs import Role
 from app.identity.structs import (
     TokenResponse,
     User,
@@ -61,6 +62,7 @@ ADA = User(
     updated_at=MORNING,
     last_login=MORNING,
 )
+EDITOR = Role(name="editor", description="Writes articles.", permissions=ADA.permissions, built_in=False)
 SESSION = Session(
     id=SESSION_ID,
     user_id=ADA.id,

@@ -1,7 +1,5 @@
 """Looking after the accounts of others. Nobody hands out, changes or takes away what is above the own rights."""
 
-from collections.abc import Iterable
-
 import asyncpg
 import msgspec
 from msgspec import UNSET
@@ -11,10 +9,10 @@ from app.cache.entries import Entries
 from app.cache.outbox import Change
 from app.client import Client
 from app.database import Database, Transaction
-from app.errors import Conflict, EmailTaken, Forbidden, NotFound, ValidationFailed
+from app.errors import Conflict, EmailTaken, Forbidden, NotFound
 from app.factors import queries as factors
 from app.gpustack import queries as gpustack
-from app.identity import names, queries
+from app.identity import names, queries, role_queries
 from app.identity.accounts import taken
 from app.identity.administrators import hold_to_delete, is_active_admin, keep_an_admin
 from app.identity.entry import People
@@ -22,24 +20,22 @@ from app.identity.erasure import blank, erase
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.recovery import Recovery
+from app.identity.roles import Actor, about_roles, give, require_roles, roles_after
 from app.identity.structs import NewUser, User, UserChange, UserEntry
 from app.proofs import queries as proofs
 from app.proofs.tokens import Purpose
 from app.providers import GPUSTACK, LOCAL
-from app.sessions.authenticator import Identified, Subject
 from app.sessions.service import Sessions
 from app.sessions.structs import ADMIN, user_key
 
 PROFILE = ("email", "full_name", "is_active", "must_change_password")
 
-Actor = Identified[Subject]
-
 
 class Administration:
     """What administrators, and whoever else holds `users:write`, do with accounts.
 
-    Locks are taken in one order: the administrators together, where one may go; then the user; then the user's
-    sessions. A login takes the last two.
+    Locks are taken in one order: the role table, where roles are given or taken; the administrators together, where
+    one may go; then the user; then the user's sessions. A login takes the last two.
     """
 
     def __init__(
@@ -84,7 +80,7 @@ class Administration:
         username = names.local_username(new.username)
         email = names.email(new.email) if new.email is not None else None
         full_name = names.full_name(new.full_name)
-        roles = _roles(new, [])
+        roles = roles_after(new, [])
         password_hash = None
         invited = new.password is None and email is not None and new.is_active
         if invited:
@@ -94,7 +90,9 @@ class Administration:
             password_hash = await self._passwords.hash(new.password)
         must_change = new.password is not None if new.must_change_password is UNSET else new.must_change_password
         async with self._db.transaction() as tx:
-            await _require(tx, caller, roles)
+            if roles:
+                await role_queries.hold_still(tx)
+            await require_roles(tx, caller, roles)
             user_id = await queries.add(
                 tx,
                 username=username,
@@ -106,7 +104,7 @@ class Administration:
             )
             if user_id is None:
                 raise await taken(tx, username, email)
-            await _give(tx, user_id, roles)
+            await give(tx, user_id, roles)
             await _note(tx, Event.USER_CREATED, caller, user_id, client, {"roles": roles})
             person = await queries.person(tx, user_id)
             if invited:
@@ -134,6 +132,8 @@ class Administration:
         reason = names.label(asked.reason, "reason")
         changes: list[Change] = []
         async with self._db.transaction() as tx:
+            if about_roles(asked):
+                await role_queries.hold_still(tx)
             if _may_take_an_admin(asked):
                 await queries.hold_admins(tx)
             before = await _held(tx, caller, user_id)
@@ -142,7 +142,7 @@ class Administration:
                 said = {"changed": ["is_active"], "is_active": False}  # by GPUStack until now, which takes it back
                 await _note(tx, Event.USER_UPDATED, caller, user_id, client, _because(reason, said))
             if after != before or password_hash is not None:
-                await _require(tx, caller, after.roles)
+                await require_roles(tx, caller, after.roles)
                 await _write(tx, before, after, password_hash)
                 await _note_change(tx, caller, before, after, client, reason, with_password=password_hash is not None)
                 changes = await self._end(tx, caller, before, after, client, with_password=password_hash is not None)
@@ -193,7 +193,7 @@ class Administration:
             row = await queries.lock(tx, user_id)
             if row is None:
                 raise NotFound
-            await _require(tx, caller, row["roles"])
+            await require_roles(tx, caller, row["roles"])
             self._mails.require()
             await self._recovery.send(tx, row, caller.user_id, client)
         self._mails.wake()
@@ -258,7 +258,7 @@ class Administration:
         if row is None:
             raise NotFound
         after = _changed(queries.entry(row), asked)
-        await _require(self._db, caller, row["roles"])
+        await require_roles(self._db, caller, row["roles"])
         await self._passwords.check_strength(
             asked.password, username=after.username, email=after.email, full_name=after.full_name
         )
@@ -281,7 +281,7 @@ class Administration:
         try:
             async with self._db.transaction() as tx:
                 person = await hold_to_delete(tx, user_id)
-                await _require(tx, caller, person.roles)
+                await require_roles(tx, caller, person.roles)
                 change = await erase(tx, outbox, self._mails, person)
                 await _note(tx, Event.USER_DELETED, caller, user_id, None if caller.user_id == user_id else client, {})
         except NotFound:  # somebody else has just deleted him, perhaps: the answer vouches for that
@@ -293,20 +293,6 @@ class Administration:
 
 
 # ---- what is asked ----------------------------------------------------------------------------------------------
-
-
-def _roles(asked: NewUser | UserChange, present: list[str]) -> list[str]:
-    """The roles to be held: `is_admin`, and `admin` among the roles, are two words for one thing.
-
-    Raises:
-        ValidationFailed: the two words contradict each other.
-    """
-    roles = set(present if asked.roles is UNSET else asked.roles)
-    if asked.is_admin is not UNSET:
-        if asked.roles is not UNSET and asked.is_admin != (ADMIN in roles):
-            raise ValidationFailed(("is_admin", "contradicts `roles`"))
-        roles = roles | {ADMIN} if asked.is_admin else roles - {ADMIN}
-    return present if roles == set(present) else sorted(roles)
 
 
 def _changed(before: UserEntry, asked: UserChange) -> UserEntry:
@@ -328,7 +314,7 @@ def _changed(before: UserEntry, asked: UserChange) -> UserEntry:
         email_verified=before.email_verified and email == before.email,
         full_name=before.full_name if asked.full_name is UNSET else names.full_name(asked.full_name),
         is_active=before.is_active if asked.is_active is UNSET else asked.is_active,
-        roles=_roles(asked, before.roles),
+        roles=roles_after(asked, before.roles),
         must_change_password=must_change if asked.must_change_password is UNSET else asked.must_change_password,
     )
 
@@ -343,22 +329,12 @@ def _may_take_an_admin(asked: UserChange) -> bool:
 # ---- in the transaction -----------------------------------------------------------------------------------------
 
 
-async def _require(db: Database | Transaction, caller: Actor, roles: Iterable[str]) -> None:
-    """Raises Forbidden unless the caller may do everything that these roles allow."""
-    if ADMIN in caller.subject.roles:
-        return
-    if ADMIN in roles:
-        raise Forbidden("This needs an administrator.")
-    if not await queries.allowed(db, roles) <= caller.permissions:
-        raise Forbidden("This is about rights beyond your own.")
-
-
 async def _held(tx: Transaction, caller: Actor, user_id: int) -> UserEntry:
     """The user, locked, and not above the caller."""
     row = await queries.lock(tx, user_id)
     if row is None:
         raise NotFound
-    await _require(tx, caller, row["roles"])
+    await require_roles(tx, caller, row["roles"])
     return queries.entry(row)
 
 
@@ -381,14 +357,9 @@ async def _write(tx: Transaction, before: UserEntry, after: UserEntry, password_
     if after.is_active != before.is_active:
         await gpustack.note_own_decision(tx, after.id)
     if after.roles != before.roles:
-        await _give(tx, after.id, after.roles)
+        await give(tx, after.id, after.roles)
     if not is_active_admin(after):
         await keep_an_admin(tx, before)
-
-
-async def _give(tx: Transaction, user_id: int, roles: list[str]) -> None:
-    if await queries.set_roles(tx, user_id, roles):
-        raise ValidationFailed(("roles", "names a role that does not exist"))
 
 
 async def _note(

@@ -6,11 +6,11 @@ import msgspec
 
 from app.cache.entries import Entries
 from app.identity.rights import RoleTable
-from app.identity.structs import User, UserEntry
+from app.identity.structs import CachedUser, User, UserEntry
 from app.sessions import amr
 from app.sessions.structs import ADMIN, RIGHTS_KEY, user_key
 
-decode = msgspec.msgpack.Decoder(UserEntry).decode
+decode = msgspec.msgpack.Decoder(CachedUser).decode
 
 
 class People:
@@ -31,7 +31,7 @@ class People:
         await self._catch_up(found[RIGHTS_KEY] or b"")
         raw = found[key] or b""
         person = _read(raw)
-        if raw and (person is None or person.id != user_id):
+        if raw and (person is None or person.id != user_id or not self._rights.fits(person)):
             person = _read(await self._entries.renew(key, raw))
         return self._shown(person, ways) if person is not None and person.id == user_id else None
 
@@ -54,7 +54,7 @@ class People:
             await self._rights.reload(snapshot)
 
 
-def _read(raw: bytes) -> UserEntry | None:
+def _read(raw: bytes) -> CachedUser | None:
     try:
         return decode(raw) if raw else None
     except msgspec.MsgspecError:

@@ -64,11 +64,11 @@ class Role(Model):
     name: Mapped[str] = mapped_column(primary_key=True)
     description: Mapped[str] = mapped_column(server_default=text("''"))
     built_in: Mapped[bool] = mapped_column(server_default=text("false"))
-    created_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())  # tells it from a later namesake
 
 
 class Permission(Model):
-    """A right: the service's own, or one that an application invented."""
+    """A right: the service's own, or an application's, which has no description and is there while a role names it."""
 
     __tablename__ = "permissions"
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from app.cache.entries import Truth
 from app.database import Database, Transaction
 from app.errors import NotFound
-from app.identity.structs import UserEntry
+from app.identity.structs import CachedUser, UserEntry
 from app.providers import LOCAL
 from db import locks
 
@@ -28,13 +28,19 @@ def entry(row: asyncpg.Record) -> UserEntry:
 # ---- looking ------------------------------------------------------------------------------------------------------
 
 
+CACHED = f"""
+    SELECT {COLUMNS},
+           ARRAY(SELECT (extract(epoch FROM o.created_at) * 1000000)::bigint
+                 FROM user_roles r JOIN roles o ON o.name = r.role WHERE r.user_id = u.id ORDER BY r.role) AS roles_made
+    FROM users u WHERE u.id = ANY($1::bigint[])
+"""  # noqa: S608 - constants
+
+
 async def truths(db: Database, user_ids: Sequence[str]) -> Mapping[str, Truth]:
     """What PostgreSQL says of these people, for the cache."""
-    rows = await db.fetch(
-        f"SELECT {COLUMNS} FROM users u WHERE u.id = ANY($1::bigint[])",  # noqa: S608 - constants
-        [int(user_id) for user_id in user_ids],
-    )
-    return {str(row["id"]): Truth(msgspec.msgpack.encode(entry(row))) for row in rows}
+    rows = await db.fetch(CACHED, [int(user_id) for user_id in user_ids])
+    people = [CachedUser(*(row[name] for name in CachedUser.__struct_fields__)) for row in rows]
+    return {str(person.id): Truth(msgspec.msgpack.encode(person)) for person in people}
 
 
 ACCOUNT = "id, is_active, password_hash, email IS NOT NULL AS has_email, mfa_enabled, provider, username"
@@ -279,33 +285,31 @@ async def role_table_number(db: Database) -> bytes:
     return str(row["number"] if row else 0).encode()
 
 
-async def role_table(db: Database) -> tuple[bytes, dict[str, frozenset[str]]]:
-    """The number and the table that it numbers, of one snapshot; `admin` may do whatever there is to do."""
+async def role_table(db: Database) -> tuple[bytes, list[asyncpg.Record]]:
+    """The number and the table that it numbers (`name`, `made`, `permissions`), of one snapshot.
+
+    When a role was made is in microseconds since 1970, as in `CACHED`; `admin` may do whatever there is to do.
+    """
     rows = await db.fetch(
         """
-        SELECT t.number, r.name, CASE WHEN r.name = 'admin' THEN ARRAY(SELECT name FROM permissions)
+        SELECT t.number, r.name, (extract(epoch FROM r.created_at) * 1000000)::bigint AS made,
+               CASE WHEN r.name = 'admin' THEN ARRAY(SELECT name FROM permissions)
                ELSE ARRAY(SELECT permission FROM role_permissions p WHERE p.role = r.name) END AS permissions
         FROM role_table t CROSS JOIN roles r
         """
     )
-    number = str(rows[0]["number"] if rows else 0).encode()
-    return number, {row["name"]: frozenset(row["permissions"]) for row in rows}
+    return str(rows[0]["number"] if rows else 0).encode(), rows
 
 
 async def set_roles(tx: Transaction, user_id: int, roles: Sequence[str]) -> list[str]:
-    """Give a user exactly these roles; those of them that do not exist."""
-    await tx.execute("DELETE FROM user_roles WHERE user_id = $1 AND role <> ALL($2::text[])", user_id, roles)
+    """Give a user exactly these roles; those of them that do not exist, or are just being renamed or deleted."""
+    rows = await tx.fetch("SELECT name FROM roles WHERE name = ANY($1::text[]) ORDER BY name FOR KEY SHARE", roles)
+    there = [row["name"] for row in rows]
+    await tx.execute("DELETE FROM user_roles WHERE user_id = $1 AND role <> ALL($2::text[])", user_id, there)
     await tx.execute(
-        """
-        INSERT INTO user_roles (user_id, role) SELECT $1, name FROM roles WHERE name = ANY($2::text[])
-        ON CONFLICT DO NOTHING
-        """,
-        user_id,
-        roles,
+        "INSERT INTO user_roles (user_id, role) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING", user_id, there
     )
-    rows = await tx.fetch("SELECT role FROM user_roles WHERE user_id = $1", user_id)
-    held = {row["role"] for row in rows}
-    return [role for role in roles if role not in held]
+    return [role for role in roles if role not in there]
 
 
 async def hold_admins(tx: Transaction) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from app.cache.entries import Truth
 from app.database import Database
 from app.identity import queries
+from app.identity.structs import CachedUser
+
+REMEMBERED_SETS = 10_000  # of roles that people hold together; of a hundred permissions each they are some 50 MB
 
 
 class RoleTable:
@@ -15,6 +18,7 @@ class RoleTable:
         self.snapshot = b""
         self._db = db
         self._permissions: dict[str, frozenset[str]] = {}
+        self._made: dict[str, int] = {}  # microseconds since 1970
         self._sets: dict[tuple[str, ...], frozenset[str]] = {}
         self._loading = asyncio.Lock()
 
@@ -24,11 +28,21 @@ class RoleTable:
         found = self._sets.get(key)
         if found is None:
             found = frozenset().union(*(self._permissions.get(role, frozenset()) for role in roles))
+            if len(self._sets) >= REMEMBERED_SETS:
+                self._sets = {}
             self._sets[key] = found
         return found
 
-    async def reload(self, snapshot: bytes) -> None:
-        """Have at least the table of this number.
+    def fits(self, person: CachedUser) -> bool:
+        """Whether the roles that this entry names are the ones that have these names now.
+
+        A role that is renamed or deleted leaves the entries of those who had it as they are: it may be a million of
+        them. So an entry tells a role by its name and when it was made, and is read anew where that is not so any more.
+        """
+        return [self._made.get(role) for role in person.roles] == person.roles_made
+
+    async def reload(self, snapshot: bytes = b"") -> None:
+        """Have at least the table of this number, or else of this moment.
 
         Raises:
             Unavailable: PostgreSQL cannot say what the roles may do now.
@@ -36,8 +50,9 @@ class RoleTable:
         async with self._loading:
             if self.snapshot == snapshot:
                 return
-            number, permissions = await queries.role_table(self._db)
-            self._permissions = permissions
+            number, rows = await queries.role_table(self._db)
+            self._permissions = {row["name"]: frozenset(row["permissions"]) for row in rows}
+            self._made = {row["name"]: row["made"] for row in rows}
             self._sets = {}
             self.snapshot = number
 

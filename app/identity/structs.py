@@ -1,7 +1,7 @@
 """What the wire and the cache see of a person."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
@@ -34,7 +34,8 @@ Password = Annotated[
         description="PASSWORD_MIN_LENGTH (8 unless set) to 1024 characters, strength-checked.",
     ),
 ]
-RoleName = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z][a-z0-9_.-]*$")]
+ROLE_PATTERN = "^[a-z][a-z0-9_.-]{0,63}$"
+RoleName = Annotated[str, Meta(min_length=1, max_length=64, pattern=ROLE_PATTERN)]
 UserId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="Below 2^53.")]
 
 
@@ -75,7 +76,7 @@ class UserEntry(Struct, frozen=True, array_like=True):
     updated_at: datetime
     last_login: datetime | None
 
-    def without(self, role: str) -> "UserEntry":
+    def without(self, role: str) -> Self:
         return structs.replace(self, roles=[each for each in self.roles if each != role])
 
     def shown(self, permissions: frozenset[str]) -> User:
@@ -96,6 +97,12 @@ class UserEntry(Struct, frozen=True, array_like=True):
             updated_at=self.updated_at,
             last_login=self.last_login,
         )
+
+
+class CachedUser(UserEntry, frozen=True, array_like=True):
+    """The entry as it is cached. Roles come and go meanwhile: a later one of the same name was made at another time."""
+
+    roles_made: list[int] = []  # microseconds since 1970, in the order of the roles
 
 
 class Registration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -40,13 +40,17 @@ S = TypeVar("S", bound=Subject)
 S_co = TypeVar("S_co", bound=Subject, covariant=True)
 
 
-class Rights(Protocol):
+S_contra = TypeVar("S_contra", bound=Subject, contravariant=True)
+
+
+class Rights(Protocol[S_contra]):
     """The role table of this process: its number as it stands in the cache, and what a set of roles may do."""
 
     snapshot: bytes
 
     def of(self, roles: list[str]) -> frozenset[str]: ...
-    async def reload(self, snapshot: bytes) -> None: ...
+    def fits(self, subject: S_contra) -> bool: ...
+    async def reload(self, snapshot: bytes = ...) -> None: ...
 
 
 class Identified(Generic[S_co]):
@@ -71,9 +75,10 @@ class Identified(Generic[S_co]):
         return permission in self.permissions or ADMIN in self.subject.roles
 
     def outranks(self, other: "Identified[Subject]") -> bool:
-        """Whether this one may do what the other may not."""
-        lost_admin = ADMIN in self.subject.roles and ADMIN not in other.subject.roles
-        return lost_admin or not self.permissions <= other.permissions
+        """Whether this one may do what the other may not. An administrator loses nothing by a permission that goes."""
+        if ADMIN in other.subject.roles:
+            return False
+        return ADMIN in self.subject.roles or not self.permissions <= other.permissions
 
     def require_fresh(self) -> None:
         """For what a stolen session must not do.
@@ -133,7 +138,7 @@ class Authenticator(Generic[S]):
         entries: Entries,
         tokens: AccessTokens,
         decode: Callable[[bytes], S],
-        rights: Rights,
+        rights: Rights[S],
         last_seen: LastSeen,
     ) -> None:
         self._entries = entries
@@ -192,6 +197,11 @@ class Authenticator(Generic[S]):
         rights_raw = found[rights_key] or b""
         if rights_raw != self._rights.snapshot:
             await self._rights.reload(rights_raw)
+        if not self._rights.fits(subject):
+            raw = await self._entries.renew(user_key, user_raw)
+            subject, user_raw = await self._subject(user_key, raw, known.claims.user_id)
+            if not self._rights.fits(subject):  # a role has been renamed since its number was looked up
+                await self._rights.reload()
         if amr.OFFLINE in ways(known.claims, session):
             subject = subject.without(ADMIN)
         caller = Identified(known.claims, session, subject, self._rights.of(subject.roles))

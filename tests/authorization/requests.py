@@ -14,7 +14,7 @@ from tests.authorization.matrix import LET_IN, Row
 from tests.federation.kit import code_of, query_of, s256
 from tests.federation.realm import APP
 from tests.identity.factorkit import Authenticator, enrolled, first_step
-from tests.identity.kit import person
+from tests.identity.kit import new_role, new_role_name, person
 from tests.identity.webauthnkit import Key, login_options, registration_options
 from tests.kit import Person, SignedIn, new_name, new_password
 
@@ -318,6 +318,41 @@ async def change(scene: Scene) -> Sent:
 @route("PATCH /users/{user_id} of another, to be an administrator")
 async def promote(scene: Scene) -> Sent:
     return Sent({"is_admin": True}, path={"user_id": (await scene.target()).user_id})
+
+
+@route("POST /roles of his own rights", "POST /roles of other rights")
+async def create_role(scene: Scene) -> Sent:
+    return Sent({"name": new_role_name(), "permissions": [asked_right(scene)]})
+
+
+@route(
+    "PATCH /roles/{name} of his own rights",
+    "PATCH /roles/{name} of other rights",
+    "PATCH /roles/{name} to be of other rights",
+    "DELETE /roles/{name} of his own rights",
+    "DELETE /roles/{name} of other rights",
+)
+async def role(scene: Scene) -> Sent:
+    becomes = scene.row.about.startswith("to be")
+    name = await new_role(scene.cast.parts, "roles:write" if becomes else asked_right(scene))
+    change = {"add_permissions": ["audit:read"]} if becomes else {"description": "Helps."}
+    return Sent(change if scene.row.method == "PATCH" else None, path={"name": name})
+
+
+@route("PUT /users/{user_id}/roles of himself", understudy=True)
+@route(
+    "PUT /users/{user_id}/roles of another",
+    "PUT /users/{user_id}/roles of an administrator",
+    "PUT /users/{user_id}/roles of another, to other rights",
+)
+async def hand_out(scene: Scene) -> Sent:
+    held = await new_role(scene.cast.parts, asked_right(scene))
+    return Sent({"roles": [held]}, path={"user_id": (await scene.target()).user_id})
+
+
+def asked_right(scene: Scene) -> str:
+    """What a role allows: to hand out roles, or what nobody may but an administrator, and an auditor."""
+    return "audit:read" if "other rights" in scene.row.about else "roles:write"
 
 
 @route("DELETE /users/{user_id} of himself", "DELETE /sessions/{user_id} of himself", understudy=True)

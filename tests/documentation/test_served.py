@@ -158,6 +158,9 @@ REFUSED = {
     "confirm": 409,
     "remove_totp": 409,
     "new_codes": 409,
+    "change_role": 404,
+    "delete_role": 404,
+    "set_user_roles": 422,  # there is no such role
 }
 
 

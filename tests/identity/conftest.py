@@ -22,6 +22,13 @@ async def deputy(client: AsyncClient, admin: SignedIn, parts: Parts) -> SignedIn
 
 
 @pytest.fixture
+async def keeper(client: AsyncClient, admin: SignedIn, parts: Parts) -> SignedIn:
+    """Somebody who hands out roles, sees accounts, and is no administrator."""
+    role = await new_role(parts, "roles:write", "users:read")
+    return await log_in(client, await person(admin, roles=[role]))
+
+
+@pytest.fixture
 async def unlimited(start: Start) -> list[AsyncClient]:
     """Two applications on stores of their own that count no wrong codes: of fifty, each is looked at."""
     return [(await start(rate_limit_mfa=None)).client for _ in range(2)]

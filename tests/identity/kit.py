@@ -30,8 +30,12 @@ async def change(admin: SignedIn, user_id: int, **fields: object) -> Response:
     return await admin.ask("PATCH", f"/users/{user_id}", json=fields)
 
 
+def new_role_name() -> str:
+    return f"r{secrets.token_hex(4)}"
+
+
 async def new_role(parts: Parts, *permissions: str) -> str:
-    name = f"r{secrets.token_hex(4)}"
+    name = new_role_name()
     async with parts.db.transaction() as tx:
         await tx.execute("INSERT INTO roles (name) VALUES ($1)", name)
         for permission in permissions:
@@ -41,6 +45,27 @@ async def new_role(parts: Parts, *permissions: str) -> str:
         changed = await parts.entries.outbox.announce(tx, ["r:table"])
     await parts.entries.outbox.settle(changed)
     return name
+
+
+def new_permission(action: str = "read") -> str:
+    """Of an application, which no other test has."""
+    return f"orders-{secrets.token_hex(4)}:{action}"
+
+
+async def made_role(admin: SignedIn, *permissions: str, **fields: object) -> str:
+    """The name of a role that is made as an administrator makes one."""
+    body = {"name": new_role_name(), "permissions": permissions, **fields}
+    answer = await admin.ask("POST", "/roles", json=body)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["name"])
+
+
+async def change_role(admin: SignedIn, role: str, /, **fields: object) -> Response:
+    return await admin.ask("PATCH", f"/roles/{role}", json=fields)
+
+
+async def hand_out(admin: SignedIn, user_id: int, *roles: str) -> Response:
+    return await admin.ask("PUT", f"/users/{user_id}/roles", json={"roles": roles})
 
 
 async def events(parts: Parts, user_id: int) -> list[tuple[str, dict[str, Any]]]:

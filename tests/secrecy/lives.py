@@ -278,7 +278,16 @@ class Lives:
         await self.right(admin, "GET", f"/sessions/{grace.user_id}")
         await self.right(admin, "DELETE", f"/sessions/{grace.user_id}/{grace.id}")
         await self.right(admin, "DELETE", f"/sessions/{grace.user_id}")
+        await self.of_a_role(admin, path)
         await self.right(admin, "DELETE", path)
+
+    async def of_a_role(self, admin: SignedIn, path: str) -> None:
+        await self.right(admin, "GET", "/permissions")
+        await self.right(admin, "POST", "/roles", name="helper", permissions=["users:read"])
+        await self.right(admin, "PATCH", "/roles/helper", description="Helps.")
+        await self.right(admin, "PUT", f"{path}/roles", roles=["helper"])
+        await self.right(admin, "GET", "/roles")
+        await self.right(admin, "DELETE", "/roles/helper")
 
     async def of_one_of_gpustack(self, gpustack: Scripted) -> None:
         admin, new = await log_in(self.client, ADMIN), f"{new_password()}-1"
@@ -314,7 +323,13 @@ class Lives:
             headers["Authorization"] = shown
         own = {each["name"]: marked() for each in said.get("parameters", []) if each["schema"].get("type") == "string"}
         path = path.format(
-            user_id=4849321706, session_id=uuid7(), passkey_id=uuid7(), identity_id=uuid7(), provider="sso", key="theme"
+            user_id=4849321706,
+            session_id=uuid7(),
+            passkey_id=uuid7(),
+            identity_id=uuid7(),
+            provider="sso",
+            key="theme",
+            name="editor",
         )
         url = self.client.base_url.join(path)
         first, *others = bodies(said)

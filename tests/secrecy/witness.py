@@ -31,6 +31,10 @@ SECRET = {
     "client_secret",
 }
 PUBLIC = {
+    "add_permissions",
+    "description",
+    "permissions",
+    "remove_permissions",
     "client_id",
     "token_type_hint",
     "conversation_history",

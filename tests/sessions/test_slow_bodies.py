@@ -7,6 +7,7 @@ import pytest
 from httpx import AsyncClient, Response
 
 from tests.identity.factorkit import enrolled
+from tests.identity.kit import change_role, hand_out, made_role, new_permission, new_role_name
 from tests.identity.webauthnkit import Key, registration_options
 from tests.kit import Person, SignedIn, log_in, new_name, problem
 
@@ -92,6 +93,34 @@ async def test_whose_rights_stay_is_let_in(client: AsyncClient, admin: SignedIn,
     )
 
     assert answer.json() == {"app.kept": "here"}
+
+
+async def test_an_administrator_loses_nothing_by_a_permission_that_goes(admin: SignedIn) -> None:
+    name = await made_role(admin, new_permission())
+
+    answer = await slowly(
+        admin, "POST", "/roles", {"name": new_role_name()}, lambda: admin.ask("DELETE", f"/roles/{name}")
+    )
+
+    assert answer.status_code == 201
+
+
+async def test_whose_role_allows_less_meanwhile_is_not_let_in(
+    client: AsyncClient, admin: SignedIn, ada: Person
+) -> None:
+    name = await made_role(admin, "roles:write", "users:read")
+    await hand_out(admin, ada.id, name)
+    session = await log_in(client, ada)
+
+    answer = await slowly(
+        session,
+        "POST",
+        "/roles",
+        {"name": new_role_name(), "permissions": ["users:read"]},
+        lambda: change_role(admin, name, permissions=["roles:write"]),
+    )
+
+    problem(answer, 403, "forbidden")
 
 
 async def test_a_second_factor_that_comes_meanwhile_is_asked_for(client: AsyncClient, ada: Person) -> None:
