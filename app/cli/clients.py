@@ -2,15 +2,12 @@
 
 import argparse
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import msgspec
 
+from app.cli.parts import at_work
 from app.cli.terminal import answer, table
-from app.clients.service import Clients
 from app.clients.structs import NewClient, RegisteredClient
-from app.parts import assemble
 from app.settings import Settings, load
 
 
@@ -40,31 +37,15 @@ def remove(arguments: argparse.Namespace) -> int:
 
 
 async def _add(settings: Settings, name: str) -> NewClient:
-    async with _clients(settings) as clients:
-        return await clients.add(name)
+    async with at_work(settings) as parts:
+        return await parts.clients.add(name)
 
 
 async def _everyone(settings: Settings) -> list[RegisteredClient]:
-    async with _clients(settings) as clients:
-        return await clients.everyone()
+    async with at_work(settings) as parts:
+        return await parts.clients.everyone()
 
 
 async def _remove(settings: Settings, name_or_id: str) -> RegisteredClient:
-    async with _clients(settings) as clients:
-        return await clients.remove(name_or_id)
-
-
-@asynccontextmanager
-async def _clients(settings: Settings) -> AsyncGenerator[Clients]:
-    """A change is seen by every replica before the command returns, so it takes part in the outbox as a server does."""
-    parts = assemble(settings)
-    await parts.db.start()
-    try:
-        async with parts.db.connection():
-            pass  # it says what is wrong with PostgreSQL; the outbox would only find that something is
-        await parts.entries.start()
-        yield parts.clients
-    finally:
-        await parts.passwords.stop()
-        await parts.entries.stop()
-        await parts.db.stop()
+    async with at_work(settings) as parts:
+        return await parts.clients.remove(name_or_id)

@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     _serving(commands)
     _operating(commands)
     _people(commands)
+    _rights(commands)
     _services(commands)
     return top
 
@@ -129,6 +130,31 @@ def _people(commands: Commands) -> None:
         )
         _with_settings(command)
         _with_json(command)
+
+
+def _rights(commands: Commands) -> None:
+    roles = _group(commands, "roles", "roles and what they allow")
+    everything = _command(roles, "list", "which there are", "roles", "everything")
+    show = _command(roles, "show", "what one allows", "roles", "show")
+    create = _command(roles, "create", "make one; a permission comes into being by being named", "roles", "create")
+    change = _command(roles, "change", "what it allows, and what it is called; seen at once", "roles", "change")
+    delete = _command(roles, "delete", "delete one, and take it from whoever has it", "roles", "delete")
+    for command in (show, create, change, delete):
+        command.add_argument("name", metavar="NAME")
+    for command in (create, change):
+        command.add_argument("--description", metavar="TEXT", help="for people")
+        _with_permissions(command, "--allow", "as orders:read")
+    change.add_argument("--rename", metavar="NEW", help="its new name")
+    _with_permissions(change, "--disallow", "which it no longer allows")
+    for command in (everything, show, create, change, delete):
+        _with_settings(command)
+        _with_json(command)
+
+
+def _with_permissions(command: argparse.ArgumentParser, name: str, meaning: str) -> None:
+    command.add_argument(
+        name, action="append", default=[], metavar="PERMISSION", help=f"{meaning}; can be said more than once"
+    )
 
 
 def _services(commands: Commands) -> None:

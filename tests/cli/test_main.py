@@ -17,7 +17,8 @@ SECRET = "p7Jq2sVx9Lr4Tz8Wb3Nc6Md1Kf5Hg0Ya"
 
 
 @pytest.mark.parametrize(
-    "command", [["serve"], ["migrate"], ["check"], ["cleanup"], ["keys", "rotate"], ["clients", "list"]]
+    "command",
+    [["serve"], ["migrate"], ["check"], ["cleanup"], ["keys", "rotate"], ["clients", "list"], ["roles", "list"]],
 )
 def test_missing_settings_are_one_line_each_and_exit_78(
     run: Run, capsys: pytest.CaptureFixture[str], command: list[str]
@@ -54,6 +55,8 @@ def test_a_weak_secret_is_not_printed(run: Run, capsys: pytest.CaptureFixture[st
         ["users", "create-admin"],
         ["clients", "list"],
         ["clients", "add", "a"],
+        ["roles", "list"],
+        ["roles", "create", "a"],
     ],
 )
 def test_a_database_that_is_away_is_one_line_and_exit_1(
