@@ -41,7 +41,7 @@ class RoleTable:
         """
         return [self._made.get(role) for role in person.roles] == person.roles_made
 
-    async def reload(self, snapshot: bytes = b"") -> None:
+    async def reload(self, snapshot: bytes | None = None) -> None:
         """Have at least the table of this number, or else of this moment.
 
         Raises:

@@ -10,8 +10,7 @@ import asyncpg
 
 from app.database import Database, Transaction
 
-# What may have to rewrite a row for each of a million holders, where a statement has 5 seconds otherwise.
-LONG = 60.0  # seconds
+LONG = 60  # seconds, where a statement has 5 otherwise: to rename a role that a million people hold takes some 20
 
 ROLES = """
     SELECT r.name, r.description, r.built_in,
@@ -75,6 +74,7 @@ async def is_taken(tx: Transaction, name: str) -> bool:
 
 async def rename(tx: Transaction, name: str, new: str) -> None:
     """Whoever has it has it by the new name. Raises asyncpg.UniqueViolationError where that is taken."""
+    await _take_long(tx)
     await tx.execute("UPDATE roles SET name = $2 WHERE name = $1", name, new, timeout=LONG)
 
 
@@ -119,6 +119,7 @@ async def allow(tx: Transaction, role: str, permissions: Sequence[str]) -> int:
 async def remove(tx: Transaction, name: str) -> int:
     """Delete a role, and take it from whoever has it; how many had."""
     holders: int = await tx.fetchval("SELECT count(*) FROM user_roles WHERE role = $1", name)
+    await _take_long(tx)
     await tx.execute("DELETE FROM roles WHERE name = $1", name, timeout=LONG)
     await sweep(tx)
     return holders
@@ -132,3 +133,8 @@ async def sweep(tx: Transaction) -> None:
         WHERE p.description = '' AND NOT EXISTS (SELECT FROM role_permissions r WHERE r.permission = p.name)
         """
     )
+
+
+async def _take_long(tx: Transaction) -> None:
+    """What of the statements of this transaction waits for nobody may take LONG."""
+    await tx.execute("SELECT set_config('statement_timeout', $1, true)", f"{LONG}s")
