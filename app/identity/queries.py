@@ -312,6 +312,14 @@ async def set_roles(tx: Transaction, user_id: int, roles: Sequence[str]) -> list
     return [role for role in roles if role not in there]
 
 
+async def set_admin(tx: Transaction, user_id: int, *, is_admin: bool) -> None:
+    """Whatever other roles he has, and is just given."""
+    if is_admin:
+        await tx.execute("INSERT INTO user_roles (user_id, role) VALUES ($1, 'admin') ON CONFLICT DO NOTHING", user_id)
+    else:
+        await tx.execute("DELETE FROM user_roles WHERE user_id = $1 AND role = 'admin'", user_id)
+
+
 async def hold_admins(tx: Transaction) -> None:
     """Let changes that may take away an administrator come one after the other."""
     await tx.execute("SELECT FROM roles WHERE name = 'admin' FOR NO KEY UPDATE")

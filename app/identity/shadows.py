@@ -203,7 +203,7 @@ class Shadows:
         changes.append(await self._entries.outbox.announce(tx, [user_key(after.id)]))
         if before.roles != after.roles:
             added, removed = sorted(set(after.roles) - set(before.roles)), sorted(set(before.roles) - set(after.roles))
-            await queries.set_roles(tx, after.id, after.roles)
+            await queries.set_admin(tx, after.id, is_admin=ADMIN in after.roles)
             await _note(tx, Event.ROLE_CHANGED, after.id, origin, {"added": added, "removed": removed})
             await self._mails.notice(tx, "roles.changed", after, None, added=added, removed=removed)
         if before.is_active == after.is_active:
