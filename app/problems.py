@@ -22,6 +22,7 @@ from app.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+from app.reading import field_error
 
 log = structlog.get_logger(__name__)
 
@@ -37,19 +38,8 @@ BY_STATUS: Mapping[int, type[AppError]] = {
     415: UnsupportedMediaType,
 }
 
-# What msgspec may say of a value: what it should be. Anything else might echo what it was.
-HARMLESS = re.compile(
-    r"Expected `[\w| <>=.,-]+`(?: (?:of length|matching regex|>=|<=|>|<) ?.*)?(?:, got `\w+`)?"
-    r"|Object missing required field `\w+`"
-    r"|takes either \w+ or \w+",  # a Struct's own word
-    re.DOTALL,
-)
-MISSING = re.compile(r"Object missing required field `(\w+)`")
-UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 NO_BODY = "'data'"  # what Litestar says where a handler's parameter `data` got nothing
 ABSENT = re.compile(r"Missing required query parameter '(\w+)'")  # what Litestar says of one without a default
-AT = re.compile(r" - at `\$?\.?(.*?)`$", re.DOTALL)
-NAME = re.compile(r"[\w.\[\]-]{1,64}")
 
 
 def body(error: AppError, request_id: str) -> bytes:
@@ -110,23 +100,6 @@ def convert(value: object, kind: type[T]) -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise ValidationFailed(field_error({"message": str(error)})) from None
-
-
-def field_error(item: Mapping[str, Any]) -> tuple[str, str]:
-    """The field and what it should be; never what was sent."""
-    message, field = str(item.get("message", "")), str(item.get("key", ""))
-    if at := AT.search(message):
-        message = message[: at.start()]
-        field = at[1] if not field or field == "data" else field
-    if missing := MISSING.fullmatch(message):
-        return ".".join(filter(None, (field if field != "data" else "", missing[1]))), "is required"
-    if unknown := UNKNOWN_FIELD.fullmatch(message):
-        return (unknown[1] if NAME.fullmatch(unknown[1]) else "body"), "is not a field of this request"
-    if message.startswith("Missing required"):
-        return field, "is required"
-    if field == "data" or not NAME.fullmatch(field):
-        field = "body"
-    return field, message if HARMLESS.fullmatch(message) else "does not fit its description"
 
 
 HANDLERS: ExceptionHandlersMap = {

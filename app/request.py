@@ -1,6 +1,5 @@
 """A request as we read it: who sends it, and its body: JSON only where JSON is asked, bounded in depth, never a 500."""
 
-import re
 from collections.abc import AsyncGenerator
 from typing import Any, get_args
 from urllib.parse import parse_qsl
@@ -10,28 +9,22 @@ from litestar import Request as LitestarRequest
 from litestar.connection import ASGIConnection
 from litestar.datastructures import FormMultiDict
 from litestar.exceptions import InternalServerException, ValidationException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import Receive, Scope
 from msgspec import Struct
 
 from app.client import Client, client_ip, printable
 from app.errors import MalformedRequest, PayloadTooLarge, UnsupportedMediaType
+from app.reading import decode
 from app.setting_values import Network
 
 MAX_USER_AGENT = 512  # characters kept of what a client says of itself
 MAX_BODY_BYTES = 1 << 20  # 1 MiB
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-MAX_DEPTH = 64  # levels of nesting
 ENDED_EARLY = "The body ended early."
-TOO_DEEP = f"The body is nested deeper than {MAX_DEPTH} levels."
 MAX_FIELDS = 100  # of a form; OAuth 2 knows about ten
-NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # refused by PostgreSQL in text and json
-TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*+(:?)')  # of valid JSON; a name has its colon behind it
-MAX_BRACKETS = 20_000  # of a body: so many cost the loop some 6 ms, and a MiB of them would cost 400
 MAX_ESCAPES = 10_000  # of a form, which are as dear
-NESTING = (dict, list)  # what msgspec makes of objects and arrays, exactly
-
-_decode = msgspec.json.Decoder().decode
 
 
 class Request(LitestarRequest[Any, Any, Any]):
@@ -62,6 +55,8 @@ class Request(LitestarRequest[Any, Any, Any]):
                 yield chunk
         except InternalServerException:  # the client has gone, or broke off its chunks
             raise MalformedRequest(ENDED_EARLY) from None
+        except RequestEntityTooLarge:
+            raise PayloadTooLarge from None
 
 
 def _is_struct(kind: object) -> bool:
@@ -149,57 +144,6 @@ async def _read(receive: Receive) -> bytes:
             raise PayloadTooLarge
         if not message["more_body"]:
             return b"".join(pieces)
-
-
-def decode(body: bytes) -> Any:  # noqa: ANN401 - JSON is any value
-    """The JSON value of these bytes.
-
-    Raises:
-        MalformedRequest: not UTF-8, not JSON, nested too deep, with a NUL, or with a name twice in one object: a proxy
-            may have gone by the other value (RFC 8259 §4).
-    """
-    brackets = body.count(b"[") + body.count(b"{")
-    if brackets > MAX_BRACKETS:
-        raise MalformedRequest(f"The body holds more than {MAX_BRACKETS} objects and lists.")
-    if b"u0000" in body and NUL.search(body):
-        raise MalformedRequest("The body holds a NUL character.")
-    try:
-        value = _decode(body)
-    except RecursionError:
-        raise MalformedRequest(TOO_DEEP) from None
-    except ValueError:  # msgspec's errors and UnicodeDecodeError, too
-        raise MalformedRequest("The body is not valid JSON.") from None
-    colons = body.count(b":")
-    if brackets <= MAX_DEPTH and isinstance(value, dict) and len(value) == colons:  # the rule: a flat object
-        return value
-    names = _names(value)
-    if names != colons and names != TEXT.findall(body).count(b":"):  # a text may hold colons, too
-        raise MalformedRequest("An object of the body has a name twice.")
-    return value
-
-
-def _names(value: Any) -> int:  # noqa: ANN401 - JSON is any value
-    """How many members all of its objects have together.
-
-    Raises:
-        MalformedRequest: it is nested deeper than MAX_DEPTH levels.
-    """
-    found = 0
-    level = [value] if type(value) in NESTING else []
-    for _ in range(MAX_DEPTH):
-        if not level:
-            break
-        below = []
-        for each in level:
-            children = each
-            if type(each) is dict:
-                found += len(each)
-                children = each.values()
-            below += [child for child in children if type(child) in NESTING]
-        level = below
-    if level:
-        raise MalformedRequest(TOO_DEEP)
-    return found
 
 
 def decode_form(body: bytes) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 from httpx import AsyncClient
 
 from app.edge import Edge
-from app.problems import field_error
+from app.reading import field_error
 from tests.errors.kit import CANARY, UNREADABLE, answered, nested
 from tests.kit import BASE, SignedIn, from_ip, new_name, problem
 
