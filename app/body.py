@@ -18,6 +18,7 @@ MAX_HELD_BYTES = 64 * 1024 * 1024  # of a process: sixty of the longest at once
 MAX_DRAINED_BYTES = 8 * 1024 * 1024  # what a client that does not know the limit may have begun to send
 MAX_DRAIN_SECONDS = 5.0
 MAX_BODY_SECONDS = 120.0  # for all of it: 1 MiB over a line of 70 kbit/s
+MAX_STREAM_SECONDS = 3600.0  # for one that is worked on as it comes: 100,000 passwords to be hashed
 MAX_STALL_SECONDS = 30.0  # without a byte of the body; a sign-in over a bad line pauses for less
 
 
@@ -69,20 +70,33 @@ class Body:
 
     A client that is answered before its body was read would see a cut connection instead of the answer, so what is left
     of it is read and dropped, up to bounds, before the answer ends.
+
+    One that is `streamed` is worked on while it comes: it may take long in all, and is never held as a whole.
     """
 
-    def __init__(self, receive: Receive, deadlines: Deadlines, held: Held, length: int = UNKNOWN_LENGTH) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        deadlines: Deadlines,
+        held: Held,
+        length: int = UNKNOWN_LENGTH,
+        *,
+        streamed: bool = False,
+    ) -> None:
         self._receive = receive
         self._held = held
         self._size = 0  # of what is held of this one
         self._to_come = length  # bytes; below 0 where they were not announced
         self._deadlines = deadlines
         self._more = True
-        self._until = time.monotonic() + MAX_BODY_SECONDS
+        self._streamed = streamed
+        self._until = time.monotonic() + (MAX_STREAM_SECONDS if streamed else MAX_BODY_SECONDS)
 
     async def __call__(self) -> Any:  # noqa: ANN401 - ASGI's messages
         if not self._more:
             return await self._receive()  # the end of the connection, for who waits for that
+        if self._streamed:
+            self.release()  # who asks for more is done with what came
         try:
             with self._deadlines.within(min(MAX_STALL_SECONDS, self._until - time.monotonic())):
                 message = await self._receive()

@@ -4,7 +4,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from urllib.parse import unquote_to_bytes
 
 import structlog
@@ -44,6 +44,7 @@ class Edge:
         browsers: the headers of every answer.
         without_body: what is answered here, by method and path, if no body comes: see app/express.py.
         with_body: the same if one comes.
+        streamed: whose bodies are worked on while they come.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class Edge:
         browsers: Browsers,
         without_body: Mapping[tuple[str, str], Express],
         with_body: Mapping[tuple[str, str], Express],
+        streamed: Container[tuple[str, str]] = (),
     ) -> None:
         self.app = app
         self._browsers = browsers
         self._without_body = without_body
         self._with_body = with_body
+        self._streamed = streamed
         self._deadlines = Deadlines(LATE_SECONDS)
         self._held = Held()
 
@@ -69,7 +72,8 @@ class Edge:
         body = None
         ways = self._without_body
         if length is not None:
-            body = Body(receive, self._deadlines, self._held, length)
+            streamed = (scope["method"], scope["path"]) in self._streamed
+            body = Body(receive, self._deadlines, self._held, length, streamed=streamed)
             ways = self._with_body
         headers = self._browsers.of(origin)
         express = ways.get((scope["method"], scope["path"]))

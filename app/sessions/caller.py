@@ -32,6 +32,7 @@ def bearer(scope: Scope) -> str | None:
 
 
 Authenticate: TypeAlias = Callable[[str], Awaitable[Identified[Subject]]]
+Judge: TypeAlias = Callable[[], Awaitable[Identified[Subject]]]
 
 
 class Authentication(ASGIMiddleware):
@@ -51,17 +52,24 @@ class Authentication(ASGIMiddleware):
             raise NotAuthenticated
         caller = await self._let_in(scope, token)
 
+        async def judge() -> Identified[Subject]:
+            now = await self._let_in(scope, token)
+            if caller.outranks(now):
+                raise Forbidden("Your rights have changed meanwhile.")
+            return now
+
+        ended = False
+
         async def receive_from_caller() -> ReceiveMessage:
+            nonlocal ended
             message = await receive()
-            if message["type"] == "http.request" and not message["more_body"]:
-                now = await self._let_in(scope, token)  # a body may take minutes to come: it is the end that counts
-                if caller.outranks(now):
-                    raise Forbidden("Your rights have changed meanwhile.")
-                scope["user"] = now
+            if message["type"] == "http.request" and not message["more_body"] and not ended:
+                ended = True  # a server may say so twice
+                scope["user"] = await judge()  # a body may take minutes to come: it is the end that counts
             return message
 
         scope["user"] = caller
-        scope["auth"] = None
+        scope["auth"] = judge
         await next_app(scope, receive_from_caller, send)
 
     async def _let_in(self, scope: Scope, token: str) -> Identified[Subject]:
@@ -76,6 +84,14 @@ async def provide_caller(
 ) -> Identified[Subject]:
     """Dependency `caller` of a closed route."""
     return request.user
+
+
+async def provide_judge(request: ASGIConnection[Any, Identified[Subject], Judge, Any]) -> Judge:
+    """Dependency `judge` of a closed route that goes on for long: the caller as he stands at this moment.
+
+    It raises what his next request would be refused by; Forbidden if he may less than when this one began.
+    """
+    return request.auth
 
 
 def provide_optional_caller(
