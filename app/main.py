@@ -28,6 +28,7 @@ from app.identity.factor_controllers import (
 from app.identity.federation_controllers import FederationController, IdentitiesController
 from app.identity.own_controllers import OwnAccountController, RecoveryController
 from app.identity.role_controllers import RolesController
+from app.identity.transfer_controllers import TransferController
 from app.identity.upstream_controllers import UpstreamController
 from app.keys.controllers import WellKnownController
 from app.maintenance.controllers import MaintenanceController
@@ -35,7 +36,7 @@ from app.parts import Parts, assemble
 from app.preferences.controllers import PreferencesController
 from app.request import MAX_BODY_BYTES, Request, provide_client
 from app.sessions.admin_controllers import SessionsController
-from app.sessions.caller import Authentication, provide_caller, provide_optional_caller
+from app.sessions.caller import Authentication, provide_caller, provide_judge, provide_optional_caller
 from app.sessions.controllers import (
     LogoutController,
     MySessionsController,
@@ -69,7 +70,7 @@ def at_the_edge(app: Litestar) -> Edge:
         ("POST", f"{BASE}/login"): login_answer(parts.login, parts.refresh_cookie, parts.settings),
         ("POST", f"{BASE}/refresh"): refresh_answer(parts.login, parts.refresh_cookie, parts.settings),
     }
-    return Edge(app, Browsers(parts.settings), without_body, with_body)
+    return Edge(app, Browsers(parts.settings), without_body, with_body, streamed={("POST", f"{BASE}/users/import")})
 
 
 @asynccontextmanager
@@ -147,6 +148,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             PreferencesController,
             UsersController,
             RolesController,
+            TransferController,
             UpstreamController,
             SessionsController,
             MaintenanceController,
@@ -171,12 +173,15 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "client": Provide(provide_client),
             "clients": constant(parts.clients),
             "emails": constant(parts.emails),
+            "exports": constant(parts.exports),
             "federated_login": constant(parts.federated_login),
             "flow_cookie": constant(FlowCookie(settings)),
             "health": constant(parts.health),
             "holdings": constant(parts.holdings),
             "identities": constant(parts.identities),
+            "imports": constant(parts.imports),
             "introspection": constant(parts.introspection),
+            "judge": Provide(provide_judge),
             "login": constant(parts.login),
             "maintenance": constant(parts.maintenance),
             "optional_caller": Provide(provide_optional_caller(authenticate)),

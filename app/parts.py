@@ -26,9 +26,11 @@ from app.identity.administration import Administration
 from app.identity.confirmation import Confirmation
 from app.identity.emails import Emails
 from app.identity.entry import People, decode
+from app.identity.exports import Exports
 from app.identity.federated_login import FederatedLogin
 from app.identity.holdings import Holdings
 from app.identity.identities import Identities
+from app.identity.imports import Imports
 from app.identity.listing import UserList
 from app.identity.login import Login
 from app.identity.mails import Mails, mailed_link
@@ -120,6 +122,8 @@ class Parts:
     holdings: Holdings
     administration: Administration
     roles: Roles
+    imports: Imports
+    exports: Exports
     preferences: Preferences
     lists: Lists
     user_list: UserList
@@ -243,6 +247,8 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         holdings,
         administration,
         Roles(db, entries),
+        Imports(db, entries, sessions, passwords, mails, administration),
+        Exports(db),
         preferences,
         lists,
         UserList(lists, people),

@@ -5,6 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from app.client import Client
 from app.database import Transaction
@@ -68,4 +69,38 @@ async def record(
         client.request_id if client else None,
         msgspec.json.encode(details or {}).decode(),
         forget_deleted,
+    )
+
+
+class Happened(Struct, frozen=True):
+    """One of many events of a moment."""
+
+    event: Event
+    user_id: int
+    details: Mapping[str, object]
+
+
+async def record_all(
+    tx: Transaction,
+    events: Sequence[Happened],
+    client: Client | None = None,
+    *,
+    actor_id: int | None = None,
+    session_id: UUID | None = None,
+) -> None:
+    """Write a row for each of these, which one and the same has done; see `record`."""
+    await tx.execute(
+        """
+        INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id, details)
+        SELECT event, user_id, $4, $5, $6, $7, $8, details::jsonb
+        FROM unnest($1::text[], $2::bigint[], $3::text[]) AS happened (event, user_id, details)
+        """,
+        [each.event for each in events],
+        [each.user_id for each in events],
+        [msgspec.json.encode(each.details).decode() for each in events],
+        actor_id,
+        session_id,
+        client.ip if client else None,
+        client.user_agent if client else None,
+        client.request_id if client else None,
     )

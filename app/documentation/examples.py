@@ -11,6 +11,7 @@ from app.clients.structs import ActiveAccessToken, ActiveRefreshToken, Inactive,
 from app.documentation.samples import (
     ACCESS,
     ADA,
+    BCRYPT,
     CHALLENGE,
     CHECKS,
     CLIENT_DATA,
@@ -41,6 +42,7 @@ from app.health.structs import HealthReport, Status
 from app.identity.controllers import PasswordGrant
 from app.identity.holdings import Export, HeldFactor, UserCredentials
 from app.identity.identities import Identity, IdentityCode, IdentityList
+from app.identity.import_lines import ExportLine, ImportLine, ReportLine
 from app.identity.passkeys import (
     AssertionResponse,
     AttestationResponse,
@@ -132,6 +134,34 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
             sessions=[SESSION],
             preferences={"theme": "dark"},
             activity=[EVENT],
+        )
+    },
+    ImportLine: {
+        "hash": ImportLine(
+            username="grace", email="grace@example.org", full_name="Grace Hopper", password_hash=BCRYPT, roles=[]
+        ),
+        "name": ImportLine(username="edsger"),
+    },
+    ReportLine: {
+        "created": ReportLine(line=1, status="created", id=43),
+        "error": ReportLine(line=2, status="error", code="email_taken", message="This e-mail address is taken."),
+    },
+    ExportLine: {
+        "ada": ExportLine(
+            username=ADA.username,
+            email=ADA.email,
+            full_name=ADA.full_name,
+            is_admin=ADA.is_admin,
+            is_active=ADA.is_active,
+            roles=ADA.roles,
+            must_change_password=ADA.must_change_password,
+            provider=ADA.provider,
+            id=ADA.id,
+            email_verified=ADA.email_verified,
+            mfa_enabled=ADA.mfa_enabled,
+            created_at=ADA.created_at,
+            updated_at=ADA.updated_at,
+            last_login=ADA.last_login,
         )
     },
     Forgotten: {"email": Forgotten(email="ada@example.org")},

@@ -21,6 +21,7 @@ CURSOR = "1BHoUd8VlD3iYRx0xmr3l5Njb2xsZWN0aW9ucy5hZnRlcg"
 MORNING = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 SIGNED_IN = int(MORNING.timestamp())
 PHRASE = "plum-Tractor-84-lantern"
+BCRYPT = "$2b$12$LX7GNWsi1Z8i2lIOT3oDZeqtQT92KnFxjLeactw5QwsMIdYfCBcJ2"
 NEW_PHRASE = "violet-Anvil-29-harbour"
 SESSION_ID = UUID("019b8d7d-f1c0-7c44-9d1e-5f2a6b8c0d3e")
 ACCESS = (

@@ -17,6 +17,7 @@ from app.identity.accounts import taken
 from app.identity.administrators import hold_to_delete, is_active_admin, keep_an_admin
 from app.identity.entry import People
 from app.identity.erasure import blank, erase
+from app.identity.import_lines import ImportLine
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
 from app.identity.recovery import Recovery
@@ -134,7 +135,7 @@ class Administration:
         async with self._db.transaction() as tx:
             if about_roles(asked):
                 await role_queries.hold_still(tx)
-            if _may_take_an_admin(asked):
+            if may_take_an_admin(asked):
                 await queries.hold_admins(tx)
             before = await _held(tx, caller, user_id)
             after = _changed(before, asked)
@@ -146,7 +147,7 @@ class Administration:
                 await _write(tx, before, after, password_hash)
                 await _note_change(tx, caller, before, after, client, reason, with_password=password_hash is not None)
                 changes = await self._end(tx, caller, before, after, client, with_password=password_hash is not None)
-                await self._tell(tx, before, after, with_password=password_hash is not None)
+                await self.tell(tx, before, after, with_password=password_hash is not None)
             else:  # as somebody else has just made it, perhaps: the answer vouches for that
                 changes = [await self._entries.outbox.unsettled(tx)]
             person = await queries.person(tx, user_id)
@@ -154,10 +155,19 @@ class Administration:
         self._mails.wake()
         return await self._people.show(person)
 
-    async def _tell(self, tx: Transaction, before: UserEntry, after: UserEntry, *, with_password: bool) -> None:
+    async def tell(
+        self,
+        tx: Transaction,
+        before: UserEntry,
+        after: UserEntry,
+        *,
+        with_password: bool = False,
+        at_new_address: bool = True,
+    ) -> None:
         """Void the links that the change leaves behind, and tell the user of it.
 
-        Where the address has changed, the one before is told of all there is to tell: the new one is not proved.
+        Where the address has changed, the one before is told of all there is to tell: the new one is not proved, and is
+        asked to be unless nobody shall write there yet.
         """
         moved, deactivated = before.email != after.email, before.is_active and not after.is_active
         added, removed = sorted(set(after.roles) - set(before.roles)), sorted(set(before.roles) - set(after.roles))
@@ -169,7 +179,9 @@ class Administration:
             await proofs.void_elsewhere(tx, after.id, Purpose.NOT_ME, after.email)
             also = [*(["password"] if with_password else []), *(["roles"] if added or removed else [])]
             await self._mails.tell(tx, "email.moved", before, also=also)
-            if after.is_active and after.provider == LOCAL and await queries.lacks_password(tx, after.id):
+            if not at_new_address:
+                pass
+            elif after.is_active and after.provider == LOCAL and await queries.lacks_password(tx, after.id):
                 await self._mails.reset(tx, after, "invitation")  # the first one went to a wrong address
             else:
                 await self._mails.ask_to_verify(tx, after)
@@ -319,7 +331,7 @@ def _changed(before: UserEntry, asked: UserChange) -> UserEntry:
     )
 
 
-def _may_take_an_admin(asked: UserChange) -> bool:
+def may_take_an_admin(asked: UserChange | ImportLine) -> bool:
     """Whether this can make an administrator less of whomever it is about."""
     return (
         asked.is_active is False or asked.is_admin is False or (asked.roles is not UNSET and ADMIN not in asked.roles)

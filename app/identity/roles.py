@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from app.audit.events import Event, record
 from app.cache.entries import Entries
@@ -24,7 +24,6 @@ from app.identity.role_structs import (
     is_permission_name,
     is_role_name,
 )
-from app.identity.structs import NewUser, UserChange
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.structs import ADMIN, RIGHTS_KEY
 
@@ -55,12 +54,21 @@ async def require_roles(db: Database | Transaction, caller: Actor | None, roles:
 # ---- of a user --------------------------------------------------------------------------------------------------
 
 
-def about_roles(asked: NewUser | UserChange) -> bool:
+class RolesAsked(Protocol):
+    """Whatever says which roles a user is to have."""
+
+    @property
+    def roles(self) -> list[str] | UnsetType: ...
+    @property
+    def is_admin(self) -> bool | UnsetType: ...
+
+
+def about_roles(asked: RolesAsked) -> bool:
     """Whether it says which roles the user is to have."""
     return asked.roles is not UNSET or asked.is_admin is not UNSET
 
 
-def roles_after(asked: NewUser | UserChange, present: list[str]) -> list[str]:
+def roles_after(asked: RolesAsked, present: list[str]) -> list[str]:
     """The roles to be held: `is_admin`, and `admin` among the roles, are two words for one thing.
 
     Raises:

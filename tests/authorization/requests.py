@@ -14,6 +14,7 @@ from tests.authorization.matrix import LET_IN, Row
 from tests.federation.kit import code_of, query_of, s256
 from tests.federation.realm import APP
 from tests.identity.factorkit import Authenticator, enrolled, first_step
+from tests.identity.importkit import ndjson, new_line
 from tests.identity.kit import new_role, new_role_name, person
 from tests.identity.webauthnkit import Key, login_options, registration_options
 from tests.kit import Person, SignedIn, new_name, new_password
@@ -28,6 +29,7 @@ class Sent:
     path: Mapping[str, object] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     cookies: Mapping[str, str] = field(default_factory=dict)
+    lines: bytes | None = None  # NDJSON
 
 
 @dataclass
@@ -307,6 +309,11 @@ async def own_identity(scene: Scene) -> Sent:
 @route("POST /users", "POST /users an administrator")
 async def create(scene: Scene) -> Sent:
     return Sent({"username": new_name(), "password": new_password(), "is_admin": bool(scene.row.about)})
+
+
+@route("POST /users/import")
+async def import_one(scene: Scene) -> Sent:
+    return Sent(lines=ndjson(new_line()))
 
 
 @route("PATCH /users/{user_id} of himself")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from httpx import AsyncClient
@@ -15,6 +16,7 @@ from tests.authorization.requests import BY_UNDERSTUDIES, REQUESTS, Scene, Sent
 from tests.conftest import ADMIN
 from tests.federation.kit import Browser, without_a_jar
 from tests.federation.realm import Authority, Realm
+from tests.identity.importkit import NDJSON
 from tests.kit import BASE, from_ip, log_in, problem
 from tests.replica import serving
 
@@ -46,7 +48,10 @@ async def asked(cast: Cast, row: Row, kind: str) -> str | None:
     headers = {**from_ip(), **scene.caller.headers}
     if sent.cookies:
         headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in sent.cookies.items())
-    body = {"json": sent.json} if sent.form is None else {"data": sent.form}
+    body: dict[str, Any] = {"json": sent.json} if sent.form is None else {"data": sent.form}
+    if sent.lines is not None:
+        body = {"content": sent.lines}
+        headers |= NDJSON
     answer = await cast.client.request(row.method, url, params=sent.query, headers=headers, **body)
     try:
         if row.cells[kind] == LET_IN:

@@ -16,6 +16,7 @@ ROOT = "https://auth.example.test"
 PROBLEM = "application/problem+json"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+NDJSON = "application/x-ndjson"
 APP = create_app(settings_for("postgresql://localhost/none", "valkey://localhost"))
 DOCUMENT: dict[str, Any] = json.loads(document_of(APP))
 SOMETIMES = {"www-authenticate", "retry-after", "set-cookie"}  # headers

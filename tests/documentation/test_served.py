@@ -14,6 +14,7 @@ from tests.documentation.document import (
     DOCUMENT,
     FORM,
     JSON,
+    NDJSON,
     OPERATIONS,
     PROBLEM,
     ROOT,
@@ -126,7 +127,11 @@ def check(operation: Operation, answer: Response) -> None:
     media_type = answer.headers["content-type"].partition(";")[0]
     content = said["content"].get(media_type)
     assert content is not None, f"{media_type} is not documented for {answer.status_code}"
-    assert wrong(answer.json() if media_type in (JSON, PROBLEM) else answer.text, content["schema"]) == []
+    values = [json.loads(line) for line in answer.text.splitlines()] if media_type == NDJSON else [answer.text]
+    if media_type in (JSON, PROBLEM):
+        values = [answer.json()]
+    for value in values:
+        assert wrong(value, content["schema"]) == []
     if media_type == PROBLEM:
         assert answer.json()["code"] in content["examples"]
     assert {name.lower() for name in said.get("headers", {})} <= {*answer.headers, *SOMETIMES}

@@ -18,6 +18,8 @@ from tests.federation.provider import MISSING, OpenIdProvider
 from tests.federation.server import Server
 from tests.gpustack.scripted import Scripted
 from tests.identity.factorkit import enrolled, first_step, second_step
+from tests.identity.hashkit import BOMBS, FOREIGN
+from tests.identity.importkit import ndjson, new_line, report, send
 from tests.identity.kit import change, create, person
 from tests.identity.mailkit import joined, link_in, proved, token, use
 from tests.identity.webauthnkit import Key, added, login_options, registration_options, sign_in
@@ -288,6 +290,24 @@ class Lives:
         await self.right(admin, "PUT", f"{path}/roles", roles=["helper"])
         await self.right(admin, "GET", "/roles")
         await self.right(admin, "DELETE", "/roles/helper")
+
+    async def of_many(self) -> None:
+        """By a file; each line of it is good, or is not for its secret alone."""
+        admin, ada = await log_in(self.client, ADMIN), await log_in(self.client, await register(self.client))
+        bcrypt, scrypt = FOREIGN["passlib, bcrypt 2b"], FOREIGN["Django, scrypt"]
+        secrets_ = [{"password": new_password()}, {"password_hash": bcrypt}, {"password_hash": scrypt}]
+        wrong = [
+            {"password": too_short()},
+            {"password_hash": BOMBS[0]},
+            {"password": marked(), "password_hash": bcrypt},
+        ]
+        lines = ndjson(*(new_line(**each) for each in (*secrets_, *wrong)))
+        for _ in range(2):
+            said = [each["status"] for each in report(await send(admin, lines))]
+            assert said[3:] == ["error"] * 3
+        assert (await send(ada, lines)).status_code == 403
+        assert (await admin.ask("GET", "/users/export")).status_code == 200
+        assert (await ada.ask("GET", "/users/export")).status_code == 403
 
     async def of_one_of_gpustack(self, gpustack: Scripted) -> None:
         admin, new = await log_in(self.client, ADMIN), f"{new_password()}-1"

@@ -20,7 +20,7 @@ from tests.mail.kit import serving as mail_server
 from tests.replica import serving
 from tests.secrecy.kit import Canaries, letters, stores
 from tests.secrecy.lives import Lives
-from tests.secrecy.witness import PUBLIC, SECRET, Witness
+from tests.secrecy.witness import KEPT, PUBLIC, SECRET, Witness
 from tests.servers import Servers
 
 PLACES = ("PostgreSQL", "Valkey", "audit", "log", "mails", "metrics", "problems", "reads")
@@ -76,6 +76,7 @@ async def evidence(apart: Apart, tmp_path_factory: pytest.TempPathFactory) -> As
                 lives.of_a_passkey(),
                 lives.of_a_sign_in(op, github, realm.server, web),
                 lives.of_who_is_looked_after(),
+                lives.of_many(),
                 lives.of_one_of_gpustack(gpustack),
                 lives.of_every_route(document, settings.metrics_token),
             )
@@ -136,6 +137,12 @@ async def test_no_secret_is_left_anywhere(evidence: Evidence, place: str) -> Non
     assert evidence.canaries.found_in(evidence.places[place]) == []
 
 
+@pytest.mark.parametrize("place", [place for place in PLACES if place != "PostgreSQL"])
+async def test_a_hash_that_was_brought_along_is_in_postgresql_alone(evidence: Evidence, place: str) -> None:
+    assert evidence.witness.hashes.found_in(evidence.places["PostgreSQL"])
+    assert evidence.witness.hashes.found_in(evidence.places[place]) == []
+
+
 async def test_every_route_has_served_and_refused(evidence: Evidence) -> None:
     witness = evidence.witness
 
@@ -155,8 +162,8 @@ async def test_every_field_is_a_secret_or_none(evidence: Evidence) -> None:
         for name in fields(whole(media["schema"], schemas))
     }
 
-    assert named - SECRET - PUBLIC == set()
-    assert (SECRET | PUBLIC) - named == set()
+    assert named - SECRET - KEPT - PUBLIC == set()
+    assert (SECRET | KEPT | PUBLIC) - named == set()
 
 
 def whole(schema: Any, schemas: dict[str, Any]) -> Any:

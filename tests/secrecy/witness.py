@@ -30,12 +30,19 @@ SECRET = {
     "signature",
     "client_secret",
 }
+KEPT = {"password_hash"}  # stands in PostgreSQL, and nowhere else
 PUBLIC = {
     "add_permissions",
     "description",
     "permissions",
     "remove_permissions",
     "client_id",
+    "created_at",
+    "email_verified",
+    "last_login",
+    "mfa_enabled",
+    "provider",
+    "updated_at",
     "token_type_hint",
     "conversation_history",
     "default_model",
@@ -80,6 +87,7 @@ class Witness:
     refused: set[str] = field(default_factory=set)
     refusals: list[bytes] = field(default_factory=list)
     reads: list[bytes] = field(default_factory=list)
+    hashes: Canaries = field(default_factory=Canaries)
 
     def __post_init__(self) -> None:
         paths = sorted(self.document["paths"], key=lambda path: path.count("{"))
@@ -107,6 +115,8 @@ class Witness:
             self._keep_cookie(f"cookie at {where}", pair)
         for name, value in secrets_in(_read(request), SECRET):
             self._keep(f"{name} sent to {where}", value)
+        for name, value in secrets_in(_read(request), KEPT):
+            self.hashes.keep(f"{name} sent to {where}", value)
 
     async def _answered(self, response: Response) -> None:
         where, content = self._route(response.request), await response.aread()
@@ -171,6 +181,8 @@ def secrets_in(value: Any, names: set[str]) -> Iterator[tuple[str, str]]:
 def _read(request: Request) -> Any:
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         return parse_qs(request.content.decode())
+    if request.headers.get("content-type", "").startswith("application/x-ndjson"):
+        return [_parsed(line) for line in request.content.splitlines()]
     return _parsed(request.content)
 
 
