@@ -49,14 +49,14 @@ async def _create_admin(settings: Settings, arguments: argparse.Namespace, passw
 
 
 async def _set_password(settings: Settings, username: str, password: str) -> int:
-    async with _parts(settings) as parts:
+    async with opened(settings) as parts:
         return await accounts.set_password(
             parts.db, parts.entries, parts.sessions, parts.passwords, parts.mails, username, password
         )
 
 
 async def _sync(settings: Settings) -> SyncReport:
-    async with _parts(settings) as parts:
+    async with opened(settings) as parts:
         if parts.gpustack is None:
             raise NoGpustack
         await parts.gpustack.instance.look()
@@ -64,7 +64,7 @@ async def _sync(settings: Settings) -> SyncReport:
 
 
 @asynccontextmanager
-async def _parts(settings: Settings) -> AsyncGenerator[Parts]:
+async def opened(settings: Settings) -> AsyncGenerator[Parts]:
     """Sessions end on every replica before this is left, so it takes part in the outbox as a server does."""
     parts = assemble(settings)
     await parts.db.start()

@@ -124,6 +124,17 @@ def _people(commands: Commands) -> None:
     sync = _command(users, "sync", "bring over GPUStack's users, now", "accounts", "sync")
     _with_settings(sync)
     _with_json(sync)
+    take = _command(users, "import", "make and change users by a file of JSON lines", "transfer", "take")
+    take.add_argument("file", metavar="FILE", help="a user a line (docs/administration.md); - for standard input")
+    take.add_argument("--report", type=Path, metavar="FILE", help="write what became of each line there")
+    _with_settings(take)
+    _with_json(take)
+    give = _command(users, "export", "all users, as JSON lines that can be imported", "transfer", "give")
+    give.add_argument("file", metavar="FILE", nargs="?", default="-", help="(default: standard output)")
+    give.add_argument(
+        "--with-hashes", action="store_true", help="of their passwords, to bring them to another Gatehouse"
+    )
+    _with_settings(give)
     for command in (create, password):
         command.add_argument(
             "--password-stdin", action="store_true", help="read it from standard input; else one is made and shown once"

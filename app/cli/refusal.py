@@ -52,6 +52,11 @@ class PortUnusable(Refused):
         super().__init__(f"cannot listen on {host}:{port}: {reason}; free it, or name another --port")
 
 
+class FileUnusable(Refused):
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be used: {reason}")
+
+
 class NoRoomForFiles(Refused):
     def __init__(self, reason: str) -> None:
         super().__init__(f"no temporary directory can be made ({reason}): mount a writable one, and name it by TMPDIR")
