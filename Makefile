@@ -108,6 +108,10 @@ bench-faults: install ## How soon an ended token is refused elsewhere while stor
 bench-size: install ## What a million sessions take in PostgreSQL and Valkey
 	$(BIN)/python -m bench.size
 
+.PHONY: bench-import
+bench-import: install ## What an import of 100,000 users takes, and what it does to everybody else
+	$(BIN)/python -m bench.imports
+
 .PHONY: native
 native: install ## Build argon2 for this processor (x86-64-v3, needs a C compiler): nearly twice the logins
 	CFLAGS="-O3 -march=x86-64-v3" $(UV) pip install --quiet --python $(BIN)/python --require-hashes --reinstall-package argon2-cffi-bindings --no-binary argon2-cffi-bindings -r requirements/base.txt

@@ -83,7 +83,7 @@ class Stack:
             "DRAIN_SECONDS": "0",
             **settings,
         }
-        self._environment = environment
+        self.environment = environment
         self._commands = [
             ["taskset", "-c", str(core), str(BIN / "gatehouse"), "serve", "--host", "127.0.0.1", "--port", str(port)],
             ["taskset", "-c", str(core), sys.executable, "-m", "bench.bare", str(bare_port)],
@@ -91,9 +91,9 @@ class Stack:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        subprocess.run([BIN / "gatehouse", "migrate"], env=self._environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        subprocess.run([BIN / "gatehouse", "migrate"], env=self.environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
         for command in self._commands:  # they write their log, which costs what it costs, and nobody reads it
-            self._processes.append(subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL))  # noqa: S603
+            self._processes.append(subprocess.Popen(command, env=self.environment, stderr=subprocess.DEVNULL))  # noqa: S603
         _await(f"{self.url}/health/ready")
         _await(f"{self.bare_url}/me")
         return self
