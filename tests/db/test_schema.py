@@ -166,7 +166,7 @@ async def indexes(url: str) -> dict[str, str]:
         list(metadata.tables),
     )
     await connection.close()
-    return dict(rows)
+    return {row["indexname"]: row["indexdef"] for row in rows}
 
 
 def compared(_: SchemaItem, name: str | None, kind: str, reflected: bool, other: SchemaItem | None) -> bool:  # noqa: FBT001
