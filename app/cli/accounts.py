@@ -2,19 +2,17 @@
 
 import argparse
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import msgspec
 
 from app.cli import passwords
 from app.cli.first_admin import means
+from app.cli.parts import at_work
 from app.cli.refusal import NoGpustack
 from app.cli.terminal import answer
 from app.identity import accounts
 from app.identity.shadows import Origin
 from app.identity.upstream_sync import SyncReport
-from app.parts import Parts, assemble
 from app.settings import Settings, load
 
 
@@ -49,32 +47,18 @@ async def _create_admin(settings: Settings, arguments: argparse.Namespace, passw
 
 
 async def _set_password(settings: Settings, username: str, password: str) -> int:
-    async with opened(settings) as parts:
+    async with at_work(settings) as parts:
         return await accounts.set_password(
             parts.db, parts.entries, parts.sessions, parts.passwords, parts.mails, username, password
         )
 
 
 async def _sync(settings: Settings) -> SyncReport:
-    async with opened(settings) as parts:
+    async with at_work(settings) as parts:
         if parts.gpustack is None:
             raise NoGpustack
         await parts.gpustack.instance.look()
         return await parts.gpustack.sync.sync(Origin())
-
-
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncGenerator[Parts]:
-    """Sessions end on every replica before this is left, so it takes part in the outbox as a server does."""
-    parts = assemble(settings)
-    await parts.db.start()
-    await parts.entries.start()
-    try:
-        yield parts
-    finally:
-        await parts.passwords.stop()
-        await parts.entries.stop()
-        await parts.db.stop()
 
 
 def _tell(arguments: argparse.Namespace, user_id: int, username: str, password: str) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from app.cli.accounts import opened
+from app.cli.parts import at_work
 from app.cli.refusal import FileUnusable
 from app.cli.terminal import complain, say
 from app.identity.import_batch import Importer
@@ -77,7 +77,7 @@ async def _take(settings: Settings, source: BinaryIO, outcome: Outcome, advance:
     async def operator() -> Importer:
         return Importer()
 
-    async with opened(settings) as parts:
+    async with at_work(settings) as parts:
         await parts.imports.run(pieces(), operator, outcome.keep)
 
 
@@ -95,7 +95,7 @@ def give(arguments: argparse.Namespace) -> int:
 
 
 async def _give(settings: Settings, to: BinaryIO, advance: Callable[[int], None], *, with_hashes: bool) -> None:
-    async with opened(settings) as parts:
+    async with at_work(settings) as parts:
         async for users, piece in parts.exports.pieces(with_hashes=with_hashes):
             to.write(piece)
             advance(users)

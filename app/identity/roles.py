@@ -27,7 +27,7 @@ from app.identity.role_structs import (
 from app.sessions.authenticator import Identified, Subject
 from app.sessions.structs import ADMIN, RIGHTS_KEY
 
-MOST_ROLES = 500  # each process holds the whole table, and reads it again at every change: 25 ms where it is full
+MOST_ROLES = 500  # each process holds the whole table, and reads it again at every change: 30 ms where it is full
 MOST_PERMISSIONS = 1000  # of all roles together, Gatehouse's own among them; for the same reason
 
 Actor = Identified[Subject]
