@@ -1,7 +1,8 @@
 """Lists that can grow: pages by number as far as those are cheap, by cursor to any depth, counted exactly to a bound.
 
-Beside this module only `app/identity/listing.py` and `app/sessions/listing.py` write statements with SQLAlchemy;
-nothing that a request of `/login`, `/refresh`, `/me` or `/verify` can reach imports them.
+Beside this module only `app/identity/listing.py`, `app/sessions/listing.py`, `app/sessions/filters.py` and
+`app/sessions/ending.py` write statements with SQLAlchemy; nothing that a request of `/login`, `/refresh`, `/me` or
+`/verify` can reach imports them.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -29,7 +30,13 @@ CONNECTIONS = 2  # a process, beside its pool: a slow list holds up another list
 
 # A page is found by indexes, row by row, however small the planner takes a table to be, and each by a plan of its own:
 # one for all values would neither fold a constant into an index nor know a rare word from a common one.
-PLANNING = {"enable_seqscan": "off", "enable_hashjoin": "off", "plan_cache_mode": "force_custom_plan"}
+PLANNING = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "plan_cache_mode": "force_custom_plan",
+    "random_page_cost": "1.1",  # on what stores of today are, and in memory
+    "max_parallel_workers_per_gather": "0",  # the other cores have logins to serve
+}
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 
 PageNumber = Annotated[int, Meta(ge=1, description="With `page_size` it reaches 10,000 rows; beyond, take `cursor`.")]
@@ -95,7 +102,7 @@ class Snapshot:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    async def rows(self, statement: Select[Any]) -> list[asyncpg.Record]:
+    async def rows(self, statement: Select[*tuple[Any, ...]]) -> list[asyncpg.Record]:
         query, values = _written(statement)
         return await self._transaction.fetch(query, *values)
 
@@ -141,8 +148,20 @@ class Lists:
         async with self._db.snapshot() as transaction:
             yield Snapshot(transaction)
 
-    async def page(self, snapshot: Snapshot, statement: Select[Any], order: Order, asked: Asked, about: bytes) -> Page:
+    async def page(
+        self,
+        snapshot: Snapshot,
+        statement: Select[Any],
+        order: Order,
+        asked: Asked,
+        about: bytes,
+        *,
+        counted: Select[Any] | None = None,
+    ) -> Page:
         """A page of a statement that has its columns and filters, but neither an order nor bounds.
+
+        Where the statement says more than it has to, so that an index is entered far in, `counted` are the same rows
+        without that, which the planner's estimate would take for a filter; and its pages are the planner's to find.
 
         Raises:
             UseCursor: it lies beyond the rows that page numbers reach.
@@ -160,8 +179,12 @@ class Lists:
             raise UseCursor
         else:
             offset = (asked.page - 1) * asked.page_size
-        estimated = await snapshot.estimate(keys)
-        places = await _places(snapshot, keys, order, after, offset, asked.page_size + 1, estimated)
+        most = asked.page_size + 1
+        estimated = await snapshot.estimate(keys if counted is None else counted)
+        if counted is None:
+            places = await _places(snapshot, keys, order, after, offset, most, estimated)
+        else:
+            places = await snapshot.rows(keys.where(after).order_by(*order.by()).offset(offset).limit(most))
         next_cursor = None
         if len(places) > asked.page_size:
             places = places[: asked.page_size]
@@ -171,7 +194,7 @@ class Lists:
         if next_cursor is None and asked.cursor is None and (rows or number == 1):  # the last page tells the total
             total, is_exact = offset + len(rows), True
         else:
-            total, is_exact = await _count(snapshot, keys, estimated)
+            total, is_exact = await _count(snapshot, keys if counted is None else counted, estimated)
         return Page(rows, total, is_exact, number, next_cursor)
 
 
