@@ -97,6 +97,7 @@ async def running(parts: Parts) -> AsyncGenerator[None]:
         await parts.sender.stop()
         await parts.maintenance.stop()
         await parts.last_seen.stop()
+        await parts.census.stop()
         await parts.lists.stop()
         await parts.ring.stop()
         await parts.sessions.stop()
@@ -173,6 +174,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "client": Provide(provide_client),
             "clients": constant(parts.clients),
             "emails": constant(parts.emails),
+            "ending": constant(parts.ending),
             "exports": constant(parts.exports),
             "federated_login": constant(parts.federated_login),
             "flow_cookie": constant(FlowCookie(settings)),

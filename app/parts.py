@@ -63,7 +63,9 @@ from app.preferences.service import Preferences
 from app.proofs.tokens import OneTimeTokens
 from app.sessions import queries as session_queries
 from app.sessions.authenticator import Authenticator
+from app.sessions.census import Census
 from app.sessions.cookie import RefreshCookie
+from app.sessions.ending import Ending
 from app.sessions.lastseen import LastSeen
 from app.sessions.listing import SessionDirectory
 from app.sessions.service import Sessions
@@ -127,7 +129,9 @@ class Parts:
     preferences: Preferences
     lists: Lists
     user_list: UserList
+    census: Census
     session_directory: SessionDirectory
+    ending: Ending
     maintenance: Maintenance
     refresh_cookie: RefreshCookie
     sign_ins: SignIns
@@ -219,6 +223,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         },
     )
     lists = Lists(settings.database_url, cursors)
+    census = Census(db)
     maintenance = Maintenance(db, settings)
     health = Health(db, entries, settings, gpustack.instance if gpustack else None)
     return Parts(
@@ -252,7 +257,9 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         preferences,
         lists,
         UserList(lists, people),
-        SessionDirectory(lists, sessions),
+        census,
+        SessionDirectory(lists, sessions, census),
+        Ending(db, entries, lists),
         maintenance,
         RefreshCookie(settings),
         sign_ins,

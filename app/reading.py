@@ -95,7 +95,10 @@ def field_error(item: Mapping[str, Any]) -> tuple[str, str]:
         field = at[1] if not field or field == "data" else field
     if missing := MISSING.fullmatch(message):
         return ".".join(filter(None, (field if field != "data" else "", missing[1]))), "is required"
-    if unknown := UNKNOWN_FIELD.fullmatch(message):
+    unknown = UNKNOWN_FIELD.fullmatch(message)
+    if unknown and NAME.fullmatch(field) and field != "data":  # inside a field: a value of it, which is not echoed
+        return field, "has a field that is not one of its own"
+    if unknown:
         return (unknown[1] if NAME.fullmatch(unknown[1]) else "body"), "is not a field of this request"
     if message.startswith("Missing required"):
         return field, "is required"

@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     _operating(commands)
     _people(commands)
     _rights(commands)
+    _signed_in(commands)
     _services(commands)
     return top
 
@@ -166,6 +167,21 @@ def _with_permissions(command: argparse.ArgumentParser, name: str, meaning: str)
     command.add_argument(
         name, action="append", default=[], metavar="PERMISSION", help=f"{meaning}; can be said more than once"
     )
+
+
+def _signed_in(commands: Commands) -> None:
+    sessions = _group(commands, "sessions", "who is signed in")
+    end = _command(sessions, "end", "sign out whose sessions fit all that is said", "sessions", "end")
+    end.add_argument("--user", metavar="NAME_OR_ID", help="of this user")
+    end.add_argument("--ip", metavar="NETWORK", help="from this address, or this network (CIDR)")
+    end.add_argument("--device", metavar="PART", help="whose device, or user agent, has this in its name")
+    end.add_argument("--created-before", metavar="TIME", help="signed in before this (2026-01-05T09:30:00Z)")
+    end.add_argument("--created-after", metavar="TIME", help="signed in at this time or after it")
+    end.add_argument("--factor", metavar="WORD", help="signed in this way: pwd, otp, pop, user, mfa, fed, offline")
+    end.add_argument("--all", action="store_true", help="everybody, where nothing else is said")
+    end.add_argument("--dry-run", action="store_true", help="only say how many there are")
+    _with_settings(end)
+    _with_json(end)
 
 
 def _services(commands: Commands) -> None:

@@ -72,6 +72,11 @@ class NoPassword(Refused):
         super().__init__("no password came on standard input")
 
 
+class NobodyNamed(Refused):
+    def __init__(self) -> None:
+        super().__init__("say which sessions (gatehouse sessions end --help), or --all")
+
+
 class NoGpustack(Refused):
     """There is no list of users to bring over."""
 

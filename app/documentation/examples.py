@@ -79,8 +79,11 @@ from app.identity.structs import (
 )
 from app.identity.upstream_sync import SyncReport
 from app.maintenance.service import CleanupReport, Deleted
-from app.sessions.admin_controllers import Revoked
-from app.sessions.listing import Analytics, SessionPage
+from app.sessions.admin_controllers import Revoked, RevokeSessions
+from app.sessions.census import Analytics
+from app.sessions.ending import Ended
+from app.sessions.filters import SessionFilter
+from app.sessions.listing import SessionPage
 from app.sessions.structs import LogoutRequest, RefreshRequest, SessionList
 
 BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
@@ -261,6 +264,11 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
         )
     },
     Revoked: {"two": Revoked(2)},
+    RevokeSessions: {
+        "network": RevokeSessions(filter=SessionFilter(ip="203.0.113.0/24", factor="pwd"), dry_run=True),
+        "device": RevokeSessions(filter=SessionFilter(device="iPhone", created_before=MORNING)),
+    },
+    Ended: {"ended": Ended(matched=31, revoked=31)},
     SessionList: {"sessions": SessionList([SESSION])},
     SessionPage: {
         "page": SessionPage(
@@ -275,6 +283,8 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
                 active_users=1792,
                 created_last_24h=210,
                 by_device={"Bot": 12, "Tablet": 93, "Mobile": 804, "Desktop": 897, "Other": 9},
+                by_day={"2026-01-04": 187, "2026-01-05": 94},
+                as_of=MORNING,
             ),
         )
     },
@@ -434,8 +444,11 @@ PARAMETERS: Mapping[str, Any] = {
     "state": "af0ifjsldkjaf0ifjsldkjaf0ifjsldk",
     "cursor": CURSOR,
     "degraded": "ok",
+    "created_after": "2026-01-01T00:00:00Z",
+    "created_before": "2026-01-05T09:30:00Z",
     "device": "firefox",
     "except_current": True,
+    "factor": "mfa",
     "ip": "203.0.113.0/24",
     "is_active": True,
     "is_admin": False,

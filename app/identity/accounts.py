@@ -1,5 +1,6 @@
 """The life of an account: registered, changed, given a password, and the first one of all."""
 
+import re
 from collections.abc import Sequence
 
 from msgspec import UNSET
@@ -198,6 +199,21 @@ async def taken(tx: Transaction, username: str, email: str | None) -> UsernameTa
     """Which of the two an INSERT has run into; the name if it was both, or gone again since."""
     name_taken, email_taken = await queries.taken(tx, username, email)
     return EmailTaken() if email_taken and not name_taken else UsernameTaken()
+
+
+async def id_of(db: Database, name_or_id: str) -> int:
+    """Whom an operator means: a local user's name comes before an id, for a name may be a number.
+
+    Raises:
+        NotFound: nobody.
+    """
+    account = await queries.by_name(db, name_or_id, None)
+    if account is not None:
+        return account.id
+    user_id = int(name_or_id) if re.fullmatch(r"[0-9]{1,19}", name_or_id) else 0
+    if user_id >= 1 << 63 or await queries.by_id(db, user_id) is None:
+        raise NotFound(f"There is no local user {name_or_id!r}, and nobody with this id.")
+    return user_id
 
 
 async def create_first_admin(db: Database, passwords: Passwords, username: str, password: str) -> bool:

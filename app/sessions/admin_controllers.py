@@ -3,9 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Controller, delete, get
+from litestar import Controller, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, PathParameter
+from litestar.params import FromPath, FromQuery, JSONBody, PathParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from msgspec import Meta, Struct
 
@@ -14,15 +14,9 @@ from app.errors import NotFound, UseCursor
 from app.listing import Asked, CursorText, PageNumber, PageSize
 from app.problems import convert
 from app.sessions.caller import Caller, requires
-from app.sessions.listing import (
-    Device,
-    Network,
-    OwnerId,
-    SessionDirectory,
-    SessionFilter,
-    SessionPage,
-    SessionSort,
-)
+from app.sessions.ending import Ended, Ending
+from app.sessions.filters import AfterText, BeforeText, Device, Network, OwnerId, SessionFilter, Shown
+from app.sessions.listing import SessionDirectory, SessionPage, SessionSort
 from app.sessions.service import Sessions
 from app.sessions.structs import SessionList
 
@@ -30,12 +24,19 @@ READ = [requires("sessions:read")]
 REVOKE = [requires("sessions:revoke")]
 
 Owner = Annotated[OwnerId, PathParameter(ge=1, le=2**63 - 1)]  # Litestar minds no bounds but its own
-Sort = Annotated[SessionSort, Meta(description="With `-` in front: downwards.")]
+Sort = Annotated[
+    SessionSort, Meta(description="With `-` in front: downwards. By `last_accessed` only together with `user_id`.")
+]
 Active = Annotated[bool, Meta(description="`false`: those that have ended.")]
 
 
 class Revoked(Struct, frozen=True):
     revoked: int
+
+
+class RevokeSessions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    filter: Annotated[SessionFilter, Meta(description="At least one word; for all sessions, `created_before` now.")]
+    dry_run: Annotated[bool, Meta(description="Only say how many there are.")] = False
 
 
 class SessionsController(Controller):
@@ -50,6 +51,9 @@ class SessionsController(Controller):
         user_id: FromQuery[OwnerId | None] = None,
         ip: FromQuery[Network | None] = None,
         device: FromQuery[Device | None] = None,
+        created_before: FromQuery[BeforeText | None] = None,
+        created_after: FromQuery[AfterText | None] = None,
+        factor: FromQuery[Shown | None] = None,
         active: FromQuery[Active] = True,  # noqa: FBT002 - a query parameter
         sort: FromQuery[Sort] = "-created_at",
         page: FromQuery[PageNumber] = 1,
@@ -59,11 +63,35 @@ class SessionsController(Controller):
         """`analytics` are over all sessions, whatever the filters; `by_device` counts the live ones.
 
         A family is told by the user agent: Bot (crawlers and programs), then Tablet, Mobile, Desktop, and Other.
+        They are counted at this moment while there are few sessions (20,000), else now and then: `as_of` says when.
         `total` is exact to 10,000, beyond that an estimate.
         """
-        wanted = convert({"user_id": user_id, "ip": ip, "device": device, "active": active}, SessionFilter)
+        words = {
+            "user_id": user_id,
+            "ip": ip,
+            "device": device,
+            "created_before": created_before,
+            "created_after": created_after,
+            "factor": factor,
+        }
+        wanted = convert(words, SessionFilter)
         asked = convert({"page": page, "page_size": page_size, "cursor": cursor}, Asked)
-        return await session_directory.page(wanted, sort, asked, caller.session_id)
+        return await session_directory.page(wanted, sort, asked, caller.session_id, active=active)
+
+    @post("/revoke", guards=REVOKE, status_code=HTTP_200_OK, summary="End sessions by what they have in common")
+    async def revoke_sessions(
+        self,
+        data: JSONBody[RevokeSessions],
+        caller: Caller,
+        client: NamedDependency[Client],
+        ending: NamedDependency[Ending],
+    ) -> Ended:
+        """The live sessions that fit all of the filter, whosever they are, the caller's own among them.
+
+        Once this is answered no replica serves one of them. A call works for some ten seconds: where `revoked` is less
+        than `matched`, call again.
+        """
+        return await ending.end(data.filter, caller.user_id, client, dry_run=data.dry_run)
 
     @get("/{user_id:int}", guards=READ, summary="A user's sessions", errors=(NotFound,))
     async def read_sessions_of(

@@ -1,5 +1,7 @@
 """How a user has shown who he is, in the words of RFC 8176 §2."""
 
+from typing import Literal, get_args
+
 PASSWORD = "pwd"  # noqa: S105 - a word of the RFC
 CODE = "otp"  # of an authenticator, or one of those on paper: both are passwords for once
 KEY = "pop"  # a passkey
@@ -7,6 +9,9 @@ PRESENT = "user"  # somebody was there, and the passkey has asked who
 SEVERAL = "mfa"  # more than one factor
 IDENTITY = "fed"  # somebody else has asked who is there; the RFC's registry has no word for it
 OFFLINE = "offline"  # whoever keeps the password was away, and it was compared with what was last good there
+
+Factor = Literal["pwd", "otp", "pop", "user", "mfa", "fed", "offline"]  # all of them
+FACTORS: tuple[Factor, ...] = get_args(Factor)
 
 BY_PASSWORD = [PASSWORD]
 BY_CODE = [CODE, SEVERAL]

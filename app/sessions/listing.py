@@ -1,68 +1,27 @@
-"""The list of sessions: the one part of this room that writes statements with SQLAlchemy (app/listing.py)."""
+"""The list of sessions: what it shows of them, and in which order (app/listing.py)."""
 
-import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
-from advanced_alchemy.filters import SearchFilter
-from msgspec import Meta, Struct
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, column, exists, func, select, table
-from sqlalchemy.dialects.postgresql import INET
+from msgspec import Struct
+from sqlalchemy import BigInteger, ColumnElement, Select, column, exists, func, select, table, union_all
+from sqlalchemy.orm import aliased
 
-from app.client import address
 from app.errors import NotFound, ValidationFailed
-from app.listing import Asked, Lists, Order, Snapshot
+from app.listing import Asked, Lists, Order
+from app.sessions.census import Analytics, Census
+from app.sessions.filters import EXPIRED, LIVE, REVOKED, SessionFilter, conditions, lifetimes
 from app.sessions.models import Session as SessionRow
 from app.sessions.service import Sessions
 from app.sessions.structs import Session, SessionList
 
 SessionSort = Literal["created_at", "-created_at", "last_accessed", "-last_accessed", "expires_at", "-expires_at"]
-Family = Literal["Desktop", "Mobile", "Tablet", "Bot", "Other"]
 
-SORTS: Mapping[str, ColumnElement[Any]] = {
-    "created_at": SessionRow.created_at.expression,
-    "last_accessed": SessionRow.last_accessed.expression,
-    "expires_at": SessionRow.expires_at.expression,
-}
-FIELDS = [name for name in Session.__struct_fields__ if name != "current"]
-SEARCHED = {"device_name", "user_agent"}
+FIELDS = [name for name in Session.__struct_fields__ if name not in {"username", "current"}]
 NAMES = table("user_names", column("id", BigInteger), column("username"))  # the view that identity keeps for others
-
-LIVE = and_(SessionRow.revoked_at.is_(None), SessionRow.expires_at > func.now())
-
-# A family is told by the first of these patterns that the user agent fits, whatever its case.
-FAMILIES: Mapping[Family, str] = {
-    "Bot": r"bot|crawl|spider|curl|wget|python|headless|http-client|\+http",
-    "Tablet": r"ipad|tablet|android(?!.*mobile)",
-    "Mobile": r"mobi|iphone|ipod|android",
-    "Desktop": r"windows|macintosh|linux|x11|cros",
-}
-
-
-OwnerId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="The user's id. Below 2^53.")]
-Network = Annotated[str, Meta(max_length=64, description="An address, or a network in CIDR notation.")]
-Device = Annotated[str, Meta(max_length=255, description="A part of the device's name or of the user agent; any case.")]
-
-
-class SessionFilter(Struct, frozen=True):
-    """Which sessions to list; what is None makes no difference."""
-
-    user_id: OwnerId | None
-    ip: Network | None
-    device: Device | None
-    active: bool
-
-
-class Analytics(Struct, frozen=True, kw_only=True):
-    """Over all sessions there are, whatever the page shows. `by_device` are the live ones by family of user agent."""
-
-    active_sessions: int
-    active_users: int
-    created_last_24h: int
-    by_device: dict[Family, int]
 
 
 class SessionPage(Struct, frozen=True, kw_only=True):
@@ -78,31 +37,48 @@ class SessionPage(Struct, frozen=True, kw_only=True):
 class SessionDirectory:
     """Who is signed in."""
 
-    def __init__(self, lists: Lists, sessions: Sessions) -> None:
+    def __init__(self, lists: Lists, sessions: Sessions, census: Census) -> None:
         self._lists = lists
         self._sessions = sessions
+        self._census = census
 
-    async def page(self, wanted: SessionFilter, sort: SessionSort, asked: Asked, current: UUID) -> SessionPage:
+    async def page(
+        self, wanted: SessionFilter, sort: SessionSort, asked: Asked, current: UUID, *, active: bool
+    ) -> SessionPage:
         """A page of sessions, `current` among them marked.
 
         Raises:
             UseCursor, ValidationFailed: as they say.
         """
-        statement = _statement(wanted)
         name = sort.removeprefix("-")
-        order = Order(SORTS[name], SessionRow.id.expression, descending=name != sort)
-        about = msgspec.json.encode(("sessions", sort, wanted))
+        if name == "last_accessed" and wanted.user_id is None:
+            raise ValidationFailed(("sort", "by last_accessed is for the sessions of one user: name him by user_id"))
+        about = msgspec.json.encode(("sessions", sort, wanted, active))
         async with self._lists.reading() as snapshot:
-            page = await self._lists.page(snapshot, statement, order, asked, about)
-            analytics = await _analytics(snapshot)
+            meant = await conditions(snapshot, wanted)
+            spans = await lifetimes(snapshot) if name == "created_at" else None
+            order = _order(SessionRow, sort)
+            key = select(SessionRow.id)
+            if active:
+                statement, counted = _live(meant, spans), key.where(LIVE, *meant)
+            else:
+                ended = _ended(meant, spans, order)
+                statement, order = _shown(ended), _order(ended, sort)
+                both = union_all(key.where(REVOKED, *meant), key.where(EXPIRED, *meant)).subquery()
+                counted = select(both.c.id)
+            page = await self._lists.page(snapshot, statement, order, asked, about, counted=counted)
+            user_ids = {row[FIELDS.index("user_id")] for row in page.rows}
+            known = await snapshot.rows(select(NAMES.c.id, NAMES.c.username).where(NAMES.c.id.in_(user_ids)))
+        names = {row["id"]: row["username"] for row in known}
+        shown = [dict(zip(FIELDS, row, strict=True)) for row in page.rows]
         return SessionPage(
-            items=[Session(**dict(zip(FIELDS, row, strict=True)), current=row[0] == current) for row in page.rows],
+            items=[Session(**row, username=names[row["user_id"]], current=row["id"] == current) for row in shown],
             total=page.total,
             total_exact=page.total_exact,
             page=page.number,
             page_size=asked.page_size,
             next_cursor=page.next_cursor,
-            analytics=analytics,
+            analytics=await self._census.figures(),
         )
 
     async def live_of(self, user_id: int, current: UUID) -> SessionList:
@@ -125,48 +101,31 @@ class SessionDirectory:
             raise NotFound
 
 
-def _statement(wanted: SessionFilter) -> Select[Any]:
-    username = select(NAMES.c.username).where(NAMES.c.id == SessionRow.user_id).scalar_subquery()
-    columns = {name: getattr(SessionRow, name, username) for name in FIELDS}
-    columns["ip_address"] = func.host(SessionRow.ip_address)
-    statement = select(*columns.values()).where(LIVE if wanted.active else ~LIVE)
-    if wanted.user_id is not None:
-        statement = statement.where(SessionRow.user_id == wanted.user_id)
-    if wanted.ip is not None:
-        statement = statement.where(SessionRow.ip_address.op("<<=")(cast(_network(wanted.ip), INET)))
-    if wanted.device:
-        if not wanted.device.isprintable():
-            raise ValidationFailed(("device", "has characters that do not print"))
-        found = SearchFilter(SEARCHED, wanted.device, ignore_case=True, escape_wildcards=True)
-        statement = found.append_to_statement(statement, SessionRow)
-    return statement
+def _order(rows: Any, sort: SessionSort) -> Order:  # noqa: ANN401 - the model, or an alias of it
+    name = sort.removeprefix("-")
+    return Order(getattr(rows, name), rows.id, descending=name != sort)
 
 
-def _network(text: str) -> str:
-    """An address or a network, as PostgreSQL reads it.
+def _shown(rows: Any) -> Select[Any]:  # noqa: ANN401 - the model, or an alias of it
+    columns: Mapping[str, ColumnElement[Any]] = {name: getattr(rows, name) for name in FIELDS}
+    return select(*({**columns, "ip_address": func.host(rows.ip_address)}).values())
 
-    Raises:
-        ValidationFailed: it is neither.
+
+def _live(meant: Sequence[ColumnElement[bool]], spans: tuple[int, int] | None) -> Select[Any]:
+    """The live ones of those that are meant.
+
+    They began at most the longest lifetime ago. With these `spans` that is said, so that the index on `created_at` is
+    entered there, behind what may be millions that have expired.
     """
-    try:
-        return str(address(text) or ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        raise ValidationFailed(("ip", "is neither an address nor a network (CIDR)")) from None
+    since = [] if spans is None else [SessionRow.created_at > func.now() - timedelta(seconds=spans[1])]
+    return _shown(SessionRow).where(LIVE, *since, *meant)
 
 
-async def _analytics(snapshot: Snapshot) -> Analytics:
-    """Counted by PostgreSQL; user agents are put together before they are told apart, for there are few of them."""
-    agents = select(SessionRow.user_agent, func.count().label("sessions")).where(LIVE)
-    by_agent = agents.group_by(SessionRow.user_agent).subquery()
-    fits = [(by_agent.c.user_agent.regexp_match(pattern, flags="i"), family) for family, pattern in FAMILIES.items()]
-    family = case(*fits, else_="Other")
-    families = select(family, func.sum(by_agent.c.sessions)).group_by(family)
-    counted: dict[str, int] = {name: int(number) for name, number in await snapshot.rows(families)}
-    users = select(func.count(SessionRow.user_id.distinct())).where(LIVE)
-    recent = select(func.count()).where(SessionRow.created_at > func.now() - timedelta(hours=24))
-    return Analytics(
-        active_sessions=sum(counted.values()),
-        active_users=await snapshot.value(users),
-        created_last_24h=await snapshot.value(recent),
-        by_device={name: counted.get(name, 0) for name in (*FAMILIES, "Other")},
-    )
+def _ended(meant: Sequence[ColumnElement[bool]], spans: tuple[int, int] | None, order: Order) -> Any:  # noqa: ANN401 - an alias
+    """The ended ones of those that are meant: the revoked and the expired, each in order by an index, and merged.
+
+    What has expired began at least the shortest lifetime ago: see `_live`.
+    """
+    until = [] if spans is None else [SessionRow.created_at < func.now() - timedelta(seconds=spans[0])]
+    parts = [select(SessionRow).where(*which, *meant).order_by(*order.by()) for which in ([REVOKED], [EXPIRED, *until])]
+    return aliased(SessionRow, union_all(*parts).subquery("ended"))

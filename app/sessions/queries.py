@@ -324,6 +324,38 @@ async def revoke(
     return [row["id"] for row in rows]
 
 
+async def revoke_held(
+    tx: Transaction,
+    session_ids: Sequence[UUID],
+    reason: str,
+    actor_id: int | None,
+    client: Client | None,
+    details: Mapping[str, object],
+) -> list[UUID]:
+    """End these sessions, whosever they are, with an audit row each; the transaction holds them already."""
+    rows = await tx.fetch(
+        f"""
+        WITH ended AS (
+            UPDATE sessions s SET revoked_at = clock_timestamp(), revoked_reason = $2
+            WHERE s.id = ANY($1) AND {LIVE}
+            RETURNING s.id, s.user_id
+        ), recorded AS (
+            INSERT INTO audit_events (event, user_id, actor_id, session_id, ip_address, user_agent, request_id, details)
+            SELECT '{Event.SESSION_REVOKED}', user_id, $3, id, $4, $5, $6, $7 FROM ended
+        )
+        SELECT id FROM ended
+        """,  # noqa: S608 - only constants are put in
+        session_ids,
+        reason,
+        actor_id,
+        client.ip if client else None,
+        client.user_agent if client else None,
+        client.request_id if client else None,
+        msgspec.json.encode({"reason": reason, **details}).decode(),
+    )
+    return [row["id"] for row in rows]
+
+
 async def of_user(tx: Transaction, user_id: int) -> list[UUID]:
     """All sessions of a user that are kept, dead ones too."""
     rows = await tx.fetch("SELECT id FROM sessions WHERE user_id = $1", user_id)

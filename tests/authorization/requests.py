@@ -362,6 +362,11 @@ def asked_right(scene: Scene) -> str:
     return "audit:read" if "other rights" in scene.row.about else "roles:write"
 
 
+@route("POST /sessions/revoke")
+async def revoke(scene: Scene) -> Sent:
+    return Sent({"filter": {"user_id": (await scene.cast.other("user", new=False)).user_id, "ip": "192.0.2.1"}})
+
+
 @route("DELETE /users/{user_id} of himself", "DELETE /sessions/{user_id} of himself", understudy=True)
 @route(
     *(f"{method} /users/{{user_id}} {of}" for method in ("GET", "DELETE") for of in ("of another", "of himself")),

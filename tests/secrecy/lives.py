@@ -281,6 +281,7 @@ class Lives:
         await self.right(admin, "DELETE", f"/sessions/{grace.user_id}/{grace.id}")
         await self.right(admin, "DELETE", f"/sessions/{grace.user_id}")
         await self.of_a_role(admin, path)
+        await self.right(admin, "POST", "/sessions/revoke", filter={"user_id": grace.user_id}, dry_run=True)
         await self.right(admin, "DELETE", path)
 
     async def of_a_role(self, admin: SignedIn, path: str) -> None:

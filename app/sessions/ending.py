@@ -1,0 +1,100 @@
+"""Ending sessions by what they have in common, however many: in batches that nobody waits for."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Meta, Struct
+from sqlalchemy import func, select
+
+from app.cache.entries import Entries
+from app.client import Client
+from app.database import Database
+from app.errors import ValidationFailed
+from app.listing import Lists, Snapshot
+from app.sessions import queries
+from app.sessions.filters import LIVE, SessionFilter, conditions, plan_by_indexes
+from app.sessions.models import Session as SessionRow
+from app.sessions.structs import session_key
+
+BATCH = 1_000  # sessions a transaction: some 100 ms
+WORK_SECONDS = 10.0  # after which a call begins no further batch: some 30,000 sessions
+PATIENCE = 2.0  # seconds that sessions are waited for which somebody else is changing
+PAUSE = 0.02  # seconds between two looks meanwhile
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    matched: Annotated[int, Meta(description="Live sessions that fit.")]
+    revoked: Annotated[int, Meta(description="Of these, ended by this call. If fewer: call again.")]
+
+
+class Ending:
+    """Whoever the users are: signing somebody out takes no right away, so it needs none of theirs.
+
+    A batch finds, holds and ends its sessions in one transaction. It leaves out what somebody else holds and comes
+    back for it, so it waits for no lock, and no order of locks can make it part of a deadlock.
+    """
+
+    def __init__(self, db: Database, entries: Entries, lists: Lists) -> None:
+        self._db = db
+        self._outbox = entries.outbox
+        self._lists = lists
+
+    async def end(
+        self,
+        wanted: SessionFilter,
+        actor_id: int | None,
+        client: Client | None,
+        *,
+        everybody: bool = False,
+        dry_run: bool = False,
+        details: Mapping[str, object] | None = None,
+    ) -> Ended:
+        """End the live sessions that are meant; once this returns no replica serves one of them any more.
+
+        Raises:
+            ValidationFailed: a word does not mean anything; or none is said, and `everybody` is not meant.
+        """
+        if wanted == SessionFilter() and not everybody:
+            raise ValidationFailed(("filter", "has to say something: for all sessions, `created_before` now"))
+        matched = await self._matched(wanted)
+        if dry_run:
+            return Ended(matched=matched, revoked=0)
+        revoked = 0
+        ends = time.monotonic() + WORK_SECONDS
+        patient_until = time.monotonic() + PATIENCE
+        while not revoked or time.monotonic() < ends:
+            ended = await self._batch(wanted, actor_id, client, details or {})
+            revoked += ended
+            if ended:
+                patient_until = time.monotonic() + PATIENCE
+            elif time.monotonic() > patient_until or not await self._matched(wanted):
+                break
+            else:
+                await asyncio.sleep(PAUSE)  # no connection is held meanwhile
+        # What somebody else has just ended of the same, this answer vouches for as well.
+        await self._outbox.settle(await self._outbox.unsettled(self._db))
+        return Ended(matched=max(matched, revoked), revoked=revoked)
+
+    async def _matched(self, wanted: SessionFilter) -> int:
+        async with self._lists.reading() as snapshot:
+            meant = await conditions(snapshot, wanted)
+            found: int = await snapshot.value(select(func.count()).select_from(SessionRow).where(LIVE, *meant))
+        return found
+
+    async def _batch(
+        self, wanted: SessionFilter, actor_id: int | None, client: Client | None, details: Mapping[str, object]
+    ) -> int:
+        """End up to BATCH of them, as far as nobody else is changing them; how many."""
+        async with self._db.transaction() as tx:
+            snapshot = Snapshot(tx)
+            await plan_by_indexes(snapshot)
+            meant = await conditions(snapshot, wanted)
+            found = select(SessionRow.id).where(LIVE, *meant).limit(BATCH)
+            held = await snapshot.rows(found.with_for_update(key_share=True, skip_locked=True))
+            ids = [row["id"] for row in held]
+            ended = await queries.revoke_held(tx, ids, "revoked_by_admin", actor_id, client, details)
+            change = await self._outbox.announce(tx, [session_key(session_id) for session_id in ended])
+        await self._outbox.settle(change)
+        return len(ended)

@@ -1,0 +1,181 @@
+"""Which sessions are listed: by age, by factor, by device however many there are, and in which order."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from app.parts import Parts
+from app.sessions import filters
+from app.sessions.amr import FACTORS
+from app.sessions.models import Session as SessionRow
+from app.uuid7 import uuid7
+from tests.kit import Person, SignedIn, problem
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+WAYS = [["pwd"], ["pwd", "otp", "mfa"], ["pop", "user", "mfa"], ["fed"], ["pwd", "offline"]]
+
+
+async def add(parts: Parts, who: Person, **columns: Any) -> str:
+    """A session of his, as its row says."""
+    row = {"id": uuid7(), "user_id": who.id, "amr": ["pwd"], **columns}
+    row.setdefault("expires_at", datetime.now(UTC) + timedelta(days=1))
+    places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
+    await parts.db.execute(f"INSERT INTO sessions ({', '.join(row)}) VALUES ({places})", *row.values())
+    return str(row["id"])
+
+
+async def page(admin: SignedIn, **query: object) -> dict[str, Any]:
+    answer = await admin.ask("GET", "/sessions", params={name: str(value) for name, value in query.items()})
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+async def ids(admin: SignedIn, **query: object) -> list[str]:
+    body = await page(admin, **query)
+    assert body["total"] == len(body["items"])
+    return [item["id"] for item in body["items"]]
+
+
+# ---- age ----------------------------------------------------------------------------------------------------------
+
+
+async def test_sessions_are_found_by_age(admin: SignedIn, parts: Parts, ada: Person) -> None:
+    old, noon, new = [await add(parts, ada, created_at=NOON + timedelta(hours=hours)) for hours in (-1, 0, 1)]
+    about = {"user_id": ada.id, "sort": "created_at"}
+
+    assert await ids(admin, **about) == [old, noon, new]
+    assert await ids(admin, **about, created_before="2026-01-05T12:00:00Z") == [old]
+    assert await ids(admin, **about, created_after="2026-01-05T12:00:00Z") == [noon, new]
+    assert await ids(admin, **about, created_after="2026-01-05T13:00:00+01:00") == [noon, new]
+    assert await ids(admin, **about, created_after=NOON.isoformat(), created_before="2026-01-05T12:00:00.000001Z") == [
+        noon
+    ]
+    assert await ids(admin, **about, created_before="0001-01-01T00:00:00Z") == []
+
+
+# ---- factors ------------------------------------------------------------------------------------------------------
+
+
+async def test_sessions_are_found_by_how_the_user_showed_who_he_is(admin: SignedIn, parts: Parts, ada: Person) -> None:
+    made = [await add(parts, ada, amr=ways, created_at=NOON + timedelta(hours=n)) for n, ways in enumerate(WAYS)]
+
+    for factor in FACTORS:
+        fitting = [made[number] for number, ways in enumerate(WAYS) if factor in ways]
+        assert await ids(admin, user_id=ada.id, sort="created_at", factor=factor) == fitting
+    assert {factor for ways in WAYS for factor in ways} == set(FACTORS)
+
+
+# ---- devices ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [filters.MOST_NAMES, 1])
+async def test_a_device_is_found_by_a_part_of_either_name_however_many_there_are(
+    admin: SignedIn, parts: Parts, ada: Person, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    word = secrets.token_hex(5)
+    by_name = await add(parts, ada, device_name=f"Ada's {word}%")
+    by_agent = await add(parts, ada, device_name="laptop", user_agent=f"Browser-{word}_1\\0")
+    by_both = await add(parts, ada, device_name=word, user_agent=word)
+    monkeypatch.setattr(filters, "MOST_NAMES", most)
+
+    assert await ids(admin, device=word.upper()) == [by_both, by_agent, by_name]
+    assert await ids(admin, device=f"{word}%") == [by_name]
+    assert await ids(admin, device=f"{word}_1\\") == [by_agent]
+    assert await ids(admin, device=f"{word}__") == []
+
+
+# ---- order --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sort", ["created_at", "-created_at", "expires_at", "-expires_at"])
+async def test_what_was_revoked_and_what_has_expired_are_one_list_in_order(
+    admin: SignedIn, parts: Parts, ada: Person, sort: str
+) -> None:
+    """However long each was to last."""
+    now = datetime.now(UTC)
+    for number in range(8):
+        began = now - timedelta(days=9 - number)
+        ended = now - timedelta(minutes=1)
+        if number % 2:
+            await add(parts, ada, created_at=began, expires_at=now + timedelta(days=number), revoked_at=ended)
+        else:
+            await add(parts, ada, created_at=began, expires_at=ended + timedelta(seconds=number))
+    await add(parts, ada, created_at=now - timedelta(days=400))
+    about = {"user_id": ada.id, "active": "false", "sort": sort}
+
+    whole = (await page(admin, **about))["items"]
+    walked: list[Any] = []
+    cursor: dict[str, str] = {}
+    while len(walked) < 8:
+        body = await page(admin, **about, page_size=3, **cursor)
+        assert (body["total"], body["total_exact"]) == (8, True)
+        walked += body["items"]
+        cursor = {"cursor": body["next_cursor"]}
+
+    values = [item[sort.removeprefix("-")] for item in whole]
+    assert len(whole) == 8
+    assert walked == whole
+    assert values == sorted(values, reverse=sort.startswith("-"))
+    assert len(await ids(admin, user_id=ada.id)) == 1
+
+
+async def test_by_last_accessed_only_one_users_sessions_are_sorted(admin: SignedIn, ada: Person) -> None:
+    for sort in ("last_accessed", "-last_accessed"):
+        answer = await admin.ask("GET", "/sessions", params={"sort": sort, "ip": "192.0.2.1"})
+
+        (error,) = problem(answer, 422, "validation_failed")["errors"]
+        assert error["field"] == "sort"
+        assert "user_id" in error["message"]
+        assert await ids(admin, sort=sort, user_id=ada.id) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("created_before", "yesterday"),
+        ("created_before", "2026-01-05T12:00:00"),
+        ("created_before", "2026-01-05"),
+        ("created_before", "1767614400"),
+        ("created_after", "0001-01-01T00:00:00+14:00"),
+        ("created_after", ""),
+        ("factor", "hwk"),
+        ("factor", ""),
+    ],
+)
+async def test_what_does_not_fit_is_named(admin: SignedIn, name: str, value: str) -> None:
+    answer = await admin.ask("GET", "/sessions", params={name: value})
+
+    assert problem(answer, 422, "validation_failed")["errors"][0]["field"] == name
+
+
+# ---- plans --------------------------------------------------------------------------------------------------------
+
+
+async def test_every_filter_and_order_has_an_index(admin: SignedIn, parts: Parts, ada: Person) -> None:
+    """No plan reads the table from its beginning: `seq_scan` of it does not count up."""
+    await add(parts, ada, ip_address="192.0.2.77", device_name="one of a kind")
+    scans = "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'sessions'"
+    lists = parts.lists
+    words: list[dict[str, Any]] = [
+        {},
+        {"user_id": ada.id},
+        {"ip": "192.0.2.0/24"},
+        {"device": "one of"},
+        {"created_before": NOON},
+        {"factor": "fed"},
+    ]
+    async with lists.reading() as snapshot:
+        await filters.plan_by_indexes(snapshot)
+        for said in words:
+            meant = await filters.conditions(snapshot, filters.SessionFilter(**said))
+            for which in (filters.LIVE, filters.EXPIRED, filters.REVOKED):
+                for name in ("created_at", "expires_at"):
+                    column = getattr(SessionRow, name)
+                    key = SessionRow.id
+                    found = select(key).where(which, *meant).order_by(column, key).limit(10)
+                    await snapshot.rows(found)
+        assert await snapshot._transaction.fetchval(scans) == 0
