@@ -13,7 +13,7 @@ from httpx import AsyncClient, Response
 from app.database import Transaction
 from app.parts import Parts
 from app.sessions import ending
-from tests.kit import Person, SignedIn, log_in, new_ip, problem, register
+from tests.kit import Person, SignedIn, from_ip, log_in, new_ip, problem, register
 
 
 async def end(admin: SignedIn, *, at: AsyncClient | None = None, dry_run: bool | None = None, **words: Any) -> Response:
@@ -243,3 +243,37 @@ async def test_what_somebody_else_has_just_ended_is_vouched_for(
     left = await parts.db.fetch("SELECT FROM cache_outbox WHERE id = ANY($1)", list(change.rows))
     assert left == []
     assert not await alive(session, replicas[0])
+
+
+async def test_who_ends_refreshes_and_signs_in_at_once_never_block_each_other(
+    client: AsyncClient, replicas: list[AsyncClient], admin: SignedIn, ada: Person, parts: Parts
+) -> None:
+    """Each of them takes several sessions of the same users; a dead-lock would be a 503."""
+    ip = new_ip()
+    grace = await register(client)
+    sessions = [await log_in(client, who, ip=ip) for who in (ada, grace) for _ in range(5)]
+    for who in (ada, grace):
+        await many(parts, who, ip, 100)
+
+    def calls(number: int) -> list[Any]:
+        at = replicas[number % 2]
+        session = sessions[number]
+        return [
+            end(admin, ip=ip, at=at),
+            end(admin, factor="pwd", user_id=ada.id, at=at),
+            admin.ask("DELETE", f"/sessions/{(ada, grace)[number % 2].id}", at=at),
+            at.post("/refresh", json={"refresh_token": session.refresh_token}, headers={"X-Forwarded-For": ip}),
+            at.post("/login", json={"username": ada.username, "password": ada.password}, headers=from_ip()),
+        ]
+
+    answers = await asyncio.gather(*(call for number in range(10) for call in calls(number)))
+
+    assert {answer.status_code for answer in answers} <= {200, 401}, [answer.text for answer in answers]
+    rows = await parts.db.fetch(
+        """
+        SELECT count(*) AS events FROM audit_events
+        WHERE event = 'session.revoked' AND user_id = ANY($1) GROUP BY session_id
+        """,
+        [ada.id, grace.id],
+    )
+    assert {row["events"] for row in rows} == {1}
