@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.parts import Parts
 from app.sessions import filters
@@ -169,12 +169,11 @@ async def test_every_filter_and_order_has_an_index(admin: SignedIn, parts: Parts
         {"factor": "fed"},
     ]
     async with lists.reading() as snapshot:
-        await filters.plan_by_indexes(snapshot)
         for said in words:
             meant = await filters.conditions(snapshot, filters.SessionFilter(**said))
             for which in (filters.LIVE, filters.EXPIRED, filters.REVOKED):
                 found = select(SessionRow.id).where(which, *meant)
-                await snapshot.count(found)
+                await snapshot.value(select(func.count()).select_from(found.limit(10).subquery()))
                 for column in (SessionRow.created_at, SessionRow.expires_at):
                     await snapshot.rows(found.order_by(column, SessionRow.id).limit(10))
         assert await snapshot._transaction.fetchval(scans) == 0
