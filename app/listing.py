@@ -157,11 +157,13 @@ class Lists:
         about: bytes,
         *,
         counted: Select[Any] | None = None,
+        estimated: Select[Any] | None = None,
     ) -> Page:
         """A page of a statement that has its columns and filters, but neither an order nor bounds.
 
-        Where the statement says more than it has to, so that an index is entered far in, `counted` are the same rows
-        without that, which the planner's estimate would take for a filter; and its pages are the planner's to find.
+        Where the statement says itself by which index to go, its pages are the planner's to find. `counted` are the
+        same rows then, as they are counted best, and `estimated` in the fewest words: the planner would take what only
+        leads an index for a filter.
 
         Raises:
             UseCursor: it lies beyond the rows that page numbers reach.
@@ -180,9 +182,9 @@ class Lists:
         else:
             offset = (asked.page - 1) * asked.page_size
         most = asked.page_size + 1
-        estimated = await snapshot.estimate(keys if counted is None else counted)
+        seen = await snapshot.estimate(keys if estimated is None else estimated)
         if counted is None:
-            places = await _places(snapshot, keys, order, after, offset, most, estimated)
+            places = await _places(snapshot, keys, order, after, offset, most, seen)
         else:
             places = await snapshot.rows(keys.where(after).order_by(*order.by()).offset(offset).limit(most))
         next_cursor = None
@@ -194,7 +196,7 @@ class Lists:
         if next_cursor is None and asked.cursor is None and (rows or number == 1):  # the last page tells the total
             total, is_exact = offset + len(rows), True
         else:
-            total, is_exact = await _count(snapshot, keys if counted is None else counted, estimated)
+            total, is_exact = await _count(snapshot, keys if counted is None else counted, seen)
         return Page(rows, total, is_exact, number, next_cursor)
 
 
