@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import INET
 from app.client import address
 from app.errors import ValidationFailed
 from app.listing import PLANNING, Snapshot
+from app.models import Time
 from app.sessions.amr import Factor
 from app.sessions.models import Session as SessionRow
 
@@ -82,12 +83,23 @@ async def plan_by_indexes(snapshot: Snapshot) -> None:
     await snapshot.value(select(*(func.set_config(name, value, true()) for name, value in PLANNING.items())))
 
 
-async def lifetimes(snapshot: Snapshot) -> tuple[int, int] | None:
-    """The shortest and the longest that a session, not revoked, was ever to last, in seconds; None if there is none."""
+async def lifetimes(snapshot: Snapshot) -> tuple[timedelta, timedelta]:
+    """The shortest and the longest that a session, not revoked, was ever to last."""
     lifetime = literal_column("extract(epoch FROM expires_at - created_at)::bigint", BigInteger)
-    both = select(func.min(lifetime), func.max(lifetime)).select_from(SessionRow).where(~REVOKED)
-    ((shortest, longest),) = await snapshot.rows(both)
-    return None if shortest is None else (shortest - 1, longest + 1)  # they are rounded
+    ends = (func.coalesce(each(lifetime), 0) for each in (func.min, func.max))
+    ((shortest, longest),) = await snapshot.rows(select(*ends).select_from(SessionRow).where(~REVOKED))
+    return timedelta(seconds=shortest - 1), timedelta(seconds=longest + 1)  # they are rounded
+
+
+def expiry(wanted: SessionFilter, spans: tuple[timedelta, timedelta]) -> list[ColumnElement[bool]]:
+    """When those that began in the time asked for expire, unless they are revoked: there is an index on that, too."""
+    shortest, longest = spans
+    found: list[ColumnElement[bool]] = []
+    if wanted.created_before is not None:
+        found.append(SessionRow.expires_at < literal(_utc(wanted.created_before, "created_before"), Time) + longest)
+    if wanted.created_after is not None:
+        found.append(SessionRow.expires_at >= literal(_utc(wanted.created_after, "created_after"), Time) + shortest)
+    return found
 
 
 def _network(text: str) -> str:

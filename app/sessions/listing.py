@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -13,13 +13,14 @@ from sqlalchemy.orm import aliased
 from app.errors import NotFound, ValidationFailed
 from app.listing import Asked, Lists, Order
 from app.sessions.census import Analytics, Census
-from app.sessions.filters import EXPIRED, LIVE, REVOKED, SessionFilter, conditions, lifetimes
+from app.sessions.filters import EXPIRED, LIVE, REVOKED, SessionFilter, conditions, expiry, lifetimes
 from app.sessions.models import Session as SessionRow
 from app.sessions.service import Sessions
 from app.sessions.structs import Session, SessionList
 
 SessionSort = Literal["created_at", "-created_at", "last_accessed", "-last_accessed", "expires_at", "-expires_at"]
 
+Spans: TypeAlias = tuple[timedelta, timedelta]  # the shortest and the longest lifetime
 FIELDS = [name for name in Session.__struct_fields__ if name not in {"username", "current"}]
 NAMES = table("user_names", column("id", BigInteger), column("username"))  # the view that identity keeps for others
 
@@ -56,17 +57,24 @@ class SessionDirectory:
         about = msgspec.json.encode(("sessions", sort, wanted, active))
         async with self._lists.reading() as snapshot:
             meant = await conditions(snapshot, wanted)
-            spans = await lifetimes(snapshot) if name == "created_at" else None
+            spans = await lifetimes(snapshot)
             order = _order(SessionRow, sort)
             key = select(SessionRow.id)
+            kept = [*meant, *expiry(wanted, spans)]
+            began = spans if name == "created_at" else None
             if active:
-                statement, counted = _live(meant, spans), key.where(LIVE, *meant)
+                statement, counted = _live(kept, began), key.where(LIVE, *kept)
+                estimated = key.where(LIVE, *meant)
             else:
-                ended = _ended(meant, spans, order)
+                ended = _ended(meant, kept, began, order)
                 statement, order = _shown(ended), _order(ended, sort)
-                both = union_all(key.where(REVOKED, *meant), key.where(EXPIRED, *meant)).subquery()
-                counted = select(both.c.id)
-            page = await self._lists.page(snapshot, statement, order, asked, about, counted=counted)
+                counted, estimated = (
+                    select(union_all(key.where(REVOKED, *meant), key.where(EXPIRED, *part)).subquery())
+                    for part in (kept, meant)
+                )
+            page = await self._lists.page(
+                snapshot, statement, order, asked, about, counted=counted, estimated=estimated
+            )
             user_ids = {row[FIELDS.index("user_id")] for row in page.rows}
             known = await snapshot.rows(select(NAMES.c.id, NAMES.c.username).where(NAMES.c.id.in_(user_ids)))
         names = {row["id"]: row["username"] for row in known}
@@ -111,21 +119,27 @@ def _shown(rows: Any) -> Select[Any]:  # noqa: ANN401 - the model, or an alias o
     return select(*({**columns, "ip_address": func.host(rows.ip_address)}).values())
 
 
-def _live(meant: Sequence[ColumnElement[bool]], spans: tuple[int, int] | None) -> Select[Any]:
+def _live(meant: Sequence[ColumnElement[bool]], spans: Spans | None) -> Select[Any]:
     """The live ones of those that are meant.
 
     They began at most the longest lifetime ago. With these `spans` that is said, so that the index on `created_at` is
     entered there, behind what may be millions that have expired.
     """
-    since = [] if spans is None else [SessionRow.created_at > func.now() - timedelta(seconds=spans[1])]
+    since = [] if spans is None else [SessionRow.created_at > func.now() - spans[1]]
     return _shown(SessionRow).where(LIVE, *since, *meant)
 
 
-def _ended(meant: Sequence[ColumnElement[bool]], spans: tuple[int, int] | None, order: Order) -> Any:  # noqa: ANN401 - an alias
+def _ended(
+    revoked: Sequence[ColumnElement[bool]],
+    expired: Sequence[ColumnElement[bool]],
+    spans: Spans | None,
+    order: Order,
+) -> Any:  # noqa: ANN401 - an alias of the model
     """The ended ones of those that are meant: the revoked and the expired, each in order by an index, and merged.
 
     What has expired began at least the shortest lifetime ago: see `_live`.
     """
-    until = [] if spans is None else [SessionRow.created_at < func.now() - timedelta(seconds=spans[0])]
-    parts = [select(SessionRow).where(*which, *meant).order_by(*order.by()) for which in ([REVOKED], [EXPIRED, *until])]
-    return aliased(SessionRow, union_all(*parts).subquery("ended"))
+    until = [] if spans is None else [SessionRow.created_at < func.now() - spans[0]]
+    parts = ((REVOKED, *revoked), (EXPIRED, *until, *expired))
+    ordered = [select(SessionRow).where(*part).order_by(*order.by()) for part in parts]
+    return aliased(SessionRow, union_all(*ordered).subquery("ended"))

@@ -55,6 +55,26 @@ async def test_sessions_are_found_by_age(admin: SignedIn, parts: Parts, ada: Per
         noon
     ]
     assert await ids(admin, **about, created_before="0001-01-01T00:00:00Z") == []
+    assert await ids(admin, **about, created_before="9999-12-31T23:59:59Z") == [old, noon, new]
+
+
+@pytest.mark.parametrize("sort", ["created_at", "expires_at"])
+async def test_age_is_told_of_live_expired_and_revoked_ones_alike_however_long_each_was_to_last(
+    admin: SignedIn, parts: Parts, ada: Person, sort: str
+) -> None:
+    now = datetime.now(UTC)
+    at = {hours: now - timedelta(hours=hours) for hours in range(8)}
+    live = [await add(parts, ada, created_at=at[began], expires_at=now + timedelta(days=began)) for began in (6, 4, 2)]
+    ended = [
+        await add(parts, ada, created_at=at[7], expires_at=at[3]),
+        await add(parts, ada, created_at=at[5], expires_at=at[2]),
+        await add(parts, ada, created_at=at[3], expires_at=at[1]),
+        await add(parts, ada, created_at=at[1], expires_at=now + timedelta(days=9), revoked_at=at[0]),
+    ]
+    about = {"user_id": ada.id, "sort": sort, "created_after": at[5].isoformat(), "created_before": at[1].isoformat()}
+
+    assert sorted(await ids(admin, **about)) == sorted(live[1:])
+    assert await ids(admin, **about, active="false") == ended[1:3]
 
 
 # ---- factors ------------------------------------------------------------------------------------------------------
