@@ -18,6 +18,8 @@ EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it; to stop a server is no failure
 
 SERVERS = ("dev", "serve")
+SORTS = [f"{sign}{name}" for name in ("username", "email", "created_at", "last_login") for sign in ("", "-")]
+MOST_LINES = 1_000_000  # of a list: whoever wants all of a larger one exports it
 
 
 class Commands(Protocol):
@@ -117,6 +119,7 @@ def _operating(commands: Commands) -> None:
 
 def _people(commands: Commands) -> None:
     users = _group(commands, "users", "accounts")
+    _looking_after(users)
     create = _command(users, "create-admin", "make an administrator", "accounts", "create_admin")
     create.add_argument("--username", default="admin", help="(default admin)")
     create.add_argument("--email")
@@ -140,6 +143,35 @@ def _people(commands: Commands) -> None:
         command.add_argument(
             "--password-stdin", action="store_true", help="read it from standard input; else one is made and shown once"
         )
+        _with_settings(command)
+        _with_json(command)
+
+
+def _looking_after(users: Commands) -> None:
+    everyone = _command(users, "list", "who there is", "people", "everyone")
+    everyone.add_argument("--search", metavar="WORDS", help="in the name, the address or the full name")
+    everyone.add_argument("--role", metavar="NAME", help="who has this role")
+    everyone.add_argument("--inactive", action="store_true", help="who may not sign in")
+    everyone.add_argument("--sort", choices=SORTS, default="-created_at", metavar="ORDER", help=", ".join(SORTS))
+    everyone.add_argument("--limit", type=_lines, default=50, metavar="N", help="at most so many (default 50)")
+    show = _command(users, "show", "one of them, and how he signs in", "people", "show")
+    create = _command(
+        users, "create", "make one; the password has to be changed at the first sign-in", "people", "create"
+    )
+    create.add_argument("username", metavar="NAME")
+    create.add_argument("--email")
+    create.add_argument("--full-name")
+    create.add_argument("--role", action="append", default=[], metavar="NAME", help="can be said more than once")
+    how = create.add_mutually_exclusive_group()
+    how.add_argument("--password-stdin", action="store_true", help="read it from standard input; else one is made")
+    how.add_argument("--invite", action="store_true", help="no password: an invitation is mailed")
+    activate = _command(users, "activate", "let somebody sign in again", "people", "activate")
+    deactivate = _command(users, "deactivate", "sign somebody out, and let him in no more", "people", "deactivate")
+    for command in (show, activate, deactivate):
+        command.add_argument("name_or_id", metavar="NAME_OR_ID")
+    for command in (activate, deactivate):
+        command.add_argument("--reason", metavar="TEXT", help="for the audit trail")
+    for command in (everyone, show, create, activate, deactivate):
         _with_settings(command)
         _with_json(command)
 
@@ -229,6 +261,10 @@ def _port(text: str) -> int:
 
 def _workers(text: str) -> int:
     return _whole(text, 256)
+
+
+def _lines(text: str) -> int:
+    return _whole(text, MOST_LINES)
 
 
 def _whole(text: str, most: int) -> int:

@@ -12,6 +12,7 @@ async def at_work(settings: Settings) -> AsyncGenerator[Parts]:
     """A change is seen by every replica before the command returns, so it takes part in the outbox as a server does."""
     parts = assemble(settings)
     await parts.db.start()
+    await parts.lists.start()
     try:
         async with parts.db.connection():
             pass  # it says what is wrong with PostgreSQL; the outbox would only find that something is
@@ -20,4 +21,5 @@ async def at_work(settings: Settings) -> AsyncGenerator[Parts]:
     finally:
         await parts.passwords.stop()
         await parts.entries.stop()
+        await parts.lists.stop()
         await parts.db.stop()

@@ -2,15 +2,13 @@
 
 import argparse
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import msgspec
 
+from app.cli.parts import at_work
 from app.cli.refusal import NobodyNamed
 from app.cli.terminal import answer
 from app.identity import accounts
-from app.parts import Parts, assemble
 from app.problems import convert
 from app.sessions.ending import Ended
 from app.sessions.filters import SessionFilter
@@ -33,7 +31,7 @@ def end(arguments: argparse.Namespace) -> int:
 
 async def end_all(settings: Settings, user: str | None, said: dict[str, str], *, dry_run: bool) -> Ended:
     """All of them: what one call ends is bounded for those alone who wait for an answer over HTTP."""
-    async with _parts(settings) as parts:
+    async with at_work(settings) as parts:
         user_id = None if user is None else await accounts.id_of(parts.db, user)
         wanted = msgspec.structs.replace(convert(said, SessionFilter), user_id=user_id)
         matched = revoked = 0
@@ -42,21 +40,3 @@ async def end_all(settings: Settings, user: str | None, said: dict[str, str], *,
             matched, revoked = max(matched, revoked + ended.matched), revoked + ended.revoked
             if dry_run or not ended.revoked or ended.revoked >= ended.matched:
                 return Ended(matched=matched, revoked=revoked)
-
-
-@asynccontextmanager
-async def _parts(settings: Settings) -> AsyncGenerator[Parts]:
-    """Sessions end on every replica before this is left, so it takes part in the outbox as a server does."""
-    parts = assemble(settings)
-    await parts.db.start()
-    await parts.lists.start()
-    try:
-        async with parts.db.connection():
-            pass  # it says what is wrong with PostgreSQL; the outbox would only find that something is
-        await parts.entries.start()
-        yield parts
-    finally:
-        await parts.passwords.stop()
-        await parts.entries.stop()
-        await parts.lists.stop()
-        await parts.db.stop()

@@ -33,7 +33,7 @@ PROFILE = ("email", "full_name", "is_active", "must_change_password")
 
 
 class Administration:
-    """What administrators, and whoever else holds `users:write`, do with accounts.
+    """What administrators, and whoever else holds `users:write`, do with accounts. No caller is the command line.
 
     Locks are taken in one order: the role table, where roles are given or taken; the administrators together, where
     one may go; then the user; then the user's sessions. A login takes the last two.
@@ -70,7 +70,7 @@ class Administration:
 
     # ---- making ---------------------------------------------------------------------------------------------------
 
-    async def create_user(self, caller: Actor, new: NewUser, client: Client) -> User:
+    async def create_user(self, caller: Actor | None, new: NewUser, client: Client | None) -> User:
         """A local user. Without a password he is mailed an invitation to set one, if he has an address.
 
         Raises:
@@ -117,7 +117,7 @@ class Administration:
 
     # ---- changing -------------------------------------------------------------------------------------------------
 
-    async def change_user(self, caller: Actor, user_id: int, asked: UserChange, client: Client) -> User:
+    async def change_user(self, caller: Actor | None, user_id: int, asked: UserChange, client: Client | None) -> User:
         """Change what is named. Who is deactivated, or is given a password, is signed out everywhere.
 
         Raises:
@@ -127,7 +127,7 @@ class Administration:
             EmailTaken, WeakPassword, ValidationFailed: as they say.
             Conflict: a password is to be set that GPUStack keeps.
         """
-        if asked.email is not UNSET and user_id == caller.user_id:
+        if asked.email is not UNSET and caller is not None and user_id == caller.user_id:
             raise Forbidden("Change your own address at /me: it has to be proved.")
         password_hash = await self._hash(caller, user_id, asked)
         reason = names.label(asked.reason, "reason")
@@ -243,10 +243,10 @@ class Administration:
     async def _end(
         self,
         tx: Transaction,
-        caller: Actor,
+        caller: Actor | None,
         before: UserEntry,
         after: UserEntry,
-        client: Client,
+        client: Client | None,
         *,
         with_password: bool,
     ) -> list[Change]:
@@ -256,15 +256,15 @@ class Administration:
         if deactivated or with_password:
             reason = "deactivated" if deactivated else "password_changed"
             await factors.void_pending(tx, after.id)
-            ended, _ = await self._sessions.revoke_in(tx, after.id, reason, caller.user_id, client)
+            ended, _ = await self._sessions.revoke_in(tx, after.id, reason, caller.user_id if caller else None, client)
             changes.append(ended)
         return changes
 
-    async def _hash(self, caller: Actor, user_id: int, asked: UserChange) -> str | None:
+    async def _hash(self, caller: Actor | None, user_id: int, asked: UserChange) -> str | None:
         """The hash of a new password; whether it may be set is judged again once the user is held."""
         if asked.password is UNSET:
             return None
-        if user_id == caller.user_id:
+        if caller is not None and user_id == caller.user_id:
             raise Forbidden("Change your own password at /me/password: it asks for the present one.")
         row = await queries.by_id(self._db, user_id)
         if row is None:
@@ -341,7 +341,7 @@ def may_take_an_admin(asked: UserChange | ImportLine) -> bool:
 # ---- in the transaction -----------------------------------------------------------------------------------------
 
 
-async def _held(tx: Transaction, caller: Actor, user_id: int) -> UserEntry:
+async def _held(tx: Transaction, caller: Actor | None, user_id: int) -> UserEntry:
     """The user, locked, and not above the caller."""
     row = await queries.lock(tx, user_id)
     if row is None:
@@ -375,25 +375,25 @@ async def _write(tx: Transaction, before: UserEntry, after: UserEntry, password_
 
 
 async def _note(
-    tx: Transaction, event: Event, caller: Actor, user_id: int, client: Client | None, details: dict[str, object]
+    tx: Transaction, event: Event, caller: Actor | None, user_id: int, client: Client | None, details: dict[str, object]
 ) -> None:
     await record(
         tx,
         event,
         client,
         user_id=user_id,
-        actor_id=caller.user_id,
-        session_ids=[caller.session_id],
+        actor_id=caller.user_id if caller else None,
+        session_ids=[caller.session_id if caller else None],
         details=details,
     )
 
 
 async def _note_change(
     tx: Transaction,
-    caller: Actor,
+    caller: Actor | None,
     before: UserEntry,
     after: UserEntry,
-    client: Client,
+    client: Client | None,
     reason: str | None,
     *,
     with_password: bool,
