@@ -14,7 +14,7 @@ from app.database import Database
 from app.errors import ValidationFailed
 from app.listing import Lists, Snapshot
 from app.sessions import queries
-from app.sessions.filters import LIVE, SessionFilter, conditions, plan_by_indexes
+from app.sessions.filters import SessionFilter, live, plan_by_indexes
 from app.sessions.models import Session as SessionRow
 from app.sessions.structs import session_key
 
@@ -79,8 +79,8 @@ class Ending:
 
     async def _matched(self, wanted: SessionFilter) -> int:
         async with self._lists.reading() as snapshot:
-            meant = await conditions(snapshot, wanted)
-            found: int = await snapshot.value(select(func.count()).select_from(SessionRow).where(LIVE, *meant))
+            meant = await live(snapshot, wanted)
+            found: int = await snapshot.value(select(func.count()).select_from(SessionRow).where(*meant))
         return found
 
     async def _batch(
@@ -90,8 +90,7 @@ class Ending:
         async with self._db.transaction() as tx:
             snapshot = Snapshot(tx)
             await plan_by_indexes(snapshot)
-            meant = await conditions(snapshot, wanted)
-            found = select(SessionRow.id).where(LIVE, *meant).limit(BATCH)
+            found = select(SessionRow.id).where(*await live(snapshot, wanted)).limit(BATCH)
             held = await snapshot.rows(found.with_for_update(key_share=True, skip_locked=True))
             ids = [row["id"] for row in held]
             ended = await queries.revoke_held(tx, ids, "revoked_by_admin", actor_id, client, details)

@@ -102,6 +102,15 @@ def expiry(wanted: SessionFilter, spans: tuple[timedelta, timedelta]) -> list[Co
     return found
 
 
+async def live(snapshot: Snapshot, wanted: SessionFilter) -> list[ColumnElement[bool]]:
+    """What is so of the live ones among those that are meant.
+
+    Raises:
+        ValidationFailed: a word does not mean anything.
+    """
+    return [LIVE, *await conditions(snapshot, wanted), *expiry(wanted, await lifetimes(snapshot))]
+
+
 def _network(text: str) -> str:
     """An address or a network, as PostgreSQL reads it.
 
