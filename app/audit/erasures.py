@@ -1,6 +1,7 @@
 """Deleted people are blanked out of the audit: in small statements, for one person may have a million events.
 
-The events and the bare id stay, and so does what he did to others, which is theirs to know.
+The events and the bare id stay, and so does what he did to others, which is theirs to know. What is blanked says a
+function of the database, which works for nobody who is there, or was never deleted.
 """
 
 import time
@@ -8,20 +9,6 @@ import time
 from app.database import Database, Transaction
 
 BATCH = 2000  # events a statement: some 20 ms
-
-# What tells who somebody was: his address and program, and what was noted of him.
-BLANK = """
-    WITH batch AS (
-        SELECT id, at FROM audit_events WHERE {column} = $1 AND id > $2 ORDER BY id LIMIT $3
-    ), blanked AS (
-        UPDATE audit_events a
-        SET ip_address = CASE WHEN coalesce(a.actor_id, a.user_id) = $1 THEN NULL ELSE a.ip_address END,
-            user_agent = CASE WHEN coalesce(a.actor_id, a.user_id) = $1 THEN NULL ELSE a.user_agent END,
-            details = CASE WHEN a.user_id = $1 THEN '{{}}' ELSE a.details END
-        FROM batch b WHERE a.id = b.id AND a.at = b.at
-    )
-    SELECT max(id) FROM batch
-"""
 
 
 async def announce(tx: Transaction, user_id: int) -> None:
@@ -32,13 +19,13 @@ async def announce(tx: Transaction, user_id: int) -> None:
 async def blank(db: Database, user_id: int, seconds: float) -> bool:
     """Blank a deleted person's traces; whether that took less than so many seconds, and is done."""
     until = time.monotonic() + seconds
-    for column in ("user_id", "actor_id"):
+    for by_actor in (False, True):
         last: int | None = 0
         while last is not None:
             if time.monotonic() > until:
                 return False
-            row = await db.fetchrow(BLANK.format(column=column), user_id, last, BATCH)
-            last = row["max"] if row else None
+            row = await db.fetchrow("SELECT audit_blank($1, $2, $3, $4) AS last", user_id, by_actor, last, BATCH)
+            last = row["last"] if row else None
     await db.execute("DELETE FROM erasures WHERE user_id = $1", user_id)
     return True
 

@@ -1,8 +1,9 @@
-"""Statements of the clean-up: its lock, and the partitions of the audit. Time is PostgreSQL's."""
+"""Statements of the clean-up: its lock, and the partitions of the audit. Time is PostgreSQL's.
 
-from datetime import datetime
+What changes the audit is a function of the database, with its owner's rights: ours may be fewer (docs/security.md).
+"""
 
-import asyncpg
+from datetime import date
 
 from app.database import Transaction
 from db import locks
@@ -25,57 +26,46 @@ async def limit_waits(tx: Transaction, seconds: float) -> None:
     await tx.execute("SELECT set_config('lock_timeout', $1, true)", f"{round(1000 * seconds)}ms")
 
 
-async def missing_months(tx: Transaction, ahead: int) -> list[asyncpg.Record]:
-    """This month and so many after it (`name`, `begins`, `ends`), as far as they have no partition yet."""
-    return await tx.fetch(
+async def missing_months(tx: Transaction, ahead: int) -> list[date]:
+    """This month and so many after it, by their first days, as far as they have no partition yet."""
+    rows = await tx.fetch(
         """
-        WITH this AS (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AS month),
-        months AS (
-            SELECT format('audit_events_%s', to_char(each.month, 'YYYYMM')) AS name,
-                   each.month AT TIME ZONE 'UTC' AS begins, (each.month + interval '1 month') AT TIME ZONE 'UTC' AS ends
-            FROM this, generate_series(month, month + make_interval(months => $1), interval '1 month') AS each (month)
-        )
-        SELECT name, begins, ends FROM months
-        WHERE to_regclass(name) IS NULL ORDER BY begins
+        WITH this AS (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AS month)
+        SELECT each.month::date AS month
+        FROM this, generate_series(month, month + make_interval(months => $1), interval '1 month') AS each (month)
+        WHERE to_regclass('audit_events_' || to_char(each.month, 'YYYYMM')) IS NULL ORDER BY 1
         """,
         ahead,
     )
+    return [row["month"] for row in rows]
 
 
-async def in_default(tx: Transaction, begins: datetime, ends: datetime) -> bool:
-    """Whether the default partition has rows of this time, so that it cannot have a partition of its own any more."""
-    found: bool = await tx.fetchval(
-        "SELECT EXISTS (SELECT FROM audit_events_default WHERE at >= $1 AND at < $2)", begins, ends
-    )
-    return found
+async def add_month(tx: Transaction, month: date) -> bool:
+    """Whether it has a partition of its own from now on: not if the default partition has events of it."""
+    added: bool = await tx.fetchval("SELECT audit_add_month($1)", month)
+    return added
 
 
-async def add_month(tx: Transaction, name: str, begins: datetime, ends: datetime) -> None:
-    bounds = f"FROM ('{begins.isoformat()}') TO ('{ends.isoformat()}')"
-    await tx.execute(f'CREATE TABLE IF NOT EXISTS "{name}" PARTITION OF audit_events FOR VALUES {bounds}')
-
-
-async def old_months(tx: Transaction, retention_days: int) -> list[str]:
-    """The partitions of months that ended longer ago than that, oldest first."""
+async def old_months(tx: Transaction, retention_days: int) -> list[date]:
+    """The months that ended longer ago than that, oldest first, as far as they have a partition."""
     rows = await tx.fetch(
         """
-        SELECT c.relname AS name
+        SELECT to_date(right(c.relname, 6), 'YYYYMM') AS month
         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         WHERE i.inhparent = 'audit_events'::regclass AND c.relname ~ '^audit_events_[0-9]{6}$'
           AND (to_date(right(c.relname, 6), 'YYYYMM') + interval '1 month') AT TIME ZONE 'UTC'
               < now() - make_interval(days => $1)
-        ORDER BY c.relname
+        ORDER BY 1
         """,
         retention_days,
     )
-    return [row["name"] for row in rows]
+    return [row["month"] for row in rows]
 
 
-async def drop_month(tx: Transaction, name: str) -> bool:
-    """Whether it was there until now."""
-    there: bool = await tx.fetchval("SELECT to_regclass($1) IS NOT NULL", name)
-    await tx.execute(f'DROP TABLE IF EXISTS "{name}"')
-    return there
+async def drop_month(tx: Transaction, month: date) -> bool:
+    """Whether it was there until now, and old enough for us."""
+    dropped: bool = await tx.fetchval("SELECT audit_drop_month($1)", month)
+    return dropped
 
 
 async def delete_old_events(tx: Transaction, retention_days: int, most: int) -> int:
@@ -83,12 +73,5 @@ async def delete_old_events(tx: Transaction, retention_days: int, most: int) -> 
 
     Looks at the lowest ids only, for these are the oldest and have an index.
     """
-    done: str = await tx.execute(
-        """
-        DELETE FROM audit_events_default e USING (SELECT id, at FROM audit_events_default ORDER BY id LIMIT $2) AS o
-        WHERE e.id = o.id AND e.at = o.at AND e.at < now() - make_interval(days => $1)
-        """,
-        retention_days,
-        most,
-    )
-    return int(done.rpartition(" ")[2])
+    deleted: int = await tx.fetchval("SELECT audit_delete_old($1, $2)", retention_days, most)
+    return deleted

@@ -4,8 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
-from functools import partial
+from datetime import date
 from random import SystemRandom
 
 import asyncpg
@@ -139,21 +138,22 @@ class _Run:
         async with self._turn() as tx:
             months = await queries.missing_months(tx, MONTHS_AHEAD)
         for month in months:
-            await self._alter(month["name"], partial(_lay_out, **month))
+            await self._alter(month, queries.add_month)
 
     async def _drop_months(self) -> int:
         async with self._turn() as tx:
             months = await queries.old_months(tx, self._settings.audit_retention_days)
-        return sum([await self._alter(name, partial(queries.drop_month, name=name)) for name in months])
+        return sum([await self._alter(month, queries.drop_month) for month in months])
 
-    async def _alter(self, name: str, change: Callable[[Transaction], Awaitable[bool]]) -> bool:
+    async def _alter(self, month: date, change: Callable[[Transaction, date], Awaitable[bool]]) -> bool:
         """Make or drop a partition, and say whether; where the table is busy or not ours, the next run tries again."""
         try:
             async with self._turn() as tx:
                 await queries.limit_waits(tx, TABLE_LOCK_SECONDS)
-                return await change(tx)
+                return await change(tx, month)
         except (Unavailable, asyncpg.PostgresError) as error:
-            log.warning("cleanup.partition_skipped", partition=name, reason=repr(error.__cause__ or error)[:200])
+            reason = repr(error.__cause__ or error)[:200]
+            log.warning("cleanup.partition_skipped", month=f"{month:%Y-%m}", reason=reason)
             return False
 
     async def _reseal(self) -> None:
@@ -181,13 +181,6 @@ class _Run:
             if tried[-1:] != [self._settings.jwt_algorithm]:
                 return 0
             return await key_queries.delete_retired(tx, lifetime)
-
-
-async def _lay_out(tx: Transaction, name: str, begins: datetime, ends: datetime) -> bool:
-    if await queries.in_default(tx, begins, ends):
-        return False
-    await queries.add_month(tx, name, begins, ends)
-    return True
 
 
 class Maintenance:

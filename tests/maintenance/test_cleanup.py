@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
 import msgspec
@@ -103,10 +103,8 @@ def month(ahead: int) -> str:
 
 
 async def add_month(db: Database, first_day: str) -> None:
-    begins = datetime.fromisoformat(first_day).replace(tzinfo=UTC)
-    ends = (begins + timedelta(days=31)).replace(day=1)
     async with db.transaction() as tx:
-        await queries.add_month(tx, f"audit_events_{begins:%Y%m}", begins, ends)
+        assert await queries.add_month(tx, date.fromisoformat(first_day))
 
 
 async def cleanups(db: Database) -> list[tuple[int | None, dict[str, int]]]:
