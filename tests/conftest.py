@@ -22,7 +22,7 @@ from app.identity import mails
 from app.identity.accounts import create_first_admin
 from app.parts import Parts
 from app.settings import Settings
-from db import schema
+from db import grants, schema
 from tests.kit import Person, SignedIn, log_in, new_password, register
 from tests.mail.kit import Postbox
 from tests.mail.kit import serving as mail_server
@@ -32,6 +32,7 @@ from tests.servers import Servers
 Apart = Callable[[str], Settings]
 
 TEMPLATE = "migrated"
+SERVICE = "service"  # the role that the application which tests share works by: all it needs is granted
 ADMIN = Person(1, "root", new_password())
 
 _numbers = itertools.count(1)
@@ -58,7 +59,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     with Postgres(directory, settings=["fsync=off", "max_connections=200", "shared_buffers=64MB"]) as server:
         server.create_database(TEMPLATE)
         asyncio.run(schema.upgrade(server.url(TEMPLATE)))
+        server.sql(f"CREATE ROLE {SERVICE} LOGIN PASSWORD '{server.password}'")
+        asyncio.run(grants.grant(server.url(TEMPLATE), SERVICE, retention_days=400))
         yield server
+
+
+def by_the_service(url: str) -> str:
+    """The same database, by the role that owns nothing."""
+    return url.replace("//gatehouse:", f"//{SERVICE}:")
 
 
 @pytest.fixture(scope="session")
@@ -69,11 +77,17 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 @pytest.fixture(scope="session")
 def postgres_url(postgres: Postgres) -> str:
-    """The migrated database that tests share, with ADMIN in it."""
+    """The migrated database that tests share, with ADMIN in it, by the role that runs the service."""
     postgres.create_database("shared", template=TEMPLATE)
-    url = postgres.url("shared")
+    url = by_the_service(postgres.url("shared"))
     asyncio.run(first_admin.make(replace(settings_for(url, ""), admin_username=ADMIN.username), ADMIN.password))
     return url
+
+
+@pytest.fixture(scope="session")
+def owner_url(postgres: Postgres, postgres_url: str) -> str:
+    """The same database, by the role that owns it."""
+    return postgres.url("shared")
 
 
 @pytest.fixture(scope="session")

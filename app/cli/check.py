@@ -30,7 +30,7 @@ from app.proofs.tokens import DAY, LONGEST
 from app.providers import named_urls
 from app.setting_values import LOOPBACK
 from app.settings import Settings, load
-from db import revisions
+from db import grants, revisions
 
 TIMEOUT = 2.0  # seconds; a store on the same network answers in milliseconds
 HASHES = 5  # of which the fastest counts: the others shared their core with somebody
@@ -90,6 +90,7 @@ async def _postgres(settings: Settings, workers: int) -> AsyncGenerator[Finding]
             else:
                 yield Finding("ok", "postgresql", f"{number} at {where}")
             yield await _migrations(db)
+            yield await _audit(db, settings)
             yield await _connections(db, settings, workers)
     except Unavailable as error:
         reason = str(error.__cause__) or "no answer in time"
@@ -104,6 +105,19 @@ async def _migrations(db: database.Connection) -> Finding:
     if oldest := revisions.needed(applied, release):
         return Finding("error", "migrations", f"the schema needs release {oldest} or newer; this is {release}")
     return Finding("ok", "migrations", "at head")
+
+
+async def _audit(db: database.Connection, settings: Settings) -> Finding:
+    """Whether an intruder who speaks as the service could take its traces away."""
+    found = await grants.held(db)
+    if found is None:
+        return Finding("ok", "audit", "the service may change the audit trail; docs/security.md says how to end that")
+    role, days = found
+    if days > settings.audit_retention_days:
+        hint = "run `gatehouse migrate` with the same AUDIT_RETENTION_DAYS"
+        text = f"{role} cannot delete events of the last {days} days, as AUDIT_RETENTION_DAYS asks: {hint}"
+        return Finding("warning", "audit", text)
+    return Finding("ok", "audit", f"{role} can only add to the audit trail, and delete what is older than {days} days")
 
 
 async def _connections(db: database.Connection, settings: Settings, workers: int) -> Finding:

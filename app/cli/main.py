@@ -101,6 +101,11 @@ def _operating(commands: Commands) -> None:
         commands, "migrate", "bring the schema to head; safe from any number of replicas at once", "migrate"
     )
     migrate.add_argument("--plan", action="store_true", help="only show what is missing, and its SQL")
+    migrate.add_argument(
+        "--grant",
+        metavar="ROLE",
+        help="let this role of PostgreSQL run the service; it can only add to the audit trail",
+    )
     _with_settings(migrate)
     _with_json(migrate)
     check = _command(commands, "check", "what is wrong with the settings and the stores, and how to mend it", "check")

@@ -77,6 +77,11 @@ class NobodyNamed(Refused):
         super().__init__("say which sessions (gatehouse sessions end --help), or --all")
 
 
+class NoServiceRole(Refused):
+    def __init__(self, role: str, reason: str) -> None:
+        super().__init__(f"nothing can be granted to {role}: {reason}")
+
+
 class NoGpustack(Refused):
     """There is no list of users to bring over."""
 

@@ -99,6 +99,22 @@ def test_a_release_that_is_too_old_for_the_schema_is_an_error(
     assert "999.0.0" in finding["message"]
 
 
+def test_who_may_change_the_audit_is_said(
+    run: Run, environment: dict[str, str], own_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("check", "--json", **environment)
+    (separate,) = findings(capsys)["audit"]
+    run("check", "--json", **environment | {"AUDIT_RETENTION_DAYS": "399"})
+    (too_soon,) = findings(capsys)["audit"]
+    run("check", "--json", **environment | {"DATABASE_URL": own_database})
+    (single,) = findings(capsys)["audit"]
+
+    assert (separate["status"], too_soon["status"], single["status"]) == ("ok", "warning", "ok")
+    assert "only add" in separate["message"]
+    assert "gatehouse migrate" in too_soon["message"]
+    assert "may change" in single["message"]
+
+
 def test_too_few_connections_are_a_warning(
     run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

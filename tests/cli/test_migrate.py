@@ -9,6 +9,7 @@ from app.cli.embedded import Postgres
 from db.revisions import known
 from tests.cli.conftest import Run, environment_for
 from tests.cli.kit import gatehouse
+from tests.conftest import SERVICE, by_the_service
 from tests.kit import new_name
 
 
@@ -66,3 +67,27 @@ def test_the_first_administrator_is_made_once_and_only_if_asked_for(
         assert json.loads(capsys.readouterr().out)["first_admin"] == made
 
     assert postgres.sql("SELECT username FROM users", database) == "boss"
+
+
+def test_a_role_that_owns_nothing_is_granted_what_the_service_needs(
+    run: Run, empty: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("migrate", "--json", "--grant", SERVICE, **empty) == 0
+    assert json.loads(capsys.readouterr().out)["granted"] == [SERVICE]
+    assert run("migrate", **empty) == 0
+    assert f"to {SERVICE}" in capsys.readouterr().out
+
+    service = {**empty, "DATABASE_URL": by_the_service(empty["DATABASE_URL"])}
+    assert run("migrate", **service) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert run("users", "create-admin", **service) == 0
+    assert run("cleanup", **service) == 0
+
+
+@pytest.mark.parametrize(("role", "why"), [("nobody-at-all", "no such role"), ("gatehouse", "owns the tables")])
+def test_a_role_that_cannot_be_the_service_s_is_refused(
+    run: Run, environment: dict[str, str], own_database: str, capsys: pytest.CaptureFixture[str], role: str, why: str
+) -> None:
+    assert run("migrate", "--grant", role, **environment | {"DATABASE_URL": own_database}) == 1
+
+    assert why in capsys.readouterr().err

@@ -120,7 +120,9 @@ async def test_a_dump_of_both_stores_holds_no_token(start: Start, hasty_sender: 
     assert await reset(service.client, reset_link) == 204
 
 
-async def test_a_dump_of_both_stores_holds_no_seed_and_no_code(client: AsyncClient, ada: Person, parts: Parts) -> None:
+async def test_a_dump_of_both_stores_holds_no_seed_and_no_code(
+    client: AsyncClient, ada: Person, owner_url: str, valkey_url: str
+) -> None:
     _, authenticator = await with_factor(client, ada)
     canaries = Canaries()
     canaries.keep_seed("seed", authenticator.secret)
@@ -128,6 +130,6 @@ async def test_a_dump_of_both_stores_holds_no_seed_and_no_code(client: AsyncClie
     for code in authenticator.codes:
         canaries.keep_recovery_code("recovery code", code)
 
-    found = await stores(parts.settings.database_url, parts.settings.valkey_url)
+    found = await stores(owner_url, valkey_url)
 
     assert canaries.left_in(found) == {}

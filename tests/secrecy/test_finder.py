@@ -154,12 +154,12 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("place", PLANTED)
-async def test_it_is_found_in_valkey(postgres_url: str, own_valkey: Server, place: str) -> None:
+async def test_it_is_found_in_valkey(owner_url: str, own_valkey: Server, place: str) -> None:
     secret = new_password()
     async with Valkey.from_url(own_valkey.url) as valkey:
         await PLANTED[place](valkey, secret)
 
-    found = await stores(postgres_url, own_valkey.url)
+    found = await stores(owner_url, own_valkey.url)
 
     assert kept(secret).found_in(found["Valkey"])
     assert not kept(secret).found_in(found["PostgreSQL"])
