@@ -13,6 +13,7 @@ import structlog
 from msgspec import Struct
 
 from app.audit import erasures
+from app.audit import queries as audit_queries
 from app.audit.events import Event, record
 from app.background import end
 from app.client import Client
@@ -103,6 +104,8 @@ class _Run:
         for user_id in await erasures.left_over(self._db):
             await erasures.blank(self._db, user_id, ERASURE_SECONDS)
         await self._reseal()
+        await self._in_batches(lambda tx: audit_queries.delete_old_counts(tx, keep_events, BATCH))
+        await self._in_batches(lambda tx: audit_queries.delete_old_slots(tx, keep_events, BATCH))
         deleted = Deleted(
             sessions=await self._in_batches(lambda tx: session_queries.delete_ended(tx, keep_sessions, BATCH)),
             audit_partitions=await self._drop_months(),

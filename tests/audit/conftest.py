@@ -1,0 +1,31 @@
+"""A database of the test's own, by the role that owns it and by the one that runs the service."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.audit.rollup import RollUp
+from app.database import Database
+from tests.conftest import by_the_service
+
+
+@pytest.fixture
+async def owner(own_database: str) -> AsyncIterator[Database]:
+    """Writes what happened when it likes to."""
+    database = Database(own_database, 5)
+    await database.start()
+    yield database
+    await database.stop()
+
+
+@pytest.fixture
+async def db(own_database: str) -> AsyncIterator[Database]:
+    database = Database(by_the_service(own_database), 5)
+    await database.start()
+    yield database
+    await database.stop()
+
+
+@pytest.fixture
+def roll_up(db: Database) -> RollUp:
+    return RollUp(db)
