@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import date
@@ -90,32 +91,42 @@ async def _tell(db: Database, report: CleanupReport, client: Client | None, acto
 
 
 class _Run:
-    """One clean-up, by somebody who waits for a turn, or by the schedule, which leaves it to whoever is at it."""
+    """One clean-up, by somebody who waits for each turn, or by the schedule, which leaves it to whoever is at it.
+
+    Of two that start together one is the first to find the other at it, and leaves; the other one goes on.
+    """
 
     def __init__(self, db: Database, settings: Settings, *, patient: bool) -> None:
         self._db = db
         self._settings = settings
         self._patient = patient
+        self._begun = False
+        self._deleted: Counter[str] = Counter()
 
     async def everything(self) -> CleanupReport:
         started = time.monotonic()
-        keep_sessions, keep_events = self._settings.session_retention_days, self._settings.audit_retention_days
+        try:
+            await self._steps(self._settings.session_retention_days, self._settings.audit_retention_days)
+        except Busy:
+            if not self._begun:
+                raise  # else another one has come in between two batches, and does the rest
+        deleted = Deleted(**{name: self._deleted[name] for name in Deleted.__struct_fields__})
+        return CleanupReport(deleted=deleted, duration_ms=round(1000 * (time.monotonic() - started)))
+
+    async def _steps(self, keep_sessions: int, keep_events: int) -> None:
         await self._lay_out_months()
         for user_id in await erasures.left_over(self._db):
             await erasures.blank(self._db, user_id, ERASURE_SECONDS)
         await self._reseal()
-        await self._in_batches(lambda tx: audit_queries.delete_old_counts(tx, keep_events, BATCH))
-        await self._in_batches(lambda tx: audit_queries.delete_old_slots(tx, keep_events, BATCH))
-        deleted = Deleted(
-            sessions=await self._in_batches(lambda tx: session_queries.delete_ended(tx, keep_sessions, BATCH)),
-            audit_partitions=await self._drop_months(),
-            audit_events=await self._in_batches(lambda tx: queries.delete_old_events(tx, keep_events, BATCH)),
-            signing_keys=await self._delete_keys(),
-            one_time_tokens=await self._in_batches(lambda tx: proof_queries.delete_expired(tx, BATCH)),
-            sign_ins=await self._in_batches(lambda tx: federation_queries.delete_expired(tx, BATCH)),
-            factors=await self._in_batches(lambda tx: factor_queries.delete_expired(tx, BATCH)),
-        )
-        return CleanupReport(deleted=deleted, duration_ms=round(1000 * (time.monotonic() - started)))
+        await self._in_batches("counts", lambda tx: audit_queries.delete_old_counts(tx, keep_events, BATCH))
+        await self._in_batches("slots", lambda tx: audit_queries.delete_old_slots(tx, keep_events, BATCH))
+        await self._in_batches("sessions", lambda tx: session_queries.delete_ended(tx, keep_sessions, BATCH))
+        await self._drop_months()
+        await self._in_batches("audit_events", lambda tx: queries.delete_old_events(tx, keep_events, BATCH))
+        await self._delete_keys()
+        await self._in_batches("one_time_tokens", lambda tx: proof_queries.delete_expired(tx, BATCH))
+        await self._in_batches("sign_ins", lambda tx: federation_queries.delete_expired(tx, BATCH))
+        await self._in_batches("factors", lambda tx: factor_queries.delete_expired(tx, BATCH))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncGenerator[Transaction]:
@@ -124,17 +135,15 @@ class _Run:
                 await queries.wait_turn(tx, TURN_SECONDS)
             elif not await queries.try_turn(tx):
                 raise Busy
-            self._patient = True  # once begun, it is brought to an end
+            self._begun = True
             yield tx
 
-    async def _in_batches(self, delete: Callable[[Transaction], Awaitable[int]]) -> int:
-        deleted = 0
-        while True:
+    async def _in_batches(self, name: str, delete: Callable[[Transaction], Awaitable[int]]) -> None:
+        batch = BATCH
+        while batch == BATCH:
             async with self._turn() as tx:
                 batch = await delete(tx)
-            deleted += batch
-            if batch < BATCH:
-                return deleted
+            self._deleted[name] += batch
 
     async def _lay_out_months(self) -> None:
         """Partitions for what is to come; what nobody laid out falls into the default partition and fails no login."""
@@ -143,10 +152,11 @@ class _Run:
         for month in months:
             await self._alter(month, queries.add_month)
 
-    async def _drop_months(self) -> int:
+    async def _drop_months(self) -> None:
         async with self._turn() as tx:
             months = await queries.old_months(tx, self._settings.audit_retention_days)
-        return sum([await self._alter(month, queries.drop_month) for month in months])
+        for month in months:
+            self._deleted["audit_partitions"] += await self._alter(month, queries.drop_month)
 
     async def _alter(self, month: date, change: Callable[[Transaction, date], Awaitable[bool]]) -> bool:
         """Make or drop a partition, and say whether; where the table is busy or not ours, the next run tries again."""
@@ -173,7 +183,7 @@ class _Run:
                 return
             last = rows[-1]["user_id"]
 
-    async def _delete_keys(self) -> int:
+    async def _delete_keys(self) -> None:
         """Signing keys whose last token has expired, once their successor is of the algorithm that we sign with.
 
         Where JWT_ALGORITHM was changed and changed back, the newest key of all is not the one that signs.
@@ -181,9 +191,8 @@ class _Run:
         lifetime = 60.0 * self._settings.access_token_expire_minutes + SKEW_SECONDS
         async with self._turn() as tx:
             tried = [row["algorithm"] for row in await key_queries.all_keys(tx) if row["signs_in"] < -lifetime]
-            if tried[-1:] != [self._settings.jwt_algorithm]:
-                return 0
-            return await key_queries.delete_retired(tx, lifetime)
+            if tried[-1:] == [self._settings.jwt_algorithm]:
+                self._deleted["signing_keys"] += await key_queries.delete_retired(tx, lifetime)
 
 
 class Maintenance:

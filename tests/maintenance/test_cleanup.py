@@ -1,21 +1,26 @@
 """The clean-up: what it deletes, what it leaves, and that nobody waits for it."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import msgspec
 import pytest
 from httpx import AsyncClient
 
-from app.database import Database, DatabaseUnavailable
+from app.database import Database, DatabaseUnavailable, Transaction
 from app.maintenance import queries, service
 from app.maintenance.service import Deleted, Maintenance, clean_up, clean_up_on_schedule
+from app.sessions import queries as session_queries
 from app.settings import Settings
+from tests.cli.conftest import environment_for
+from tests.cli.kit import gatehouse
 from tests.conftest import ADMIN, Twins
-from tests.kit import SignedIn, log_in, problem
+from tests.kit import SignedIn, log_in, problem, until
 from tests.replica import settings_for
 
 NOTHING = Deleted(
@@ -382,3 +387,59 @@ async def test_the_schedule_goes_on_whatever_happens(
 
 async def test_what_never_started_can_be_stopped(db: Database, own_settings: Settings) -> None:
     await Maintenance(db, own_settings).stop()
+
+
+# ---- replicas, and their ends -------------------------------------------------------------------------------------
+
+
+async def test_of_two_that_are_on_schedule_together_one_goes_on_alone(
+    db: Database, own_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two batches of the first the second begins; the first leaves, and says what it has done."""
+    monkeypatch.setattr(service, "BATCH", 10)
+    await add_sessions(db, 95, revoked_days_ago=31)
+    delete = session_queries.delete_ended
+    at_work, free = asyncio.Event(), asyncio.Event()
+
+    async def slowly(tx: Transaction, retention_days: int, most: int) -> int:
+        if at_work.is_set():
+            await free.wait()
+        at_work.set()
+        return await delete(tx, retention_days, most)
+
+    monkeypatch.setattr(session_queries, "delete_ended", slowly)
+    runs = [asyncio.create_task(clean_up_on_schedule(db, own_settings)) for _ in range(2)]
+    done, going = await asyncio.wait(runs, return_when=asyncio.FIRST_COMPLETED)
+    free.set()
+    reports = [await run for run in (*done, *going)]
+
+    assert len(going) == 1
+    assert sum(report.deleted.sessions for report in reports if report) == 95
+    assert await count(db, "sessions") == 0
+    assert sum(told["sessions"] for _, told in await cleanups(db)) == 95
+
+
+async def test_what_was_killed_half_way_is_gone_on_with(
+    tmp_path: Path, db: Database, own_settings: Settings, valkey_url: str
+) -> None:
+    """It is killed in its second batch, where it waits for a session that somebody holds."""
+    await add_sessions(db, 3 * service.BATCH, revoked_days_ago=31)
+    await db.execute("UPDATE sessions SET revoked_at = revoked_at + make_interval(secs => random())")
+    environment = environment_for(own_settings.database_url, valkey_url)
+    holder = await asyncpg.connect(own_settings.database_url)
+    await holder.execute("BEGIN")
+    ended = "SELECT id FROM sessions ORDER BY COALESCE(revoked_at, expires_at) OFFSET $1 LIMIT 1"
+    await holder.execute(f"SELECT FROM sessions WHERE id = ({ended}) FOR UPDATE", service.BATCH + 100)
+
+    with gatehouse("cleanup", cwd=tmp_path, environment=environment) as killed:
+        await until(lambda: db.fetch("SELECT FROM pg_locks WHERE NOT granted"))
+        assert await clean_up_on_schedule(db, own_settings) is None
+        killed.signal(signal.SIGKILL)
+        await asyncio.to_thread(killed.ends)
+    assert await count(db, "sessions") == 2 * service.BATCH
+    await holder.close()
+
+    report = await clean_up(db, own_settings, None, None)
+
+    assert report.deleted == deleted(sessions=2 * service.BATCH)
+    assert await count(db, "sessions") == 0
