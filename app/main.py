@@ -45,6 +45,7 @@ from app.sessions.controllers import (
     verify_handler,
 )
 from app.settings import BASE, Settings, load
+from app.trail.controllers import AuditController
 
 SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges
 
@@ -81,8 +82,10 @@ async def running(parts: Parts) -> AsyncGenerator[None]:
     await parts.entries.start()
     await parts.ring.start()
     await parts.lists.start()
+    await parts.reports.start()
     parts.last_seen.start()
     parts.maintenance.start()
+    parts.roll_up.start()
     parts.sender.start()
     if parts.gpustack is not None:
         parts.gpustack.start()
@@ -95,9 +98,11 @@ async def running(parts: Parts) -> AsyncGenerator[None]:
         if parts.gpustack is not None:
             await parts.gpustack.stop()
         await parts.sender.stop()
+        await parts.roll_up.stop()
         await parts.maintenance.stop()
         await parts.last_seen.stop()
         await parts.census.stop()
+        await parts.reports.stop()
         await parts.lists.stop()
         await parts.ring.stop()
         await parts.sessions.stop()
@@ -152,6 +157,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             TransferController,
             UpstreamController,
             SessionsController,
+            AuditController,
             MaintenanceController,
             HealthController,
             ClientsController,
@@ -170,6 +176,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
         dependencies={
             "accounts": constant(parts.accounts),
             "administration": constant(parts.administration),
+            "analytics": constant(parts.analytics),
             "caller": Provide(provide_caller),
             "client": Provide(provide_client),
             "clients": constant(parts.clients),
@@ -200,6 +207,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             "session_directory": constant(parts.session_directory),
             "sessions": constant(parts.sessions),
             "sign_ins": constant(parts.sign_ins),
+            "trail": constant(parts.trail),
             "upstream_sync": constant(parts.gpustack.sync if parts.gpustack else None),
             "user_list": constant(parts.user_list),
         },

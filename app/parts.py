@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from app import providers
+from app.audit.rollup import RollUp
 from app.cache.entries import Entries
 from app.clients import queries as client_queries
 from app.clients.introspection import Introspection
@@ -73,8 +74,11 @@ from app.sessions.structs import RIGHTS_KEY, SESSION_KIND, USER_KIND
 from app.sessions.tokens import AccessTokens, RefreshTokens
 from app.setting_values import Rate
 from app.settings import Settings
+from app.trail.analytics import Analytics
+from app.trail.service import Trail
 
 RETURNS = Rate(1000, 600)  # of browsers of a network from sign-in providers: an office at nine, and no more rows
+REPORTS = 2  # connections a process, beside its pool: who looks through the audit trail holds up no login
 JUDGEMENTS = Rate(60, 3600)  # passwords of a network that are judged before it registers: 0.2 s each at worst
 
 
@@ -133,6 +137,10 @@ class Parts:
     session_directory: SessionDirectory
     ending: Ending
     maintenance: Maintenance
+    reports: Database
+    roll_up: RollUp
+    trail: Trail
+    analytics: Analytics
     refresh_cookie: RefreshCookie
     sign_ins: SignIns
     federated_login: FederatedLogin
@@ -225,6 +233,8 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     lists = Lists(settings.database_url, cursors)
     census = Census(db)
     maintenance = Maintenance(db, settings)
+    reports = Database(settings.database_url, REPORTS, "gatehouse reports")
+    roll_up = RollUp(reports)
     health = Health(db, entries, settings, gpustack.instance if gpustack else None)
     return Parts(
         settings,
@@ -261,6 +271,10 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         SessionDirectory(lists, sessions, census),
         Ending(db, entries, lists),
         maintenance,
+        reports,
+        roll_up,
+        Trail(db, reports, cursors),
+        Analytics(reports, roll_up),
         RefreshCookie(settings),
         sign_ins,
         federated_login,

@@ -58,7 +58,7 @@ class Settings:
     secret_key_previous: str = field(default="", repr=False)
 
     database_url: str = field(default="", repr=False)
-    database_pool_size: int = 10  # connections a worker; 3 more are held for the outbox and the lists
+    database_pool_size: int = 10  # connections a worker; 5 more are held for the outbox, the lists and the reports
     valkey_url: str = field(default="", repr=False)
 
     jwt_algorithm: Algorithm = "ES256"

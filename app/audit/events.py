@@ -35,6 +35,7 @@ class Event(StrEnum):
     USER_DELETED = "user.deleted"
     ROLE_CHANGED = "role.changed"
     CLEANUP_RAN = "cleanup.ran"
+    AUDIT_EXPORTED = "audit.exported"
 
 
 async def record(

@@ -52,7 +52,7 @@ async def connection(settings: Settings) -> AsyncGenerator[Connection]:
             await opened.close(timeout=CONNECT_TIMEOUT)
 
 
-BESIDE_THE_POOL = 3  # connections a worker: one polls the outbox, two are for the lists of administration
+BESIDE_THE_POOL = 5  # connections a worker: one polls the outbox, two each are for lists and reports of administration
 
 
 async def budget(db: Connection, settings: Settings, workers: int, *, running: bool) -> Budget:

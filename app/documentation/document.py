@@ -45,6 +45,7 @@ TAGS = {
     "users": "Administration of accounts.",
     "roles": "What people may do: roles, and the permissions that they are sets of.",
     "sessions": "Administration of sessions.",
+    "audit": "What happened, and how often.",
     "maintenance": "Upkeep.",
     "health": "For probes and monitoring.",
     "clients": "What other services ask about tokens, with credentials of their own (`gatehouse clients add`).",

@@ -7,10 +7,12 @@ import msgspec
 from msgspec import Struct
 
 from app.audit.activity import ActivityPage
+from app.audit.events import Event
 from app.clients.structs import ActiveAccessToken, ActiveRefreshToken, Inactive, TokenForm
 from app.documentation.samples import (
     ACCESS,
     ADA,
+    AUDITED,
     BCRYPT,
     CHALLENGE,
     CHECKS,
@@ -85,6 +87,7 @@ from app.sessions.ending import Ended
 from app.sessions.filters import SessionFilter
 from app.sessions.listing import SessionPage
 from app.sessions.structs import LogoutRequest, RefreshRequest, SessionList
+from app.trail.structs import AnalyticsReport, AuditPage, Point
 
 BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
     CleanupReport: {
@@ -126,6 +129,27 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
     },
     AccountDeletion: {"password": AccountDeletion(password=PHRASE)},
     ActivityPage: {"page": ActivityPage(items=[EVENT], next_cursor="AAAAAAAAB_8")},
+    AuditPage: {"page": AuditPage(items=[AUDITED], next_cursor=CURSOR)},
+    AnalyticsReport: {
+        "hour": AnalyticsReport(
+            since=MORNING.replace(minute=0),
+            until=MORNING.replace(hour=10, minute=0),
+            bucket="hour",
+            tz="UTC",
+            as_of=MORNING,
+            points=[
+                Point(
+                    begins=MORNING.replace(minute=0),
+                    logins=212,
+                    failures={"invalid_credentials": 9},
+                    refreshes=1640,
+                    registrations=3,
+                    active_users=611,
+                    active_sessions=702,
+                )
+            ],
+        )
+    },
     Export: {
         "ada": Export(
             exported_at=MORNING,
@@ -336,6 +360,7 @@ ANSWERS: Mapping[tuple[str, int], Mapping[str, Any]] = {
             "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         }
     },
+    ("export_audit", 200): {"lines": f"{msgspec.json.encode(AUDITED).decode()}\n"},
     ("get_preference", 200): VALUE,
     ("get_preferences", 200): {"preferences": PREFERENCES},
     ("health", 200): {
@@ -433,9 +458,11 @@ ANSWERS: Mapping[tuple[str, int], Mapping[str, Any]] = {
 
 PARAMETERS: Mapping[str, Any] = {
     "active": False,
+    "bucket": "day",
     "code": "SplxlOBeZQQYbYS6WxSbIA",
     "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
     "error": "access_denied",
+    "event": Event.LOGIN_FAILED,
     "identity_id": str(IDENTITY.id),
     "iss": "https://accounts.google.com",
     "prompt": "login",
@@ -459,8 +486,11 @@ PARAMETERS: Mapping[str, Any] = {
     "page_size": 100,
     "role": "admin",
     "search": "ada",
+    "since": "2026-01-05T00:00:00Z",
     "session_id": str(SESSION_ID),
     "sort": "-created_at",
+    "tz": "Europe/Berlin",
+    "until": "2026-01-06T00:00:00Z",
     "user_id": ADA.id,
 }
 

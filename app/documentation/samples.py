@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
+
 from app.audit.activity import ActivityItem
 from app.audit.events import Event
 from app.health.structs import Check, Status
@@ -16,6 +18,7 @@ from app.identity.structs import (
     User,
 )
 from app.sessions.structs import Session
+from app.trail.structs import AuditEvent
 
 CURSOR = "1BHoUd8VlD3iYRx0xmr3l5Njb2xsZWN0aW9ucy5hZnRlcg"
 MORNING = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
@@ -100,6 +103,7 @@ EVENT = ActivityItem(
     request_id="0f9c2a7d5b1e4f3c8a6d9e2b7c4f1a3e",
     details={"amr": ["pwd"]},
 )
+AUDITED = AuditEvent(**msgspec.structs.asdict(EVENT))
 CODE = "gha1_q83vEjRWeJASNFZ4kKvN7wEjRWeJq83vAZ3vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZw"
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # of RFC 7636, appendix B
 IDENTITY = Identity(

@@ -76,7 +76,7 @@ def test_a_schema_that_is_behind_and_short_connections_are_warnings(
     more = {"DATABASE_POOL_SIZE": "1000", "ADMIN_PASSWORD": "wombat-Ferry-41-lamp"}
     process, _ = serve(here, {**environment_for(postgres.url(name), valkey_url), **more})
     with process:
-        assert json.loads(process.read_until("connections_short"))["own"] == 1003
+        assert json.loads(process.read_until("connections_short"))["own"] == 1005
         assert "gatehouse migrate" in json.loads(process.read_until("schema_behind"))["hint"]
 
 

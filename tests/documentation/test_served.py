@@ -146,6 +146,7 @@ REFUSED = {
     "link_identity": 401,
     "unlink_identity": 404,
     "sync_gpustack": 404,
+    "read_analytics": 422,  # the hours since then are too many
     "register": 409,
     "verify": 403,
     "verify_by_post": 403,

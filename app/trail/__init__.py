@@ -1,0 +1,1 @@
+"""What administrators see of what happened: the audit trail, and what was counted of it."""
