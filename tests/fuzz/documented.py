@@ -185,7 +185,7 @@ class Fuzzer:
         self._judge(case, answer)
         if answer.ok:
             self.report.reached.add(case.operation.label)
-            if "json" in answer.headers.get("content-type", ""):
+            if "/json" in answer.headers.get("content-type", ""):
                 self.memory.learn(answer.json())
             if case.method != "GET" and case.path.endswith(LAST_WORDS):
                 self._guests.pop(role, None)
