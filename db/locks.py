@@ -9,4 +9,4 @@ IMPORT = 4_849_321_712  # whoever writes a batch of an import
 CENSUS = 4_849_321_713  # whoever counts all sessions
 PREFERENCES = 4_849  # in the upper 16 of 64 bits, above a user's id: whoever writes his preferences
 IDENTITIES = 4_849_712  # the first of two halves; the second is of an issuer and its subject: whoever links them
-ACTIVITY = 4_849_321_712  # whoever counts the audit, for a batch at a time
+ACTIVITY = 4_849_321_714  # whoever counts the audit, for a batch at a time

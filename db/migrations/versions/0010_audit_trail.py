@@ -5,8 +5,8 @@ The oldest release that works on this schema: 0.1.0.
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0007"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
@@ -149,7 +149,7 @@ STATEMENTS = [
     END
     $$
     """,
-    "INSERT INTO schema_history (revision, oldest_release) VALUES ('0012', '0.1.0')",
+    "INSERT INTO schema_history (revision, oldest_release) VALUES ('0010', '0.1.0')",
 ]
 
 
