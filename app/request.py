@@ -22,6 +22,7 @@ MAX_USER_AGENT = 512  # characters kept of what a client says of itself
 MAX_BODY_BYTES = 1 << 20  # 1 MiB
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+NDJSON = "application/x-ndjson"  # a value a line
 ENDED_EARLY = "The body ended early."
 MAX_FIELDS = 100  # of a form; OAuth 2 knows about ten
 MAX_ESCAPES = 10_000  # of a form, which are as dear

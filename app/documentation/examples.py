@@ -87,7 +87,7 @@ from app.sessions.ending import Ended
 from app.sessions.filters import SessionFilter
 from app.sessions.listing import SessionPage
 from app.sessions.structs import LogoutRequest, RefreshRequest, SessionList
-from app.trail.structs import AnalyticsReport, AuditPage, Point
+from app.trail.structs import AnalyticsReport, AuditEvent, AuditPage, Point
 
 BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
     CleanupReport: {
@@ -129,6 +129,7 @@ BY_TYPE: Mapping[object, Mapping[str, Struct]] = {
     },
     AccountDeletion: {"password": AccountDeletion(password=PHRASE)},
     ActivityPage: {"page": ActivityPage(items=[EVENT], next_cursor="AAAAAAAAB_8")},
+    AuditEvent: {"event": AUDITED},
     AuditPage: {"page": AuditPage(items=[AUDITED], next_cursor=CURSOR)},
     AnalyticsReport: {
         "hour": AnalyticsReport(
@@ -360,7 +361,6 @@ ANSWERS: Mapping[tuple[str, int], Mapping[str, Any]] = {
             "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         }
     },
-    ("export_audit", 200): {"lines": f"{msgspec.json.encode(AUDITED).decode()}\n"},
     ("get_preference", 200): VALUE,
     ("get_preferences", 200): {"preferences": PREFERENCES},
     ("health", 200): {

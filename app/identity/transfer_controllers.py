@@ -15,11 +15,11 @@ from app.identity.exports import Exports
 from app.identity.import_batch import Importer
 from app.identity.import_lines import ExportLine, ImportLine, ReportLine
 from app.identity.imports import Imports
-from app.request import Request, media_type
+from app.request import NDJSON, Request, media_type
 from app.sessions.caller import Judge, requires
 from app.sessions.structs import ADMIN
 
-NDJSON, JSONL = "application/x-ndjson", "application/jsonl"  # two names of one thing
+JSONL = "application/jsonl"  # another name of NDJSON
 MAX_BYTES = 128 * 1024 * 1024
 MAX_LINES = 200_000  # of a request: their names and reports are some 16 MB; the command line has no bound
 WRITE = [requires("users:write")]

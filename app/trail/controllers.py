@@ -8,6 +8,7 @@ from litestar.status_codes import HTTP_200_OK
 
 from app.client import Client
 from app.problems import convert
+from app.request import NDJSON
 from app.sessions.caller import Caller, requires
 from app.trail.analytics import Analytics
 from app.trail.service import Trail
@@ -15,6 +16,7 @@ from app.trail.structs import (
     AnalyticsAsked,
     AnalyticsReport,
     AuditAsked,
+    AuditEvent,
     AuditFilter,
     AuditPage,
     Bucket,
@@ -29,7 +31,6 @@ from app.trail.structs import (
 )
 
 READ = [requires("audit:read")]
-NDJSON = "application/x-ndjson"
 
 
 class AuditController(Controller):
@@ -57,7 +58,7 @@ class AuditController(Controller):
         operation_id="export_audit",
         summary="The audit trail as a file",
         media_type=NDJSON,
-        answers={HTTP_200_OK: str},
+        answers={HTTP_200_OK: AuditEvent},
     )
     async def export(
         self,

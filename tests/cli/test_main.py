@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -74,7 +75,7 @@ def test_a_database_that_is_away_is_one_line_and_exit_1(
 def test_a_wrong_password_of_the_database_is_one_line(
     run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environment["DATABASE_URL"] = environment["DATABASE_URL"].replace("gatehouse:", "gatehouse:not", 1)
+    environment["DATABASE_URL"] = re.sub(r"(//\w+:)", r"\1not", environment["DATABASE_URL"])
 
     assert run("migrate", **environment) == 1
 

@@ -275,6 +275,7 @@ class Lives:
         assert (await change(admin, invited["id"], password=new_password())).status_code == 200
         await self.right(admin, "POST", f"{path}/password-reset")
         await self.right(admin, "GET", path)
+        await self.right(admin, "GET", f"{path}/credentials")
         await self.right(admin, "DELETE", f"{path}/mfa")
         grace = await log_in(self.client, await register(self.client))
         await self.right(admin, "GET", f"/sessions/{grace.user_id}")

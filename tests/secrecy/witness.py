@@ -66,6 +66,7 @@ PUBLIC = {
     "must_change_password",
     "name",
     "rawId",
+    "reason",
     "response",
     "retention_days",
     "roles",
