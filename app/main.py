@@ -176,6 +176,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
         dependencies={
             "accounts": constant(parts.accounts),
             "administration": constant(parts.administration),
+            "assistance": constant(parts.assistance),
             "analytics": constant(parts.analytics),
             "caller": Provide(provide_caller),
             "client": Provide(provide_client),

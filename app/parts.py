@@ -24,6 +24,7 @@ from app.identity import queries as identity_queries
 from app.identity import rights as identity_rights
 from app.identity.accounts import Accounts
 from app.identity.administration import Administration
+from app.identity.assistance import Assistance
 from app.identity.confirmation import Confirmation
 from app.identity.emails import Emails
 from app.identity.entry import People, decode
@@ -127,6 +128,7 @@ class Parts:
     recovery: Recovery
     holdings: Holdings
     administration: Administration
+    assistance: Assistance
     roles: Roles
     imports: Imports
     exports: Exports
@@ -215,7 +217,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     recovery = Recovery(db, entries, sessions, passwords, ways_in, mails, mailings, askings, one_time_tokens)
     errands[FORGOT] = recovery.remind
     reauthenticator = Reauthenticator(db, entries, sessions, people, confirmation, tries, second_factors, passkey_login)
-    administration = Administration(db, entries, people, sessions, passwords, mails, recovery)
+    administration = Administration(db, entries, people, sessions, passwords, mails)
     preferences = Preferences(db)
     cursors = Cursors(settings.secret_key, settings.secret_key_previous)
     holdings = Holdings(
@@ -261,6 +263,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         recovery,
         holdings,
         administration,
+        Assistance(db, entries, sessions, mails, recovery, sign_ins),
         Roles(db, entries),
         Imports(db, entries, sessions, passwords, mails, administration),
         Exports(db),

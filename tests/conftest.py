@@ -17,6 +17,7 @@ from httpx import AsyncClient
 from app import logs
 from app.cli import first_admin
 from app.cli.embedded import Postgres, Valkey
+from app.database import Database
 from app.edge import Edge
 from app.identity import mails
 from app.identity.accounts import create_first_admin
@@ -115,6 +116,15 @@ def own_database(postgres: Postgres) -> str:
     name = f"own_{next(_numbers)}"
     postgres.create_database(name, template=TEMPLATE)
     return postgres.url(name)
+
+
+@pytest.fixture
+async def owner(own_database: str) -> AsyncIterator[Database]:
+    """The same database by the role that owns it, which may write down what never happened."""
+    database = Database(own_database, 5)
+    await database.start()
+    yield database
+    await database.stop()
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """Administration of accounts; a module of its own, because the list reads with SQLAlchemy."""
 
 from typing import Annotated
+from uuid import UUID
 
 from litestar import Controller, MediaType, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromQuery, JSONBody, PathParameter
+from litestar.params import FromPath, FromQuery, JSONBody, PathParameter
 from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_204_NO_CONTENT
 from msgspec import Meta
 
@@ -22,6 +23,7 @@ from app.errors import (
     WeakPassword,
 )
 from app.identity.administration import Administration
+from app.identity.assistance import Assistance
 from app.identity.holdings import Holdings, UserCredentials
 from app.identity.listing import Search, UserFilter, UserList, UserSort
 from app.identity.structs import NewUser, RoleName, User, UserChange, UserId, UserPage
@@ -131,10 +133,10 @@ class UsersController(Controller):
         user_id: Id,
         caller: Caller,
         client: NamedDependency[Client],
-        administration: NamedDependency[Administration],
+        assistance: NamedDependency[Assistance],
     ) -> None:
         """Good for an hour. 409 for who has no address, is not active, or signs in by another service."""
-        await administration.send_reset(caller, user_id, client)
+        await assistance.send_reset(caller, user_id, client)
 
     @delete(
         "/{user_id:int}/mfa",
@@ -149,10 +151,29 @@ class UsersController(Controller):
         user_id: Id,
         caller: Caller,
         client: NamedDependency[Client],
-        administration: NamedDependency[Administration],
+        assistance: NamedDependency[Assistance],
     ) -> None:
         """For somebody who has lost them; he is signed out and told by mail. Needs a login of the last ten minutes."""
-        await administration.reset_factors(caller, user_id, client)
+        await assistance.reset_factors(caller, user_id, client)
+
+    @delete(
+        "/{user_id:int}/identities/{identity_id:uuid}",
+        guards=WRITE,
+        status_code=HTTP_204_NO_CONTENT,
+        operation_id="unlink_user_identity",
+        summary="Unlink an identity of a user",
+        errors=(NotFound, Conflict, ReauthenticationRequired),
+    )
+    async def unlink_identity(
+        self,
+        user_id: Id,
+        identity_id: FromPath[UUID],
+        caller: Caller,
+        client: NamedDependency[Client],
+        assistance: NamedDependency[Assistance],
+    ) -> None:
+        """He is signed out and told by mail. Needs a login of the last ten minutes."""
+        await assistance.unlink_identity(caller, user_id, identity_id, client)
 
     @delete(
         "/{user_id:int}",

@@ -4,7 +4,7 @@ import asyncpg
 import msgspec
 from msgspec import UNSET
 
-from app.audit.events import Event, record
+from app.audit.events import Event
 from app.cache.entries import Entries
 from app.cache.outbox import Change
 from app.client import Client
@@ -15,12 +15,12 @@ from app.gpustack import queries as gpustack
 from app.identity import names, queries, role_queries
 from app.identity.accounts import taken
 from app.identity.administrators import hold_to_delete, is_active_admin, keep_an_admin
+from app.identity.callers import hold_other, note_other
 from app.identity.entry import People
 from app.identity.erasure import blank, erase
 from app.identity.import_lines import ImportLine
 from app.identity.mails import Mails
 from app.identity.passwords import Passwords
-from app.identity.recovery import Recovery
 from app.identity.roles import Actor, about_roles, give, require_roles, roles_after
 from app.identity.structs import NewUser, User, UserChange, UserEntry
 from app.proofs import queries as proofs
@@ -47,7 +47,6 @@ class Administration:
         sessions: Sessions,
         passwords: Passwords,
         mails: Mails,
-        recovery: Recovery,
     ) -> None:
         self._db = db
         self._entries = entries
@@ -55,7 +54,6 @@ class Administration:
         self._sessions = sessions
         self._passwords = passwords
         self._mails = mails
-        self._recovery = recovery
 
     async def read_user(self, user_id: int) -> User:
         """A user, as PostgreSQL has him now.
@@ -106,7 +104,7 @@ class Administration:
             if user_id is None:
                 raise await taken(tx, username, email)
             await give(tx, user_id, roles)
-            await _note(tx, Event.USER_CREATED, caller, user_id, client, {"roles": roles})
+            await note_other(tx, Event.USER_CREATED, caller, user_id, client, {"roles": roles})
             person = await queries.person(tx, user_id)
             if invited:
                 await self._mails.reset(tx, person, "invitation")
@@ -137,11 +135,11 @@ class Administration:
                 await role_queries.hold_still(tx)
             if may_take_an_admin(asked):
                 await queries.hold_admins(tx)
-            before = await _held(tx, caller, user_id)
+            before = await hold_other(tx, caller, user_id)
             after = _changed(before, asked)
             if asked.is_active is False and not before.is_active and await gpustack.note_own_decision(tx, user_id):
                 said = {"changed": ["is_active"], "is_active": False}  # by GPUStack until now, which takes it back
-                await _note(tx, Event.USER_UPDATED, caller, user_id, client, _because(reason, said))
+                await note_other(tx, Event.USER_UPDATED, caller, user_id, client, _because(reason, said))
             if after != before or password_hash is not None:
                 await require_roles(tx, caller, after.roles)
                 await _write(tx, before, after, password_hash)
@@ -191,54 +189,6 @@ class Administration:
             await self._mails.notice(tx, "password.changed", after, None, by_administrator=True)
         if added or removed:
             await self._mails.notice(tx, "roles.changed", after, None, added=added, removed=removed)
-
-    async def send_reset(self, caller: Actor, user_id: int, client: Client) -> None:
-        """Mail the user a link for a new password.
-
-        Raises:
-            NotFound: there is no such user.
-            Forbidden: the user may do more than the caller.
-            Conflict: he cannot be sent one.
-            Unavailable: this installation sends no mail.
-        """
-        async with self._db.transaction() as tx:
-            row = await queries.lock(tx, user_id)
-            if row is None:
-                raise NotFound
-            await require_roles(tx, caller, row["roles"])
-            self._mails.require()
-            await self._recovery.send(tx, row, caller.user_id, client)
-        self._mails.wake()
-
-    async def reset_factors(self, caller: Actor, user_id: int, client: Client) -> None:
-        """Take away a user's second factors and passkeys, for somebody who has lost them, and end his sessions.
-
-        One of them may have shown an intruder's factor, and would pass for a present login with the next one.
-
-        Raises:
-            NotFound: there is no such user.
-            Forbidden: the user may do more than the caller, or is the caller himself.
-            ReauthenticationRequired: the caller's login is too long ago.
-        """
-        caller.require_fresh()
-        if user_id == caller.user_id:
-            raise Forbidden("Take away your own at /me/mfa: it asks for a code.")
-        async with self._db.transaction() as tx:
-            person = await _held(tx, caller, user_id)
-            changes = [await self._entries.outbox.announce(tx, [user_key(user_id)])]
-            had_totp, passkeys = await factors.remove_totp(tx, user_id), await factors.remove_passkeys(tx, user_id)
-            if had_totp or passkeys:
-                ended, _ = await self._sessions.revoke_in(tx, user_id, "factors_reset", caller.user_id, client)
-                changes.append(ended)
-            if had_totp:
-                await queries.set_mfa(tx, user_id, enabled=False)
-                await _note(tx, Event.MFA_DISABLED, caller, user_id, client, {"method": "totp"})
-                await self._mails.notice(tx, "mfa.disabled", person, None, by_administrator=True)
-            if passkeys:
-                await _note(tx, Event.PASSKEY_REMOVED, caller, user_id, client, {"passkeys": passkeys})
-                await self._mails.notice(tx, "passkey.removed", person, None, name=None)
-        await self._entries.outbox.settle(*changes)
-        self._mails.wake()
 
     async def _end(
         self,
@@ -295,7 +245,9 @@ class Administration:
                 person = await hold_to_delete(tx, user_id)
                 await require_roles(tx, caller, person.roles)
                 change = await erase(tx, outbox, self._mails, person)
-                await _note(tx, Event.USER_DELETED, caller, user_id, None if caller.user_id == user_id else client, {})
+                await note_other(
+                    tx, Event.USER_DELETED, caller, user_id, None if caller.user_id == user_id else client, {}
+                )
         except NotFound:  # somebody else has just deleted him, perhaps: the answer vouches for that
             await outbox.settle(await outbox.unsettled(self._db, [key]))
             raise
@@ -341,15 +293,6 @@ def may_take_an_admin(asked: UserChange | ImportLine) -> bool:
 # ---- in the transaction -----------------------------------------------------------------------------------------
 
 
-async def _held(tx: Transaction, caller: Actor | None, user_id: int) -> UserEntry:
-    """The user, locked, and not above the caller."""
-    row = await queries.lock(tx, user_id)
-    if row is None:
-        raise NotFound
-    await require_roles(tx, caller, row["roles"])
-    return queries.entry(row)
-
-
 async def _write(tx: Transaction, before: UserEntry, after: UserEntry, password_hash: str | None) -> None:
     """Raises EmailTaken, LastAdmin, or ValidationFailed for a role that there is not."""
     try:
@@ -374,20 +317,6 @@ async def _write(tx: Transaction, before: UserEntry, after: UserEntry, password_
         await keep_an_admin(tx, before)
 
 
-async def _note(
-    tx: Transaction, event: Event, caller: Actor | None, user_id: int, client: Client | None, details: dict[str, object]
-) -> None:
-    await record(
-        tx,
-        event,
-        client,
-        user_id=user_id,
-        actor_id=caller.user_id if caller else None,
-        session_ids=[caller.session_id if caller else None],
-        details=details,
-    )
-
-
 async def _note_change(
     tx: Transaction,
     caller: Actor | None,
@@ -403,17 +332,17 @@ async def _note_change(
     changed = [name for name in PROFILE if getattr(before, name) != getattr(after, name)]
     if with_password:
         details = {"must_change_password": after.must_change_password}
-        await _note(tx, Event.PASSWORD_CHANGED, caller, after.id, client, _because(reason, details))
+        await note_other(tx, Event.PASSWORD_CHANGED, caller, after.id, client, _because(reason, details))
         changed = [name for name in changed if name != "must_change_password"]
     if changed:
         details = {"changed": changed}
         if "is_active" in changed:
             details["is_active"] = after.is_active
-        await _note(tx, Event.USER_UPDATED, caller, after.id, client, _because(reason, details))
+        await note_other(tx, Event.USER_UPDATED, caller, after.id, client, _because(reason, details))
     added, removed = set(after.roles) - set(before.roles), set(before.roles) - set(after.roles)
     if added or removed:
         details = {"added": sorted(added), "removed": sorted(removed)}
-        await _note(tx, Event.ROLE_CHANGED, caller, after.id, client, _because(reason, details))
+        await note_other(tx, Event.ROLE_CHANGED, caller, after.id, client, _because(reason, details))
 
 
 def _because(reason: str | None, details: dict[str, object]) -> dict[str, object]:

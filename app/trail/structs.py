@@ -1,11 +1,11 @@
 """What is asked of the trail and the analytics, and what they answer."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
-from uuid import UUID
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from app.audit.activity import ActivityItem
 from app.audit.events import Event
 
 UserId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="Whom it happened to.")]
@@ -42,19 +42,8 @@ class AuditAsked(Struct, frozen=True):
     page_size: PageSize
 
 
-class AuditEvent(Struct, frozen=True, kw_only=True):
+class AuditEvent(ActivityItem, frozen=True, kw_only=True):
     """What happened to `user_id`, by `actor_id`: nobody where a schedule, the command line or a stranger did it."""
-
-    id: int
-    at: Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
-    event: Event
-    user_id: int | None
-    actor_id: int | None
-    session_id: UUID | None
-    ip_address: str | None
-    user_agent: str | None
-    request_id: str | None
-    details: dict[str, Any]
 
 
 class AuditPage(Struct, frozen=True, kw_only=True):

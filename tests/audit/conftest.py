@@ -10,15 +10,6 @@ from tests.conftest import by_the_service
 
 
 @pytest.fixture
-async def owner(own_database: str) -> AsyncIterator[Database]:
-    """Writes what happened when it likes to."""
-    database = Database(own_database, 5)
-    await database.start()
-    yield database
-    await database.stop()
-
-
-@pytest.fixture
 async def db(own_database: str) -> AsyncIterator[Database]:
     database = Database(by_the_service(own_database), 5)
     await database.start()

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from app.factors import queries as factors
 from app.federation import queries as federation
@@ -295,12 +296,25 @@ async def own_passkey(scene: Scene) -> Sent:
 
 @route("DELETE /me/identities/{identity_id}", "DELETE /me/identities/{identity_id} of another")
 async def own_identity(scene: Scene) -> Sent:
+    return Sent(path={"identity_id": await new_identity(scene, (await scene.session()).user_id)})
+
+
+@route(
+    *(f"DELETE /users/{{user_id}}/identities/{{identity_id}} {of}" for of in ("of another", "of himself")),
+    "DELETE /users/{user_id}/identities/{identity_id} of an administrator",
+)
+async def identity(scene: Scene) -> Sent:
+    user_id = (await scene.target()).user_id
+    return Sent(path={"user_id": user_id, "identity_id": await new_identity(scene, user_id)})
+
+
+async def new_identity(scene: Scene, user_id: int) -> UUID:
     said = {"username": None, "email": None}
-    user_id = (await scene.session()).user_id
     async with scene.cast.parts.db.transaction() as tx:
         row = await federation.add(tx, user_id, "sso", "https://op.example", secrets.token_hex(8), **said)
     assert row is not None
-    return Sent(path={"identity_id": row["id"]})
+    identity_id: UUID = row["id"]
+    return identity_id
 
 
 # ---- administration -------------------------------------------------------------------------------------------------

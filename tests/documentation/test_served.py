@@ -145,6 +145,7 @@ REFUSED = {
     "exchange_code": 401,
     "link_identity": 401,
     "unlink_identity": 404,
+    "unlink_user_identity": 404,
     "sync_gpustack": 404,
     "read_analytics": 422,  # the hours since then are too many
     "register": 409,

@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 from httpx import AsyncClient
 
+from app.federation import queries as federation
 from app.parts import Parts
+from app.providers import GPUSTACK
+from tests.conftest import ADMIN
 from tests.federation.kit import Browser, exchange, link
 from tests.federation.provider import OpenIdProvider
 from tests.federation.realm import Realm
@@ -260,3 +263,43 @@ async def test_what_is_held_on_somebody_names_his_identities(browser: Browser, o
 
     (identity,) = export["identities"]
     assert (identity["provider"], identity["issuer"], identity["username"]) == (op.name, op.issuer, "augusta")
+
+
+# ---- of somebody who is looked after --------------------------------------------------------------------------------
+
+
+async def test_an_administrator_sees_it_and_takes_it_away(
+    browser: Browser, op: OpenIdProvider, app: AsyncClient, postbox: Postbox, parts: Parts
+) -> None:
+    """Who signed in by it is out, and told."""
+    admin, ada = await log_in(app, ADMIN), await proved(app, postbox)
+    session = await log_in(app, ada)
+    thief = op.register()
+    linked = (await link(session, *await browser.code(op, thief))).json()
+    intruder = await browser.signed_in(op, thief)
+    seen = (await admin.ask("GET", f"/users/{ada.id}/credentials")).json()["identities"]
+    assert [each["id"] for each in seen] == [linked["id"]]
+
+    answer = await admin.ask("DELETE", f"/users/{ada.id}/identities/{linked['id']}")
+
+    assert answer.status_code == 204, answer.text
+    problem(await intruder.ask("GET", "/me"), 401, "session_revoked")
+    assert (await browser.signed_in(op, thief)).user_id != ada.id
+    assert (await events(parts, ada.id))[-1] == ("identity.unlinked", {"provider": op.name})
+    await until(lambda: any("was unlinked" in mail.message["subject"] for mail in postbox.of(str(ada.email))))
+    again = await admin.ask("DELETE", f"/users/{ada.id}/identities/{linked['id']}")
+    problem(again, 404, "not_found")
+
+
+async def test_one_that_an_account_is_known_by_stays(app: AsyncClient, parts: Parts) -> None:
+    admin, ada = await log_in(app, ADMIN), await register(app)
+    async with parts.db.transaction() as tx:
+        row = await federation.add(
+            tx, ada.id, GPUSTACK, "https://gpustack.example", new_name(), username=None, email=None
+        )
+    assert row is not None
+
+    answer = await admin.ask("DELETE", f"/users/{ada.id}/identities/{row['id']}")
+
+    problem(answer, 409, "conflict")
+    assert len((await admin.ask("GET", f"/users/{ada.id}/credentials")).json()["identities"]) == 1

@@ -228,6 +228,10 @@ class Lives:
         await self.right(ada, "DELETE", f"/me/identities/{linked['id']}")
         (only,) = (await self.right(first, "GET", "/me/identities"))["items"]
         await self.wrong(first, "DELETE", f"/me/identities/{only['id']}")
+        other = await browser.signed_in(op, op.register())
+        (last,) = (await self.right(other, "GET", "/me/identities"))["items"]
+        admin = await log_in(self.client, ADMIN)
+        await self.right(admin, "DELETE", f"/users/{other.user_id}/identities/{last['id']}")
 
         authenticator = await enrolled(first)
         due = await browser.sign_in(op, person)

@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from httpx import AsyncClient, Response
+from httpx import AsyncClient
 
 from app.parts import Parts
 from app.uuid7 import uuid7
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
+from tests.sessions.kit import ids, listed, page
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 AGENTS = {
@@ -39,23 +40,6 @@ AGENTS = {
 
 
 # ---- what these tests do over and over ----------------------------------------------------------------------------
-
-
-async def listed(admin: SignedIn, **query: object) -> Response:
-    return await admin.ask("GET", "/sessions", params={name: str(value) for name, value in query.items()})
-
-
-async def page(admin: SignedIn, **query: object) -> dict[str, Any]:
-    answer = await listed(admin, **query)
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
-
-
-async def ids(admin: SignedIn, **query: object) -> list[str]:
-    body = await page(admin, **query)
-    assert body["total"] == len(body["items"])
-    return [item["id"] for item in body["items"]]
 
 
 async def holder(client: AsyncClient, admin: SignedIn, parts: Parts, *permissions: str) -> SignedIn:

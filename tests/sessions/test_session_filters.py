@@ -13,6 +13,7 @@ from app.sessions.amr import FACTORS
 from app.sessions.models import Session as SessionRow
 from app.uuid7 import uuid7
 from tests.kit import Person, SignedIn, problem
+from tests.sessions.kit import ids, page
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 WAYS = [["pwd"], ["pwd", "otp", "mfa"], ["pop", "user", "mfa"], ["fed"], ["pwd", "offline"]]
@@ -25,19 +26,6 @@ async def add(parts: Parts, who: Person, **columns: Any) -> str:
     places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
     await parts.db.execute(f"INSERT INTO sessions ({', '.join(row)}) VALUES ({places})", *row.values())
     return str(row["id"])
-
-
-async def page(admin: SignedIn, **query: object) -> dict[str, Any]:
-    answer = await admin.ask("GET", "/sessions", params={name: str(value) for name, value in query.items()})
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
-
-
-async def ids(admin: SignedIn, **query: object) -> list[str]:
-    body = await page(admin, **query)
-    assert body["total"] == len(body["items"])
-    return [item["id"] for item in body["items"]]
 
 
 # ---- age ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """What happened how often: a point a bucket, in whatever zone, as soon as it has happened."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -102,14 +101,6 @@ def test_as_many_points_as_there_may_be() -> None:
 
 
 # ---- what is in them ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def owner(own_database: str) -> AsyncIterator[Database]:
-    database = Database(own_database, 2)
-    await database.start()
-    yield database
-    await database.stop()
 
 
 async def happened(
