@@ -18,6 +18,7 @@ from app.federation.structs import MAX_SUBJECT
 
 SKEW_SECONDS = 30  # that the provider's clock may be off, either way
 MAX_CHARACTERS = 32_768  # of a token: a few hundred are usual, groups and pictures make some thousand
+MAX_BRACKETS = 1000  # of a token: objects and lists, which may as well lie in each other; how deep Python reads differs
 MIN_RSA_BITS = 2048  # RFC 7518 §3.3
 MAX_KEYS = 100  # of a set: the largest have ten; they are read on the event loop, where 100 take some 10 ms
 MAX_MEMBER = 2048  # characters: a modulus of 8192 bits has 1366
@@ -44,6 +45,11 @@ class Once(json.JSONDecoder):
 
     def __init__(self) -> None:
         super().__init__(object_pairs_hook=_once)
+
+    def decode(self, s: str, *more: Any) -> Any:  # noqa: ANN401 - JSON is any value
+        if s.count("[") + s.count("{") > MAX_BRACKETS:
+            raise ValueError
+        return super().decode(s, *more)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
