@@ -1,1 +1,1 @@
-"""Hostile input by the thousand, against a real server: `make fuzz`; a tenth of it is in `make test`."""
+"""Hostile input by the thousand, against a real server: `make fuzz`; a piece of it is in `make test`."""

@@ -1,4 +1,4 @@
-"""A tenth of `make fuzz`, the same at every run."""
+"""A piece of `make fuzz`, the same at every run."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from tests.fuzz.house import House, serving
 from tests.fuzz.tokens import Forger
 
 SEED = 1
-CASES, MUTATIONS = 500, 200
+CASES, MUTATIONS = 300, 120
 
 
 @pytest.fixture(scope="module")
