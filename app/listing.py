@@ -75,7 +75,8 @@ class Order:
     def __init__(self, column: ColumnElement[Any], key: ColumnElement[Any], *, descending: bool) -> None:
         self.column = column
         self.key = key
-        self.place = GenericAlias(tuple, (int, column.type.python_type, key.type.python_type))
+        # what a cursor says: the page's number, its last row before it, and the total with whether that is exact
+        self.place = GenericAlias(tuple, (int, column.type.python_type, key.type.python_type, int, bool))
         self.descending = descending
 
     def by(self) -> list[ColumnElement[Any]]:
@@ -161,6 +162,8 @@ class Lists:
     ) -> Page:
         """A page of a statement that has its columns and filters, but neither an order nor bounds.
 
+        A cursor carries the total along: it is counted for the page where somebody began.
+
         Where the statement says itself by which index to go, its pages are the planner's to find. `counted` are the
         same rows then, as they are counted best, and `estimated` in the fewest words: the planner would take what only
         leads an index for a filter.
@@ -174,9 +177,10 @@ class Lists:
         )
         number, offset = asked.page, 0
         after: ColumnElement[bool] = true()
+        total: tuple[int, bool] | None = None  # and whether it is exact
         if asked.cursor is not None:
-            number, value, key = self._cursors.open(about, asked.cursor, order.place)
-            after = order.after(value, key)
+            number, value, key, *known = self._cursors.open(about, asked.cursor, order.place)
+            after, total = order.after(value, key), (known[0], known[1])
         elif asked.page * asked.page_size > MOST_ROWS:
             raise UseCursor
         else:
@@ -187,17 +191,16 @@ class Lists:
             places = await _places(snapshot, keys, order, after, offset, most, seen)
         else:
             places = await snapshot.rows(keys.where(after).order_by(*order.by()).offset(offset).limit(most))
-        next_cursor = None
-        if len(places) > asked.page_size:
-            places = places[: asked.page_size]
-            next_cursor = self._cursors.seal(about, (number + 1, *places[-1]))
+        is_last = len(places) < most
+        places = places[: asked.page_size]
         shown = statement.where(order.key == any_(literal([key for _, key in places], ARRAY(order.key.type))))
         rows = await snapshot.rows(shown.order_by(*order.by())) if places else []
-        if next_cursor is None and asked.cursor is None and (rows or number == 1):  # the last page tells the total
-            total, is_exact = offset + len(rows), True
-        else:
-            total, is_exact = await _count(snapshot, keys if counted is None else counted, seen)
-        return Page(rows, total, is_exact, number, next_cursor)
+        if total is None and is_last and (rows or number == 1):  # the last page tells the total
+            total = offset + len(rows), True
+        elif total is None:
+            total = await _count(snapshot, keys if counted is None else counted, seen)
+        next_cursor = None if is_last else self._cursors.seal(about, (number + 1, *places[-1], *total))
+        return Page(rows, *total, number, next_cursor)
 
 
 async def _count(snapshot: Snapshot, keys: Select[Any], estimated: int) -> tuple[int, bool]:

@@ -46,7 +46,7 @@ class Wire:
             raise Away(f"no answer within {seconds:g} s") from None
         except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
             cause = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
-            if isinstance(cause, ssl.SSLError):
+            if isinstance(cause, ssl.SSLError) and cause.reason and not isinstance(cause, ssl.SSLEOFError):
                 raise Untrusted(f"TLS: {cause.reason}") from None
             raise Away(type(cause).__name__) from None
         finally:
