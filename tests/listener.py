@@ -2,12 +2,13 @@
 
 import asyncio
 import ssl
+from abc import ABC, abstractmethod
 from typing import Self
 
 from app.background import end
 
 
-class Listener:
+class Listener(ABC):
     """Serves each connection in a task of its own; with TLS if it is given a context."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
@@ -33,5 +34,6 @@ class Listener:
         task.add_done_callback(self._connections.discard)
         task.add_done_callback(lambda _: writer.transport.abort())  # also of one that was cancelled before it began
 
+    @abstractmethod
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        raise NotImplementedError
+        """Talk to whoever has connected; the connection ends with this."""

@@ -177,18 +177,20 @@ class Administration:
             await proofs.void_elsewhere(tx, after.id, Purpose.NOT_ME, after.email)
             also = [*(["password"] if with_password else []), *(["roles"] if added or removed else [])]
             await self._mails.tell(tx, "email.moved", before, also=also)
-            if not at_new_address:
-                pass
-            elif after.is_active and after.provider == LOCAL and await queries.lacks_password(tx, after.id):
-                await self._mails.reset(tx, after, "invitation")  # the first one went to a wrong address
-            else:
-                await self._mails.ask_to_verify(tx, after)
+            if at_new_address:
+                await self._write_to_new_address(tx, after)
         if with_password:
             await self._mails.void(tx, after.id, Purpose.RESET_PASSWORD)
             await self._mails.cancel_move(tx, after)
             await self._mails.notice(tx, "password.changed", after, None, by_administrator=True)
         if added or removed:
             await self._mails.notice(tx, "roles.changed", after, None, added=added, removed=removed)
+
+    async def _write_to_new_address(self, tx: Transaction, person: UserEntry) -> None:
+        if person.is_active and person.provider == LOCAL and await queries.lacks_password(tx, person.id):
+            await self._mails.reset(tx, person, "invitation")  # the first one went to a wrong address
+        else:
+            await self._mails.ask_to_verify(tx, person)
 
     async def _end(
         self,
