@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from playwright.async_api import Browser as Chrome
 from playwright.async_api import CDPSession, Page, async_playwright
 
 from app.settings import Settings
@@ -48,8 +49,7 @@ class Browser:
 
 
 @asynccontextmanager
-async def chromium() -> AsyncGenerator[Page]:
-    """A browser that nobody has used yet."""
+async def launched() -> AsyncGenerator[Chrome]:
     command = shutil.which("chromium")
     assert command is not None, "Chromium is needed"
     async with (
@@ -57,12 +57,27 @@ async def chromium() -> AsyncGenerator[Page]:
         # Chromium's sandbox does not work for root
         await playwright.chromium.launch(executable_path=command, chromium_sandbox=os.geteuid() != 0) as chrome,
     ):
+        yield chrome
+
+
+@pytest.fixture(scope="module")
+async def chrome() -> AsyncIterator[Chrome]:
+    """The browser of a file's tests, which make visitors of their own in it."""
+    async with launched() as chrome:
+        yield chrome
+
+
+@asynccontextmanager
+async def chromium() -> AsyncGenerator[Page]:
+    """A browser that nobody has used yet."""
+    async with launched() as chrome:
         yield await chrome.new_page()
 
 
 @pytest.fixture
 async def browser(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    servers = Servers(replace(settings, environment="development"), tmp_path_factory.mktemp("browser"), 1)
+    lenient = replace(settings, environment="development", rate_limit_register=None)  # all come from one address
+    servers = Servers(lenient, tmp_path_factory.mktemp("browser"), 1)
     url = servers.at_localhost()
     async with servers, chromium() as page:
         await page.goto(f"{url}/docs")

@@ -1,0 +1,1 @@
+"""Administration: pages over what the API does for who has the rights."""
