@@ -1,0 +1,1 @@
+"""The files of deploy/: that they fit the service, and each other."""

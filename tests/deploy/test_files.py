@@ -1,0 +1,148 @@
+"""What Docker, Compose and Kubernetes are told of the service is so."""
+
+import re
+
+import pytest
+
+from app.cli.database import BESIDE_THE_POOL
+from app.cli.serve import STOP_SECONDS
+from app.main import at_the_edge, create_app
+from app.settings import PARSERS, Settings
+from tests.deploy.files import DEPLOY, KUBERNETES, ROOT, compose, documents, objects, of_kind, pods
+from tests.kit import BASE
+from tests.replica import http
+
+NAMES = {name.upper() for name in PARSERS}
+SPARE_SECONDS = 5  # between what the service may take to stop and when it is killed
+DEPLOYED = {path for path in DEPLOY.rglob("*") if path.is_file() and ".secrets" not in path.parts}
+
+
+def given_to_the_service() -> set[str]:
+    """The names of all settings that some file of deploy/ sets."""
+    names = set(compose()["services"]["gatehouse"]["environment"])
+    for path in (
+        KUBERNETES / "base/settings.env",
+        DEPLOY / "compose/secrets",
+        KUBERNETES / "overlays/development/secrets",
+        KUBERNETES / "base/secrets.example.yaml",
+    ):
+        names |= set(re.findall(r"^[# ]*([A-Z][A-Z_]+)(?:=|: )", path.read_text(encoding="utf-8"), re.MULTILINE))
+    for path in KUBERNETES.glob("overlays/*/kustomization.yaml"):
+        [overlay] = documents(path)
+        for each in overlay["configMapGenerator"]:
+            names |= {literal.partition("=")[0] for literal in each["literals"]}
+    return names
+
+
+def test_only_settings_that_there_are_are_set() -> None:
+    given = given_to_the_service()
+
+    assert given - NAMES == set()
+    assert {"PUBLIC_URL", "SECRET_KEY", "DATABASE_URL", "VALKEY_URL", "METRICS_TOKEN"} <= given
+
+
+async def test_every_path_that_is_probed_or_led_to_is_served(settings: Settings) -> None:
+    found = {
+        path for each in DEPLOYED for path in re.findall(rf"{BASE}/health/[a-z]+", each.read_text(encoding="utf-8"))
+    }
+    paths = {rule["path"] for rule in of_kind("Ingress")["spec"]["rules"][0]["http"]["paths"]}
+
+    assert {f"{BASE}/health/live", f"{BASE}/health/ready", f"{BASE}/health/startup"} <= found
+    async with http(at_the_edge(create_app(settings))) as client:
+        for path in found | {"/docs", "/openapi.json"}:
+            answer = await client.get(f"https://auth.example.test{path}")
+            assert answer.status_code != 404, path
+    assert {BASE, "/.well-known", "/docs", "/openapi.json"} <= paths
+    assert not any("/metrics".startswith(path) for path in paths)
+
+
+def test_nothing_is_killed_while_it_drains() -> None:
+    drain = Settings().drain_seconds
+    kubernetes = pods()["deployment/gatehouse"]
+    in_compose = compose()["services"]["gatehouse"]["stop_grace_period"]
+
+    assert kubernetes["terminationGracePeriodSeconds"] >= drain + STOP_SECONDS + SPARE_SECONDS
+    assert int(in_compose.rstrip("s")) >= drain + STOP_SECONDS + SPARE_SECONDS
+    assert f"DRAIN_SECONDS={drain:.0f}\n" in (KUBERNETES / "base/settings.env").read_text(encoding="utf-8")
+
+
+def test_all_replicas_together_find_room_in_postgresql() -> None:
+    """Also while a release is rolled out, when there is one replica more."""
+    most = of_kind("HorizontalPodAutoscaler")["spec"]["maxReplicas"] + 1
+    limit = of_kind("Cluster", "gatehouse-db")["spec"]["postgresql"]["parameters"]["max_connections"]
+
+    assert most * (Settings().database_pool_size + BESIDE_THE_POOL) <= int(limit) - 10  # the operator's, psql, …
+
+
+@pytest.mark.parametrize("name", pods())
+def test_every_pod_is_restricted(name: str) -> None:
+    """As the Pod Security Standard `restricted` has it, and no token of the cluster's."""
+    pod = pods()[name]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    for volume in pod["volumes"]:
+        assert set(volume) - {"name"} <= {"emptyDir", "secret", "configMap"}
+    for container in pod["containers"]:
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+        assert "memory" in container["resources"]["limits"]
+        if container["image"] == "gatehouse":
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_the_role_that_runs_the_service_is_granted_by_its_name() -> None:
+    """Everywhere the same: who makes it, who grants to it, whose DATABASE_URL names it."""
+    commands = [
+        compose()["services"]["migrate"]["command"],
+        of_kind("Job", "gatehouse-migrate")["spec"]["template"]["spec"]["containers"][0]["args"],
+    ]
+    for command in commands:
+        assert command == ["migrate", "--grant", "gatehouse_service"]
+    for path in ("compose/service-role.sh", "kubernetes/overlays/development/stores.yaml"):
+        assert "CREATE ROLE gatehouse_service LOGIN" in (DEPLOY / path).read_text(encoding="utf-8")
+    [role] = of_kind("Cluster", "gatehouse-db")["spec"]["managed"]["roles"]
+    assert (role["name"], role["login"]) == ("gatehouse_service", True)
+
+
+def test_no_secret_is_in_a_file() -> None:
+    for _, each in objects():
+        assert each["kind"] != "Secret"
+    for service in compose()["services"].values():
+        for name, value in service.get("environment", {}).items():
+            assert not re.search(r"PASSWORD|SECRET|TOKEN|KEY", name) or name.endswith("_FILE"), (name, value)
+
+
+def test_compose_listens_on_this_machine_alone() -> None:
+    for service in compose()["services"].values():
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:")
+
+
+def test_compose_names_what_there_is() -> None:
+    found = compose()
+
+    for name, service in found["services"].items():
+        assert set(service.get("depends_on", ())) <= set(found["services"]), name
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            assert (DEPLOY / "compose" / source).exists() if source.startswith(".") else source in found["volumes"]
+
+
+def test_the_image_is_given_what_it_copies() -> None:
+    allowed = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+
+    for line in (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if words[:1] == ["COPY"] and not line.startswith("COPY --from"):
+            for source in [word for word in words[1:-1] if not word.startswith("--")]:
+                assert f"!{source}" in allowed
+                assert (ROOT / source).exists()
+
+
+def test_what_is_run_can_be_run() -> None:
+    for path in DEPLOYED:
+        if path.read_bytes().startswith(b"#!") and path.suffix != ".sh":
+            assert path.stat().st_mode & 0o111 == 0o111, path
