@@ -5,7 +5,7 @@ import itertools
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -32,16 +32,26 @@ class Connection:
         self._reader, self._writer = await asyncio.open_connection(self._url.hostname, self._url.port)
         return self
 
-    async def post(self, path: str, body: dict[str, str], address: int | None = None) -> tuple[int, bytes]:
+    async def post(
+        self, path: str, body: Mapping[str, object], address: int | None = None, token: str = ""
+    ) -> tuple[int, bytes]:
         """From an address that nobody has used, or from the one of this number."""
         content = json.dumps(body).encode()
         number = next(_addresses) if address is None else address
         head = (
             f"POST {self._url.path}{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"X-Forwarded-For: 100.{64 + (number >> 16) % 64}.{(number >> 8) & 255}.{number & 255}\r\n"
-            f"Content-Length: {len(content)}\r\n\r\n"
+            f"Content-Length: {len(content)}\r\n"
         )
-        self._writer.write(head.encode() + content)
+        head += f"Authorization: Bearer {token}\r\n\r\n" if token else "\r\n"
+        return await self._ask(head.encode() + content)
+
+    async def get(self, path: str, token: str) -> tuple[int, bytes]:
+        head = f"GET {self._url.path}{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+        return await self._ask(head.encode())
+
+    async def _ask(self, request: bytes) -> tuple[int, bytes]:
+        self._writer.write(request)
         answer = await self._reader.readuntil(b"\r\n\r\n")
         length = int(answer.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
         return int(answer[9:12]), await self._reader.readexactly(length)
@@ -65,8 +75,9 @@ async def sign_in(url: str, number: int) -> list[Person]:
     return people
 
 
-async def login(connection: Connection, person: Person) -> None:
-    status, answer = await connection.post("/login", {"username": person.username, "password": person.password})
+async def login(connection: Connection, person: Person, address: int | None = None) -> None:
+    said = {"username": person.username, "password": person.password}
+    status, answer = await connection.post("/login", said, address)
     if status != 200:  # noqa: PLR2004 - ok
         refuse(f"login answers {status}: {answer.decode()}")
     body = json.loads(answer)

@@ -2,7 +2,7 @@
 
 The command finds their addresses in LOADTEST_HOST, with commas, and an administrator in LOADTEST_ADMIN_USERNAME and
 LOADTEST_ADMIN_PASSWORD. Its exit status is ours. Settings of the service that the environment has hold, but for those
-that _environment gives.
+that `environment_of` gives.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,16 +39,16 @@ def main() -> int:
         directory = Path(folder)
         directory.chmod(0o711)  # PostgreSQL runs as somebody else where we are root
         with Postgres(directory / "postgres") as postgres, Valkey(directory / "valkey") as valkey:
-            environment = _environment(postgres.url(), valkey.url)
-            subprocess.run([BIN / "gatehouse", "migrate"], env=environment, cwd=folder, check=True)  # noqa: S603
+            environment = environment_of(postgres.url(), valkey.url)
+            migrate(environment, directory)
             logs = [arguments.logs.absolute() / f"replica-{number + 1}.log" for number in range(arguments.replicas)]
-            with _running(environment, directory, logs) as urls:
+            with running(environment, directory, logs) as urls:
                 found = {"LOADTEST_HOST": ",".join(urls), "LOADTEST_ADMIN_USERNAME": ADMIN}
                 found["LOADTEST_ADMIN_PASSWORD"] = environment["ADMIN_PASSWORD"]
                 return _run(arguments.command, {**os.environ, **found})
 
 
-def _environment(database_url: str, valkey_url: str) -> dict[str, str]:
+def environment_of(database_url: str, valkey_url: str) -> dict[str, str]:
     return {
         **os.environ,
         "ENVIRONMENT": "production",
@@ -64,8 +64,12 @@ def _environment(database_url: str, valkey_url: str) -> dict[str, str]:
     }
 
 
+def migrate(environment: Mapping[str, str], directory: Path) -> None:
+    subprocess.run([BIN / "gatehouse", "migrate"], env=environment, cwd=directory, check=True)  # noqa: S603
+
+
 @contextmanager
-def _running(environment: dict[str, str], directory: Path, logs: Sequence[Path]) -> Iterator[list[str]]:
+def running(environment: Mapping[str, str], directory: Path, logs: Sequence[Path]) -> Iterator[list[str]]:
     """One replica for each log; their addresses, once all of them are ready."""
     processes: list[subprocess.Popen[bytes]] = []
     urls = []

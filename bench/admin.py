@@ -1,0 +1,124 @@
+"""`make bench-admin`: what administration costs on a million users, three million sessions, five million events.
+
+`python -m bench.admin PART …` runs these parts alone: `lists`, `plans`, `ending`, `cleanup`. PostgreSQL, Valkey, two
+replicas of one worker and the clients share two cores. To fill the stores takes some five minutes: `--data DIR` keeps
+them there for the next run.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import asyncpg
+
+from bench import admin_cases, admin_many, admin_plans
+from bench.admin_cases import Case
+from bench.admin_stores import Service, Size, serving
+from bench.load import Connection
+from bench.looking import Taken, ask
+from bench.stack import refuse
+
+CORES = 2
+CLIENTS = 8
+REQUESTS = 96  # a case
+WARM_UP = 8  # requests before them, one of each client
+MOST_MS = 100.0  # within which 99 of 100 answers come
+SLOWEST = 12  # cases that are shown
+PARTS = ("lists", "plans", "ending", "cleanup")
+
+
+async def lists(service: Service, requests: int, only: Sequence[str]) -> bool:
+    token = (await service.administrator()).access_token
+    connection = await asyncpg.connect(service.database_url)
+    cases = await admin_cases.everything(connection, service.cursors, only)
+    await connection.close()
+    clients = [await Connection(service.urls[number % len(service.urls)]).open() for number in range(CLIENTS)]
+    for url in service.urls:  # the first look waits for the census
+        await (await Connection(url).open()).get("/sessions", token)
+    taken: dict[Case, Taken] = {}
+    for case in cases:
+        await ask(clients, token, case.path, WARM_UP)
+        taken[case] = await ask(clients, token, case.path, requests)
+    for client in clients:
+        client.close()
+    return shown(taken)
+
+
+def shown(taken: dict[Case, Taken]) -> bool:
+    """Print what each list takes, and the slowest cases of all; whether every one reaches the aim."""
+    of_list: dict[str, list[Case]] = defaultdict(list)
+    for case in taken:
+        of_list[case.list].append(case)
+    say(f"| list | cases | 50th of 100, ms: half of them, the worst | 99th: half, the worst | over {MOST_MS:.0f} ms |")
+    say("| --- | --- | --- | --- | --- |")
+    for name, cases in of_list.items():
+        halves = sorted(taken[case].half for case in cases)
+        mosts = sorted(taken[case].most for case in cases)
+        over = sum(most > MOST_MS for most in mosts)
+        say(
+            f"| {name} | {len(cases)} | {halves[len(halves) // 2]:.0f}, {halves[-1]:.0f} "
+            f"| {mosts[len(mosts) // 2]:.0f}, {mosts[-1]:.0f} | {over} |"
+        )
+    say("\n| the slowest | 50th, ms | 99th, ms |")
+    say("| --- | --- | --- |")
+    slowest = sorted(taken, key=lambda case: taken[case].most, reverse=True)
+    late = sum(taken[case].most > MOST_MS for case in taken)
+    for case in slowest[:SLOWEST]:
+        say(f"| {case.list}: {case.words} | {taken[case].half:.0f} | {taken[case].most:.0f} |")
+    say(f"\n{late} of {len(taken)} cases are later than {MOST_MS:.0f} ms (aim: none)")
+    return not late
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - the answer
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m bench.admin", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
+    parser.add_argument("--users", type=int, default=1_000_000)
+    parser.add_argument("--sessions", type=int, default=3_000_000)
+    parser.add_argument("--events", type=int, default=5_000_000)
+    parser.add_argument("--many", type=int, default=1_000_000, help="sessions that the clean-up has to delete")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help=f"of each case of a list (default {REQUESTS})")
+    parser.add_argument("--list", action="append", default=[], help="of `lists`, these alone")
+    parser.add_argument("--data", type=Path, help="where the full stores are kept (default: nowhere)")
+    arguments = parser.parse_args()
+    parts = arguments.parts or PARTS
+    if not set(parts) <= set(PARTS):
+        parser.error(f"the parts are {', '.join(PARTS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # stores and replicas end with us
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < CORES:
+        refuse("two cores are needed")
+    os.sched_setaffinity(0, cores[:CORES])
+    size = Size(arguments.users, arguments.sessions, arguments.events)
+    if arguments.data is not None:
+        arguments.data.mkdir(parents=True, exist_ok=True)
+    kept = nullcontext(arguments.data) if arguments.data is not None else tempfile.TemporaryDirectory()
+    good = []
+    with kept as folder:
+        for part in parts:
+            settings = admin_plans.LOGGED if part == "plans" else ()
+            expired = arguments.many if part == "cleanup" else 0
+            with serving(Path(folder), size, settings, expired) as service:
+                if part == "lists":
+                    good.append(asyncio.run(lists(service, arguments.requests, arguments.list)))
+                elif part == "plans":
+                    good.append(asyncio.run(admin_plans.plans(service, arguments.list)))
+                elif part == "ending":
+                    good.append(asyncio.run(admin_many.ending(service)))
+                else:
+                    good.append(asyncio.run(admin_many.cleanup(service)))
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
