@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 import structlog
 from litestar import Litestar
 from litestar.enums import ScopeType
-from litestar.types import HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from app import logs, problems
 from app.body import UNKNOWN_LENGTH, Body, Held
@@ -45,6 +45,7 @@ class Edge:
         without_body: what is answered here, by method and path, if no body comes: see app/express.py.
         with_body: the same if one comes.
         streamed: whose bodies are worked on while they come.
+        others: applications beside it, each by the first part of its paths.
     """
 
     def __init__(
@@ -53,13 +54,15 @@ class Edge:
         browsers: Browsers,
         without_body: Mapping[tuple[str, str], Express],
         with_body: Mapping[tuple[str, str], Express],
-        streamed: Container[tuple[str, str]] = (),
+        streamed: Container[tuple[str, str]],
+        others: Mapping[str, ASGIApp],
     ) -> None:
         self.app = app
         self._browsers = browsers
         self._without_body = without_body
         self._with_body = with_body
         self._streamed = streamed
+        self._others = others
         self._deadlines = Deadlines(LATE_SECONDS)
         self._held = Held()
 
@@ -75,6 +78,8 @@ class Edge:
             streamed = (scope["method"], scope["path"]) in self._streamed
             body = Body(receive, self._deadlines, self._held, length, streamed=streamed)
             ways = self._with_body
+        if origin is not None and _room(scope["path"]) in self._others:
+            origin = None  # their pages are for who looks at them: no front end reads them with his cookies
         headers = self._browsers.of(origin)
         express = ways.get((scope["method"], scope["path"]))
         if scope["method"] == "OPTIONS" and problem is None and (asked := self._browsers.preflight(scope, origin)):
@@ -141,7 +146,8 @@ class Edge:
         try:
             if problem is not None:
                 raise problem  # noqa: TRY301 - refused as if the application had
-            await self.app(scope, body or receive, send_on)
+            app = self._others.get(_room(scope["path"]), self.app)
+            await app(scope, body or receive, send_on)
         except Exception as error:
             if status:
                 raise  # half an answer is out already
@@ -151,6 +157,10 @@ class Edge:
             await send_on({"type": "http.response.body", "body": content, "more_body": False})
         finally:
             _write_line(scope, status, time.perf_counter() - started)
+
+
+def _room(path: str) -> str:
+    return "/" + path[1:].partition("/")[0]
 
 
 def _answering(headers: Headers) -> Express:

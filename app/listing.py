@@ -13,18 +13,21 @@ from typing import Annotated, Any
 import asyncpg
 import msgspec
 from msgspec import Meta, Struct
-from sqlalchemy import ColumnElement, Select, Tuple, any_, func, literal, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, Tuple, any_, func, literal, select, true, tuple_, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.util import LRUCache
 
 from app.database import Database, Transaction
 from app.errors import UseCursor
 from app.keys.cursors import Cursors
 
 MOST_ROWS = 10_000  # that page numbers reach, and that are counted exactly
-FAR_BEYOND = 10 * MOST_ROWS  # rows: where the planner sees as many, there are more than MOST_ROWS
+FAR_BEYOND = 4 * MOST_ROWS  # rows: where the planner sees as many, there are more than MOST_ROWS
 MOST_PER_PAGE = 200  # rows
 LONGER = 8  # times as long is the next stretch, where one did not hold the page
+MOST_COLLECTED = 20 * MOST_ROWS  # rows, as soon as walking seems in vain: some 200 ms
 SLACK = 2  # times as many rows are walked as should hold the page, were they evenly spread
 CONNECTIONS = 2  # a process, beside its pool: a slow list holds up another list, never a login
 
@@ -34,10 +37,14 @@ PLANNING = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "plan_cache_mode": "force_custom_plan",
-    "random_page_cost": "1.1",  # on what stores of today are, and in memory
+    "random_page_cost": "0.3",  # in memory: to read a long index for a second condition costs more than it saves
+    "seq_page_cost": "0.3",
+    "cpu_index_tuple_cost": "0.02",
+    "work_mem": "32MB",  # a bitmap of some million rows; one that has no room for them has pages, and all their rows
     "max_parallel_workers_per_gather": "0",  # the other cores have logins to serve
 }
 DIALECT = dialect()  # type: ignore[no-untyped-call]
+WRITTEN: LRUCache[Any, Any] = LRUCache(500)  # statements by their shape: some kB each
 
 PageNumber = Annotated[int, Meta(ge=1, description="With `page_size` it reaches 10,000 rows; beyond, take `cursor`.")]
 PageSize = Annotated[int, Meta(ge=1, le=MOST_PER_PAGE, description="Rows of a page, at most 200.")]
@@ -121,9 +128,17 @@ class Snapshot:
 
 
 def _written(statement: Select[Any]) -> tuple[str, list[object]]:
-    """A statement as PostgreSQL reads it, and its values in their order."""
-    compiled = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
-    return compiled.string, [compiled.params[name] for name in compiled.positiontup or ()]
+    """A statement as PostgreSQL reads it, and its values in their order.
+
+    Its words are those of the last statement of the same shape: to find them anew takes longer than most pages. No
+    shape has an `IN` of a list, whose words are as many as its values: `= any_(…)` says the same.
+    """
+    compiled, values, collected, _ = statement._compile_w_cache(  # noqa: SLF001 - what an engine of SQLAlchemy does
+        DIALECT, compiled_cache=WRITTEN, column_keys=[]
+    )
+    assert isinstance(compiled, SQLCompiler)  # noqa: S101 - what a SELECT is compiled to
+    params = compiled.construct_params(extracted_parameters=values, _collected_params=collected)
+    return compiled.string, [params[name] for name in compiled.positiontup or ()]
 
 
 class Lists:
@@ -157,6 +172,7 @@ class Lists:
         asked: Asked,
         about: bytes,
         *,
+        parts: Sequence[Select[Any]] = (),
         counted: Select[Any] | None = None,
         estimated: Select[Any] | None = None,
     ) -> Page:
@@ -164,17 +180,15 @@ class Lists:
 
         A cursor carries the total along: it is counted for the page where somebody began.
 
-        Where the statement says itself by which index to go, its pages are the planner's to find. `counted` are the
-        same rows then, as they are counted best, and `estimated` in the fewest words: the planner would take what only
-        leads an index for a filter.
+        Where the statement, or the `parts` that it has, say themselves by which index to go, its pages are the
+        planner's to find. `counted` are the same rows then, as they are counted best. `estimated` are they in the
+        fewest words: the planner would take for a filter what only leads an index or repeats what was said.
 
         Raises:
             UseCursor: it lies beyond the rows that page numbers reach.
             ValidationFailed: the cursor is none of this list.
         """
-        keys = statement.with_only_columns(
-            order.column.label("place"), order.key.label("key"), maintain_column_froms=True
-        )
+        keys = _keys(statement, order)
         number, offset = asked.page, 0
         after: ColumnElement[bool] = true()
         total: tuple[int, bool] | None = None  # and whether it is exact
@@ -187,20 +201,39 @@ class Lists:
             offset = (asked.page - 1) * asked.page_size
         most = asked.page_size + 1
         seen = await snapshot.estimate(keys if estimated is None else estimated)
+        found: int | None = None
         if counted is None:
-            places = await _places(snapshot, keys, order, after, offset, most, seen)
+            places, found = await _places(snapshot, keys, order, after, offset, most, seen)
         else:
-            places = await snapshot.rows(keys.where(after).order_by(*order.by()).offset(offset).limit(most))
+            walks = [_keys(part, order).where(after) for part in parts] or [keys.where(after)]
+            places = await snapshot.rows(_merged(walks, order, offset, most))
         is_last = len(places) < most
         places = places[: asked.page_size]
-        shown = statement.where(order.key == any_(literal([key for _, key in places], ARRAY(order.key.type))))
+        shown = statement.where(order.key == any_(literal([row["key"] for row in places], ARRAY(order.key.type))))
         rows = await snapshot.rows(shown.order_by(*order.by())) if places else []
         if total is None and is_last and (rows or number == 1):  # the last page tells the total
             total = offset + len(rows), True
+        elif total is None and found is not None:
+            total = found, True
         elif total is None:
             total = await _count(snapshot, keys if counted is None else counted, seen)
-        next_cursor = None if is_last else self._cursors.seal(about, (number + 1, *places[-1], *total))
+        next_cursor = (
+            None if is_last else self._cursors.seal(about, (number + 1, places[-1]["place"], places[-1]["key"], *total))
+        )
         return Page(rows, *total, number, next_cursor)
+
+
+def _keys(rows: Select[Any], order: Order) -> Select[Any]:
+    return rows.with_only_columns(order.column.label("place"), order.key.label("key"), maintain_column_froms=True)
+
+
+def _merged(walks: Sequence[Select[Any]], order: Order, offset: int, most: int) -> Select[Any]:
+    """Rows of all of these in their order; each is told how many it gives at most, or it would be sorted as a whole."""
+    if len(walks) == 1:
+        return walks[0].order_by(*order.by()).offset(offset).limit(most)
+    both = union_all(*(walk.order_by(*order.by()).limit(offset + most) for walk in walks)).subquery()
+    merged = Order(both.c.place, both.c.key, descending=order.descending)
+    return select(both).order_by(*merged.by()).offset(offset).limit(most)
 
 
 async def _count(snapshot: Snapshot, keys: Select[Any], estimated: int) -> tuple[int, bool]:
@@ -219,8 +252,8 @@ async def _places(
     offset: int,
     most: int,
     estimated: int,
-) -> Sequence[asyncpg.Record]:
-    """Where the rows of a page are in the order, and their ids.
+) -> tuple[Sequence[asyncpg.Record], int | None]:
+    """Where the rows of a page are in the order, and their ids; and how many there are, if we came to know.
 
     One can walk along the order and look at each row, or collect what fits the filters and sort it. The first costs
     more the rarer such rows are, the second the more there are. The planner would choose as well, but not know what we
@@ -228,16 +261,22 @@ async def _places(
     """
     wanted = keys.where(after)
     if keys.whereclause is None:
-        return await snapshot.rows(wanted.order_by(*order.by()).offset(offset).limit(most))
+        return await snapshot.rows(wanted.order_by(*order.by()).offset(offset).limit(most)), None
     everything = select(order.column, order.key)
-    stretch = SLACK * (offset + most) * await snapshot.estimate(everything) // estimated
+    all_rows = await snapshot.estimate(everything)
+    stretch = SLACK * (offset + most) * all_rows // estimated
     while stretch < estimated:
         ends = await snapshot.rows(everything.where(after).order_by(*order.by()).offset(stretch).limit(1))
-        walk = wanted.where(order.before(*ends[0])) if ends else wanted
+        walk = wanted.where(order.before(ends[0][0], ends[0][1])) if ends else wanted
         places = await snapshot.rows(walk.order_by(*order.by()).offset(offset).limit(most))
         if len(places) == most or not ends:
-            return places
+            return places, None
+        if not offset and LONGER * len(places) < stretch * estimated // all_rows and estimated < MOST_COLLECTED:
+            break  # either there are far fewer than it seemed, or they are all together somewhere else
         stretch *= LONGER
     found = wanted.cte("found").prefix_with("MATERIALIZED")  # else the planner might walk after all
     collected = Order(found.c.place, found.c.key, descending=order.descending)
-    return await snapshot.rows(select(found).order_by(*collected.by()).offset(offset).limit(most))
+    number = select(func.count()).select_from(found).scalar_subquery()
+    counted = select(found.c.place, found.c.key, number.label("number"))
+    rows = await snapshot.rows(counted.order_by(*collected.by()).offset(offset).limit(most))
+    return rows, rows[0]["number"] if rows else None

@@ -13,6 +13,10 @@ from app import devices, logs, problems
 from app.background import end
 from app.browsers import Browsers
 from app.clients.controllers import ClientsController
+from app.console.cookies import ConsoleCookies
+from app.console.forms import Forms
+from app.console.routes import Pages
+from app.console.visit import ROOT, Console
 from app.documentation.controllers import documentation_handlers
 from app.edge import Edge
 from app.federation.cookie import FlowCookie
@@ -71,7 +75,8 @@ def at_the_edge(app: Litestar) -> Edge:
         ("POST", f"{BASE}/login"): login_answer(parts.login, parts.refresh_cookie, parts.settings),
         ("POST", f"{BASE}/refresh"): refresh_answer(parts.login, parts.refresh_cookie, parts.settings),
     }
-    return Edge(app, Browsers(parts.settings), without_body, with_body, streamed={("POST", f"{BASE}/users/import")})
+    streamed = {("POST", f"{BASE}/users/import")}
+    return Edge(app, Browsers(parts.settings), without_body, with_body, streamed, {ROOT: app.state.pages})
 
 
 @asynccontextmanager
@@ -165,6 +170,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             verify_handler(authenticate),
         ],
     )
+    dependencies = dependencies_of(parts, settings)
     app = Litestar(
         route_handlers=[
             api,
@@ -173,45 +179,7 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
             *documentation_handlers(settings),
             *route_handlers,
         ],
-        dependencies={
-            "accounts": constant(parts.accounts),
-            "administration": constant(parts.administration),
-            "assistance": constant(parts.assistance),
-            "analytics": constant(parts.analytics),
-            "caller": Provide(provide_caller),
-            "client": Provide(provide_client),
-            "clients": constant(parts.clients),
-            "emails": constant(parts.emails),
-            "ending": constant(parts.ending),
-            "exports": constant(parts.exports),
-            "federated_login": constant(parts.federated_login),
-            "flow_cookie": constant(FlowCookie(settings)),
-            "health": constant(parts.health),
-            "holdings": constant(parts.holdings),
-            "identities": constant(parts.identities),
-            "imports": constant(parts.imports),
-            "introspection": constant(parts.introspection),
-            "judge": Provide(provide_judge),
-            "login": constant(parts.login),
-            "maintenance": constant(parts.maintenance),
-            "optional_caller": Provide(provide_optional_caller(authenticate)),
-            "preferences": constant(parts.preferences),
-            "reauthenticator": constant(parts.reauthenticator),
-            "passkey_login": constant(parts.passkey_login),
-            "passkeys": constant(parts.passkeys),
-            "recovery": constant(parts.recovery),
-            "second_factors": constant(parts.second_factors),
-            "refresh_cookie": constant(parts.refresh_cookie),
-            "revocation": constant(parts.revocation),
-            "ring": constant(parts.ring),
-            "roles": constant(parts.roles),
-            "session_directory": constant(parts.session_directory),
-            "sessions": constant(parts.sessions),
-            "sign_ins": constant(parts.sign_ins),
-            "trail": constant(parts.trail),
-            "upstream_sync": constant(parts.gpustack.sync if parts.gpustack else None),
-            "user_list": constant(parts.user_list),
-        },
+        dependencies=dependencies,
         exception_handlers=problems.HANDLERS,
         lifespan=[lifespan],
         middleware=[Authentication(authenticate)],
@@ -222,8 +190,57 @@ def create_app(settings: Settings, route_handlers: Sequence[ControllerRouterHand
     )
     app.state.settings = settings
     app.state.parts = parts
+    console = Console(settings, ConsoleCookies(settings), Forms(settings), parts.login, parts.preferences, authenticate)
+    app.state.pages = Pages(console, dependencies)
     app.state.started_at = time.monotonic()
     return app
+
+
+def dependencies_of(parts: Parts, settings: Settings) -> dict[str, Provide]:
+    """What a handler may ask for by name."""
+    authenticate = parts.authenticator.caller
+    return {
+        "accounts": constant(parts.accounts),
+        "administration": constant(parts.administration),
+        "assistance": constant(parts.assistance),
+        "analytics": constant(parts.analytics),
+        "caller": Provide(provide_caller),
+        "census": constant(parts.census),
+        "client": Provide(provide_client),
+        "clients": constant(parts.clients),
+        "emails": constant(parts.emails),
+        "ending": constant(parts.ending),
+        "exports": constant(parts.exports),
+        "federated_login": constant(parts.federated_login),
+        "flow_cookie": constant(FlowCookie(settings)),
+        "health": constant(parts.health),
+        "holdings": constant(parts.holdings),
+        "identities": constant(parts.identities),
+        "imports": constant(parts.imports),
+        "introspection": constant(parts.introspection),
+        "judge": Provide(provide_judge),
+        "login": constant(parts.login),
+        "maintenance": constant(parts.maintenance),
+        "optional_caller": Provide(provide_optional_caller(authenticate)),
+        "preferences": constant(parts.preferences),
+        "reauthenticator": constant(parts.reauthenticator),
+        "passkey_login": constant(parts.passkey_login),
+        "passkeys": constant(parts.passkeys),
+        "recovery": constant(parts.recovery),
+        "second_factors": constant(parts.second_factors),
+        "refresh_cookie": constant(parts.refresh_cookie),
+        "revocation": constant(parts.revocation),
+        "ring": constant(parts.ring),
+        "roles": constant(parts.roles),
+        "rotation": constant(parts.rotation),
+        "sender": constant(parts.sender),
+        "session_directory": constant(parts.session_directory),
+        "sessions": constant(parts.sessions),
+        "sign_ins": constant(parts.sign_ins),
+        "trail": constant(parts.trail),
+        "upstream_sync": constant(parts.gpustack.sync if parts.gpustack else None),
+        "user_list": constant(parts.user_list),
+    }
 
 
 def constant(part: object) -> Provide:

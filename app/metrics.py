@@ -5,8 +5,10 @@ a file there, and a scrape of any worker adds them up.
 """
 
 import asyncio
+import math
 import os
 import re
+import resource
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -92,6 +94,11 @@ class Metrics:
         self._gpustack_duration = duration.labels("gpustack")
         self._sources = {source: self._session_check.labels(source) for source in ("valkey", "postgres")}
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
+        self._processor = self._counter("auth_processor_seconds", "Time of the processor that was used.")
+        self._processor_used = 0.0  # seconds, when the counter was last moved on
+        self.gauge("auth_memory_bytes", "Memory that is resident.", resident_bytes)
+        self.gauge("auth_open_files", "Open files and connections; 0: the kernel does not say.", open_files)
+        self.gauge("auth_open_files_limit", "How many there may be.", open_files_limit)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, registry=self.registry)
@@ -136,6 +143,9 @@ class Metrics:
         """Write the gauges; every second in every worker, because a scrape runs in only one of them."""
         for gauge, read in self._gauges:
             gauge.set(read())
+        used = time.process_time()
+        self._processor.inc(used - self._processor_used)
+        self._processor_used = used
 
     def text(self) -> bytes:
         """The exposition of all workers."""
@@ -147,6 +157,27 @@ class Metrics:
         shared = CollectorRegistry()
         MultiProcessCollector(shared, directory)  # type: ignore[no-untyped-call]
         return generate_latest(shared)
+
+
+def resident_bytes() -> float:
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:  # no Linux
+        return 0
+    return pages * resource.getpagesize()
+
+
+def open_files() -> float:
+    """By one question, whatever their number; kernels before 6.2 do not answer it."""
+    try:
+        return Path("/proc/self/fd").stat().st_size
+    except OSError:  # no Linux
+        return 0
+
+
+def open_files_limit() -> float:
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return math.inf if soft == resource.RLIM_INFINITY else soft
 
 
 def forget_dead(directory: Path) -> None:

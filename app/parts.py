@@ -58,6 +58,7 @@ from app.limits.violations import Violations
 from app.limits.windows import Windows
 from app.listing import Lists
 from app.mail.sender import Handler, Sender
+from app.maintenance.rotation import Rotation
 from app.maintenance.service import Maintenance
 from app.metrics import Metrics
 from app.outbound import Outbound
@@ -80,6 +81,7 @@ from app.trail.service import Trail
 
 RETURNS = Rate(1000, 600)  # of browsers of a network from sign-in providers: an office at nine, and no more rows
 REPORTS = 2  # connections a process, beside its pool: who looks through the audit trail holds up no login
+READING = {"enable_seqscan": "off"}  # by indexes, also of what was just filled and has no statistics yet
 JUDGEMENTS = Rate(60, 3600)  # passwords of a network that are judged before it registers: 0.2 s each at worst
 
 
@@ -139,6 +141,7 @@ class Parts:
     session_directory: SessionDirectory
     ending: Ending
     maintenance: Maintenance
+    rotation: Rotation
     reports: Database
     roll_up: RollUp
     trail: Trail
@@ -174,7 +177,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     attempts = Attempts(entries.links)
     windows = Windows(entries.links)
     violations = Violations(db, entries.links, metrics)
-    measure(metrics, db, entries, passwords)
+    measure(metrics, db, entries, passwords, ring)
     one_time_tokens = OneTimeTokens(settings.secret_key, settings.secret_key_previous)
     errands: dict[str, Handler] = {}
     sender = Sender(db, settings, partial(mailed_link, settings, one_time_tokens), errands, metrics)
@@ -235,7 +238,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     lists = Lists(settings.database_url, cursors)
     census = Census(db)
     maintenance = Maintenance(db, settings)
-    reports = Database(settings.database_url, REPORTS, "gatehouse reports")
+    reports = Database(settings.database_url, REPORTS, "gatehouse reports", READING)
     roll_up = RollUp(reports)
     health = Health(db, entries, settings, gpustack.instance if gpustack else None)
     return Parts(
@@ -274,6 +277,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         SessionDirectory(lists, sessions, census),
         Ending(db, entries, lists),
         maintenance,
+        Rotation(db, settings, ring),
         reports,
         roll_up,
         Trail(db, reports, cursors),
@@ -326,8 +330,14 @@ def gpustack_of(
     )
 
 
-def measure(metrics: Metrics, db: Database, entries: Entries, passwords: Passwords) -> None:
-    """The gauges: how full the pool and the queues are."""
+def measure(metrics: Metrics, db: Database, entries: Entries, passwords: Passwords, ring: Ring) -> None:
+    """The gauges: whether the stores are there, how full the pool and the queues are, how old the key is."""
+    metrics.gauge("auth_database_away", "1: PostgreSQL does not answer.", lambda: entries.outbox.lost, "livemax")
+    metrics.gauge(
+        "auth_valkey_away", "1: Valkey is away, or not trusted.", lambda: entries.links.current is None, "livemax"
+    )
+    metrics.gauge("auth_signing_key_age_seconds", "How long the key signs.", lambda: ring.age_seconds, "livemax")
+    metrics.gauge("auth_database_pool_limit", "Connections there may be.", lambda: db.size)
     metrics.gauge("auth_database_pool_connections", "Connections that are open.", lambda: db.gauge()[0])
     metrics.gauge("auth_database_pool_in_use", "Connections that are in use.", lambda: db.gauge()[1])
     metrics.gauge("auth_hashing_threads", "Threads that hash passwords.", lambda: passwords.threads.count)

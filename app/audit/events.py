@@ -36,6 +36,7 @@ class Event(StrEnum):
     ROLE_CHANGED = "role.changed"
     CLEANUP_RAN = "cleanup.ran"
     AUDIT_EXPORTED = "audit.exported"
+    KEYS_ROTATED = "keys.rotated"
 
 
 async def record(

@@ -1,4 +1,4 @@
-"""`gatehouse users …`: accounts without the API, by whoever may run commands on the server."""
+"""`gatehouse users create-admin`, `set-password` and `sync`: the way in and back in, and who is brought over."""
 
 import argparse
 import asyncio
@@ -18,17 +18,17 @@ from app.settings import Settings, load
 
 def create_admin(arguments: argparse.Namespace) -> int:
     settings = load(env_file=arguments.env_file)
-    password = passwords.from_stdin() if arguments.password_stdin else passwords.generated()
+    password = passwords.chosen(arguments)
     user_id = asyncio.run(_create_admin(settings, arguments, password))
-    _tell(arguments, user_id, arguments.username, password)
+    passwords.tell(arguments, user_id, arguments.username, password)
     return 0
 
 
 def set_password(arguments: argparse.Namespace) -> int:
     settings = load(env_file=arguments.env_file)
-    password = passwords.from_stdin() if arguments.password_stdin else passwords.generated()
+    password = passwords.chosen(arguments)
     user_id = asyncio.run(_set_password(settings, arguments.name, password))
-    _tell(arguments, user_id, arguments.name, password)
+    passwords.tell(arguments, user_id, arguments.name, password)
     return 0
 
 
@@ -59,13 +59,3 @@ async def _sync(settings: Settings) -> SyncReport:
             raise NoGpustack
         await parts.gpustack.instance.look()
         return await parts.gpustack.sync.sync(Origin())
-
-
-def _tell(arguments: argparse.Namespace, user_id: int, username: str, password: str) -> None:
-    """A password that came on standard input is known; one that we made is shown this once."""
-    data: dict[str, object] = {"id": user_id, "username": username}
-    lines = [f"id        {user_id}", f"username  {username}"]
-    if not arguments.password_stdin:
-        data["password"] = password
-        lines.append(f"password  {password}   (shown only now)")
-    answer(arguments, data, *lines)

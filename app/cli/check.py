@@ -194,8 +194,6 @@ async def _mail(settings: Settings) -> AsyncGenerator[Finding]:
 
 async def _providers(settings: Settings) -> AsyncGenerator[Finding]:
     """Each says of itself what it should, or nobody can sign in there."""
-    if settings.oidc_providers and not settings.redirect_uris:
-        yield Finding("warning", "providers", "no sign-in can lead anywhere: set REDIRECT_URIS")
     outbound = Outbound(named_urls(settings.oidc_providers), settings.outbound_ca_file)
     for name, provider in configured.providers(settings, outbound).items():
         try:

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     A command's module is imported only when it runs: all of them take 2 s, `gatehouse --help` should take none, and the
     server has to name a directory for its metrics before what counts is imported.
     """
-    arguments = parser().parse_args(argv)
+    arguments = parser().parse_args(_signed(sys.argv[1:] if argv is None else argv))
     interruption.listen()
     try:
         importlib.import_module("app.logs").aside()
@@ -56,6 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(line)
         return EXIT_REFUSED
     return status
+
+
+def _signed(words: Sequence[str]) -> list[str]:
+    """`--sort -created_at` as it is meant: argparse would take what begins with a sign for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == "--sort" and word in SORTS:
+            joined[-1] = f"--sort={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _line(error: Exception) -> str | None:
@@ -173,7 +184,7 @@ def _looking_after(users: Commands) -> None:
     activate = _command(users, "activate", "let somebody sign in again", "people", "activate")
     deactivate = _command(users, "deactivate", "sign somebody out, and let him in no more", "people", "deactivate")
     for command in (show, activate, deactivate):
-        command.add_argument("name_or_id", metavar="NAME_OR_ID")
+        command.add_argument("name_or_id", metavar="NAME_OR_ID", help="id:7 where 7 is somebody's name as well")
     for command in (activate, deactivate):
         command.add_argument("--reason", metavar="TEXT", help="for the audit trail")
     for command in (everyone, show, create, activate, deactivate):

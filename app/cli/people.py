@@ -7,7 +7,8 @@ import msgspec
 
 from app.cli import passwords
 from app.cli.parts import at_work
-from app.cli.terminal import answer, table
+from app.cli.refusal import NobodyToInvite
+from app.cli.terminal import answer, plain, table
 from app.identity import accounts
 from app.identity.holdings import UserCredentials
 from app.identity.listing import UserFilter, UserSort
@@ -54,18 +55,13 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def create(arguments: argparse.Namespace) -> int:
-    password = None
-    if not arguments.invite:
-        password = passwords.from_stdin() if arguments.password_stdin else passwords.generated()
+    if arguments.invite and arguments.email is None:
+        raise NobodyToInvite
+    password = None if arguments.invite else passwords.chosen(arguments)
     said = {"email": arguments.email, "full_name": arguments.full_name, "roles": arguments.role, "password": password}
     new = convert({"username": arguments.username, **said}, NewUser)
     user = asyncio.run(_create(load(env_file=arguments.env_file), new))
-    data: dict[str, object] = {"id": user.id, "username": user.username}
-    lines = [f"id        {user.id}", f"username  {user.username}"]
-    if password is not None and not arguments.password_stdin:
-        data["password"] = password
-        lines.append(f"password  {password}   (shown only now; to be changed at the first sign-in)")
-    answer(arguments, data, *lines)
+    passwords.tell(arguments, user.id, user.username, password, "shown only now; to be changed at the first sign-in")
     return 0
 
 
@@ -81,7 +77,7 @@ def _set_active(arguments: argparse.Namespace, *, is_active: bool) -> int:
     change = convert({"is_active": is_active, "reason": arguments.reason}, UserChange)
     user = asyncio.run(_change(load(env_file=arguments.env_file), arguments.name_or_id, change))
     said = "may sign in" if user.is_active else "may not sign in, and is signed out"
-    answer(arguments, msgspec.to_builtins(user), f"{user.username} {said}")
+    answer(arguments, msgspec.to_builtins(user), f"{plain(user.username)} {said}")
     return 0
 
 

@@ -72,6 +72,11 @@ class NoPassword(Refused):
         super().__init__("no password came on standard input")
 
 
+class NobodyToInvite(Refused):
+    def __init__(self) -> None:
+        super().__init__("an invitation is mailed: say --email as well")
+
+
 class NobodyNamed(Refused):
     def __init__(self) -> None:
         super().__init__("say which sessions (gatehouse sessions end --help), or --all")

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET
 
 from app.cli.parts import at_work
-from app.cli.terminal import answer, table
+from app.cli.terminal import answer, plain, table
 from app.identity.role_structs import NewRole, Role, RoleChange
 from app.settings import Settings, load
 
@@ -49,7 +49,7 @@ def _shown(arguments: argparse.Namespace, role: Role) -> int:
         arguments,
         msgspec.to_builtins(role),
         f"name         {role.name}",
-        f"description  {role.description}".rstrip(),
+        f"description  {plain(role.description)}".rstrip(),
         f"permissions  {_allowed(role)}".rstrip(),
     )
     return 0

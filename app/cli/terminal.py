@@ -40,13 +40,13 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     to_people = sys.stdout.isatty()
     drawn = Table(*headings, box=box.SIMPLE_HEAD if to_people else None, pad_edge=False, show_edge=False)
     for row in rows:
-        drawn.add_row(*(Text(_plain(each)) for each in row))
+        drawn.add_row(*(Text(plain(each)) for each in row))
     page = io.StringIO()
     Console(file=page, width=None if to_people else UNBOUNDED, force_terminal=to_people).print(drawn)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     """Nothing that would speak to the terminal itself."""
     text = "" if value is None else str(value)
     return "".join(char if char.isprintable() else "?" for char in text)

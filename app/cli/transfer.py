@@ -52,6 +52,7 @@ def take(arguments: argparse.Namespace) -> int:
         source = stack.enter_context(_reading(arguments.file))
         reports = [sys.stdout.buffer] if arguments.json else []
         if arguments.report is not None:
+            _require_another(arguments.report, source)
             reports.append(stack.enter_context(_writing(arguments.report)))
         advance = stack.enter_context(_progress("bytes", _size(source)))
         outcome = Outcome(*reports)
@@ -117,9 +118,22 @@ def _reading(name: str) -> Generator[BinaryIO]:
         yield file
 
 
+def _require_another(path: Path, source: BinaryIO) -> None:
+    """Raises FileUnusable if what is to be written there would take the place of what is read."""
+    if path.exists() and os.path.samestat(path.stat(), os.fstat(source.fileno())):
+        raise FileUnusable(path, "it is the file to import")
+
+
+def _require_plain(path: Path) -> None:
+    """Raises FileUnusable if anything but a file is there: to replace /dev/null would break more than this command."""
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise FileUnusable(path, "it is no plain file")
+
+
 @contextmanager
 def _writing(path: Path) -> Generator[BinaryIO]:
     """A file that only its owner may read."""
+    _require_plain(path)
     try:
         path.unlink(missing_ok=True)
         file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
@@ -132,6 +146,7 @@ def _writing(path: Path) -> Generator[BinaryIO]:
 @contextmanager
 def _writing_whole(path: Path) -> Generator[BinaryIO]:
     """The same, under its own name once there is all of it."""
+    _require_plain(path)
     begun = path.with_name(f"{path.name}.part")
     with _writing(begun) as file:
         yield file

@@ -12,6 +12,7 @@ from app.cli.refusal import NothingToRotate
 from app.cli.terminal import answer
 from app.database import Database
 from app.keys import ring
+from app.maintenance import rotation
 from app.maintenance.service import CleanupReport, clean_up
 from app.settings import Settings, load
 
@@ -43,7 +44,7 @@ def cleanup(arguments: argparse.Namespace) -> int:
 
 async def _rotate(settings: Settings) -> str:
     async with _database(settings) as db:
-        return await ring.rotate(db, settings.jwt_algorithm, ring.box_of(settings))
+        return await rotation.rotate(db, settings, client=None, actor_id=None, session_id=None)
 
 
 async def _clean_up(settings: Settings) -> CleanupReport:

@@ -307,12 +307,12 @@ async def delete_expired(tx: Transaction, most: int) -> int:
     """Logins and challenges whose time is over, and secrets that nobody has confirmed."""
     deleted = 0
     for table, key, expired in (
-        ("pending_logins", "id", "expires_at <= clock_timestamp()"),
-        ("spent_challenges", "id", "expires_at <= clock_timestamp()"),
+        ("pending_logins", "id", "expires_at <= statement_timestamp()"),
+        ("spent_challenges", "id", "expires_at <= statement_timestamp()"),
         (
             "totp_secrets",
             "user_id",
-            f"confirmed_at IS NULL AND created_at < clock_timestamp() - interval '{ENROLMENT_SECONDS} seconds'",
+            f"confirmed_at IS NULL AND created_at < statement_timestamp() - interval '{ENROLMENT_SECONDS} seconds'",
         ),
     ):
         done = await tx.execute(

@@ -2,6 +2,7 @@
 
 import hmac
 import io
+import re
 from urllib.parse import urlsplit
 
 import pyotp
@@ -14,6 +15,7 @@ from app.settings import Settings
 STEP_SECONDS = 30  # RFC 6238 §5.2
 DRIFT = 1  # steps that an authenticator's clock may be off, either way (ibid.)
 SECRET_CHARACTERS = 32  # of base32: 160 bits (RFC 4226 §4)
+SECRET = re.compile(f"[A-Z2-7]{{{SECRET_CHARACTERS}}}")
 MODULE_PIXELS = 4  # of the QR code: some 200 pixels in all
 MASK = 3  # of the QR code (ISO/IEC 18004 §7.8): a secret is random enough; to try all eight holds up the loop for 10 ms
 
@@ -38,7 +40,10 @@ class Totp:
         self._issuer = urlsplit(settings.public_url).hostname or "Gatehouse"
 
     def enrol(self, user_id: int, username: str) -> Enrolment:
-        secret = pyotp.random_base32(SECRET_CHARACTERS)
+        return self.enrolment(user_id, username, pyotp.random_base32(SECRET_CHARACTERS))
+
+    def enrolment(self, user_id: int, username: str, secret: str) -> Enrolment:
+        """What there is to see of this secret."""
         uri = pyotp.TOTP(secret).provisioning_uri(name=username, issuer_name=self._issuer)
         picture = io.BytesIO()
         segno.make_qr(uri, error="m", mask=MASK).save(

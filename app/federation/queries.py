@@ -64,7 +64,7 @@ async def delete_expired(tx: Transaction, most: int) -> int:
     done = await tx.execute(
         """
         DELETE FROM sign_ins WHERE id IN (
-            SELECT id FROM sign_ins WHERE expires_at + make_interval(secs => $2) <= clock_timestamp()
+            SELECT id FROM sign_ins WHERE expires_at <= statement_timestamp() - make_interval(secs => $2)
             ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
         )
         """,

@@ -82,9 +82,21 @@ class SignIns:
             ValidationFailed: the application's address is none of REDIRECT_URIS, or `fresh` is not for this provider.
             ProviderUnusable: the provider does not say where to.
         """
-        provider = self._provider(name)
+        self._provider(name)
         if redirect_to not in self._settings.redirect_uris:
             raise ValidationFailed(("redirect_to", "is none of REDIRECT_URIS"))
+        return await self._start(name, redirect_to, code_challenge, fresh=fresh)
+
+    async def start_here(self, name: str, page: str, code_challenge: str, *, fresh: bool) -> Started:
+        """The same for a page of our own, by its path; no application can have anybody sent there.
+
+        Raises:
+            NotFound, ValidationFailed, ProviderUnusable: as above.
+        """
+        return await self._start(name, f"{self._settings.public_url}{page}", code_challenge, fresh=fresh)
+
+    async def _start(self, name: str, redirect_to: str, code_challenge: str, *, fresh: bool) -> Started:
+        provider = self._provider(name)
         flow = Flow(
             id=uuid7(),
             provider=name,

@@ -202,18 +202,21 @@ async def taken(tx: Transaction, username: str, email: str | None) -> UsernameTa
 
 
 async def id_of(db: Database, name_or_id: str) -> int:
-    """Whom an operator means: a local user's name comes before an id, for a name may be a number.
+    """Whom an operator means: by a local user's name, by an id, or by `id:7`, which is nobody's name.
 
     Raises:
         NotFound: nobody.
+        Conflict: it is one's name and another's id: whoever registers may call himself by a number.
     """
-    account = await queries.by_name(db, name_or_id, None)
-    if account is not None:
-        return account.id
-    user_id = int(name_or_id) if re.fullmatch(r"[0-9]{1,19}", name_or_id) else 0
-    if user_id >= 1 << 63 or await queries.by_id(db, user_id) is None:
+    number = re.fullmatch(r"(id:)?([0-9]{1,19})", name_or_id)
+    user_id = int(number[2]) if number else 0
+    has_id = 0 < user_id < 1 << 63 and await queries.by_id(db, user_id) is not None
+    account = None if number and number[1] else await queries.by_name(db, name_or_id, None)
+    if account is not None and has_id and account.id != user_id:
+        raise Conflict(f"{user_id} is the id of one and the name of another: say id:{user_id} or id:{account.id}.")
+    if account is None and not has_id:
         raise NotFound(f"There is no local user {name_or_id!r}, and nobody with this id.")
-    return user_id
+    return user_id if account is None else account.id
 
 
 async def create_first_admin(db: Database, passwords: Passwords, username: str, password: str) -> bool:

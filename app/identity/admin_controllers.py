@@ -116,7 +116,7 @@ class UsersController(Controller):
         """What is not named stays. A new password, or `is_active: false`, ends every session of the user.
 
         A user who may do more than the caller cannot be changed. A new address counts as not verified. A password that
-        GPUStack keeps is changed there (409).
+        GPUStack keeps is changed there, and who has none cannot be made to change it (409).
         """
         return await administration.change_user(caller, user_id, data, client)
 

@@ -1,5 +1,7 @@
 """Looking after the accounts of others. Nobody hands out, changes or takes away what is above the own rights."""
 
+from collections.abc import Collection, Mapping
+
 import asyncpg
 import msgspec
 from msgspec import UNSET
@@ -13,7 +15,7 @@ from app.errors import Conflict, EmailTaken, Forbidden, NotFound
 from app.factors import queries as factors
 from app.gpustack import queries as gpustack
 from app.identity import names, queries, role_queries
-from app.identity.accounts import taken
+from app.identity.accounts import id_of, taken
 from app.identity.administrators import hold_to_delete, is_active_admin, keep_an_admin
 from app.identity.callers import hold_other, note_other
 from app.identity.entry import People
@@ -65,6 +67,14 @@ class Administration:
         if row is None:
             raise NotFound
         return await self._people.show(queries.entry(row))
+
+    async def id_of(self, name_or_id: str) -> int:
+        """Raises NotFound: it names nobody."""
+        return await id_of(self._db, name_or_id)
+
+    async def usernames(self, user_ids: Collection[int]) -> Mapping[int, str]:
+        """What these people are called; who is gone is not among them."""
+        return await queries.usernames(self._db, list(user_ids)) if user_ids else {}
 
     # ---- making ---------------------------------------------------------------------------------------------------
 
@@ -123,7 +133,7 @@ class Administration:
             Forbidden: the user, or a new role of his, may do more than the caller.
             LastAdmin: there would be no active administrator any more.
             EmailTaken, WeakPassword, ValidationFailed: as they say.
-            Conflict: a password is to be set that GPUStack keeps.
+            Conflict: a password is to be set that GPUStack keeps, or to be changed where there is none.
         """
         if asked.email is not UNSET and caller is not None and user_id == caller.user_id:
             raise Forbidden("Change your own address at /me: it has to be proved.")
@@ -137,6 +147,9 @@ class Administration:
                 await queries.hold_admins(tx)
             before = await hold_other(tx, caller, user_id)
             after = _changed(before, asked)
+            calls_in = asked.password is UNSET and after.must_change_password and not before.must_change_password
+            if calls_in and await queries.lacks_password(tx, user_id):
+                raise Conflict("This user has no password that could be changed.")  # and would be locked out for good
             if asked.is_active is False and not before.is_active and await gpustack.note_own_decision(tx, user_id):
                 said = {"changed": ["is_active"], "is_active": False}  # by GPUStack until now, which takes it back
                 await note_other(tx, Event.USER_UPDATED, caller, user_id, client, _because(reason, said))

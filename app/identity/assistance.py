@@ -66,7 +66,7 @@ class Assistance:
         """
         caller.require_fresh()
         if user_id == caller.user_id:
-            raise Forbidden("Take away your own at /me/mfa: it asks for a code.")
+            raise Forbidden("Take away your own at /me/mfa/totp and /me/passkeys.")
         async with self._db.transaction() as tx:
             person = await hold_other(tx, caller, user_id)
             changes = [await self._entries.outbox.announce(tx, [user_key(user_id)])]

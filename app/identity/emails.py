@@ -11,6 +11,7 @@ from app.errors import EmailTaken, InvalidOneTimeToken, NotFound
 from app.identity import names, queries
 from app.identity.callers import hold_caller, note
 from app.identity.mails import Mails
+from app.identity.structs import UserEntry
 from app.limits.quota import Quota
 from app.proofs import queries as proofs
 from app.proofs.tokens import OneTimeTokens, Purpose
@@ -74,6 +75,10 @@ class Emails:
         await self._entries.outbox.settle(change)
         self._mails.wake()
 
+    async def waiting(self, person: UserEntry) -> str | None:
+        """The address that waits for its proof, if one does: a new one, or the present one that has none."""
+        return await proofs.newest_email(self._db, person.id) or (None if person.email_verified else person.email)
+
     async def resend(self, caller: Identified[Subject], client: Client) -> None:
         """Send the link again, to the address that waits for it; if none does, nothing.
 
@@ -83,7 +88,7 @@ class Emails:
         """
         self._mails.require()
         person = queries.entry(await self._row(caller.user_id))
-        email = await proofs.newest_email(self._db, person.id) or (None if person.email_verified else person.email)
+        email = await self.waiting(person)
         if email is None:
             return
         await self._mailings.hit(email, client, caller.user_id)

@@ -40,14 +40,22 @@ class People:
 
         Without any it is somebody else who looks.
         """
-        found = await self._entries.get((RIGHTS_KEY,))
-        await self._catch_up(found[RIGHTS_KEY] or b"")
+        await self._look_at_rights()
         return self._shown(person, ways)
+
+    async def show_all(self, people: Sequence[UserEntry]) -> list[User]:
+        """People read from PostgreSQL just now, with what their roles allow: for somebody else who looks."""
+        await self._look_at_rights()
+        return [self._shown(person, ()) for person in people]
 
     def _shown(self, person: UserEntry, ways: Sequence[str]) -> User:
         if amr.OFFLINE in ways:
             person = person.without(ADMIN)
         return person.shown(self._rights.of(person.roles))
+
+    async def _look_at_rights(self) -> None:
+        found = await self._entries.get((RIGHTS_KEY,))
+        await self._catch_up(found[RIGHTS_KEY] or b"")
 
     async def _catch_up(self, snapshot: bytes) -> None:
         if snapshot != self._rights.snapshot:

@@ -27,7 +27,7 @@ PAUSE = 0.5  # seconds between two tries
 PATIENCE = 60.0  # seconds that a password waits for a thread: who signs in comes first
 HASHED_TOGETHER = 4  # passwords: some wait to be judged while others are hashed
 
-Judge = Callable[[], Awaitable[Importer]]  # who imports, at this moment; raises where he may not any more
+CurrentImporter = Callable[[], Awaitable[Importer]]  # who imports, at this moment; raises where he may not any more
 Keep = Callable[[Sequence[ReportLine]], None]
 
 
@@ -50,7 +50,9 @@ class Imports:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._turn = asyncio.Lock()
 
-    async def run(self, body: AsyncIterable[bytes], judge: Judge, keep: Keep, *, most_lines: int | None = None) -> None:
+    async def run(
+        self, body: AsyncIterable[bytes], judge: CurrentImporter, keep: Keep, *, most_lines: int | None = None
+    ) -> None:
         """Import the lines of a body; `keep` is given the report of each batch, in the order of the lines.
 
         Raises:
@@ -67,16 +69,17 @@ class Imports:
                     error.detail += f" The first {done:,} lines are done; import the same again to go on."
                 raise
 
-    async def _take(self, batch: Sequence[Cut], seen: set[int], judge: Judge) -> list[ReportLine]:
+    async def _take(self, batch: Sequence[Cut], seen: set[int], judge: CurrentImporter) -> list[ReportLine]:
         """Import a batch; `seen` are the names of the lines before it, as their hashes: a name takes a third of it."""
         report: list[ReportLine] = []
         lines: list[Numbered] = []
+        since = time.monotonic()
         for cut in batch:
             try:
                 lines.append(self._read(cut, seen))
             except AppError as error:
                 report.append(refused(cut[0], error))
-            await give_way(cut[0])
+            since = await give_way(since)
         for _ in range(TRIES):
             if lines:
                 done = await self._write(lines, judge)
@@ -98,7 +101,7 @@ class Imports:
 
     # ---- a batch --------------------------------------------------------------------------------------------------
 
-    async def _write(self, lines: Sequence[Numbered], judge: Judge) -> Done:
+    async def _write(self, lines: Sequence[Numbered], judge: CurrentImporter) -> Done:
         there = await bulk_queries.known(self._db, [each.key for each in lines])
         hashes, weak = await self._hash([each for each in lines if each.line.password and each.key not in there])
         able = [each for each in lines if each.number not in weak]
@@ -108,7 +111,7 @@ class Imports:
         done.report += weak.values()
         return done
 
-    async def _commit(self, lines: Sequence[Numbered], hashes: Mapping[int, str], judge: Judge) -> Done:
+    async def _commit(self, lines: Sequence[Numbered], hashes: Mapping[int, str], judge: CurrentImporter) -> Done:
         """Write them; once more if others had locked the same in another order, or took an address at that moment."""
         failed: Exception | None = None
         for _ in range(TRIES):

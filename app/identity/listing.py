@@ -1,8 +1,7 @@
 """The list of users: the one part of this room that writes statements with SQLAlchemy (app/listing.py)."""
 
-import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -77,10 +76,11 @@ class UserList:
         wanted = msgspec.structs.replace(wanted, search=names.label(wanted.search, "search"))
         about = msgspec.json.encode(("users", sort, wanted))
         async with self._lists.reading() as snapshot:
-            page = await self._lists.page(snapshot, _statement(wanted), _order(sort), asked, about)
-        found = [UserEntry(*row) for row in page.rows]
+            page = await self._lists.page(
+                snapshot, _statement(wanted), _order(sort), asked, about, estimated=_estimated(wanted)
+            )
         return UserPage(
-            items=await asyncio.gather(*(self._people.show(person) for person in found)),  # they share a round trip
+            items=await self._people.show_all([UserEntry(*row) for row in page.rows]),
             total=page.total,
             total_exact=page.total_exact,
             page=page.number,
@@ -94,13 +94,20 @@ def _order(sort: UserSort) -> Order:
     return Order(SORTS[name], UserRow.id.expression, descending=name != sort)
 
 
-def _statement(wanted: UserFilter) -> Select[Any]:
+def _estimated(wanted: UserFilter) -> Select[Any]:
+    """The planner would see three times as many: that names and addresses mostly begin alike is nothing it knows."""
+    return _statement(wanted, begins=(USERNAME,)).with_only_columns(UserRow.id)
+
+
+def _statement(
+    wanted: UserFilter, begins: Sequence[ColumnElement[str]] = (USERNAME, ADDRESS, FULL_NAME)
+) -> Select[Any]:
     held = select(UserRole.role).where(UserRole.user_id == UserRow.id)
     roles = func.array(held.order_by(UserRole.role).scalar_subquery(), type_=ARRAY(TEXT))
     columns = {name: getattr(UserRow, name, roles) for name in UserEntry.__struct_fields__}
     statement = select(*columns.values())
     if wanted.search:
-        statement = statement.where(_has(wanted.search))
+        statement = statement.where(_has(wanted.search, begins))
     if wanted.is_active is not None:
         statement = statement.where(UserRow.is_active if wanted.is_active else ~UserRow.is_active)
     if wanted.is_admin is not None:
@@ -111,9 +118,9 @@ def _statement(wanted: UserFilter) -> Select[Any]:
     return statement
 
 
-def _has(words: str) -> ColumnElement[bool]:
-    """Whether these words are somewhere in the name, the address or the full name; or at their beginning."""
+def _has(words: str, begins: Sequence[ColumnElement[str]]) -> ColumnElement[bool]:
+    """Whether these words are somewhere in the name, the address or the full name; or at the beginning of one."""
     escaped = re.sub(r"([\\%_])", r"\\\1", words)
     if WORD.search(words):
         return UserRow.words.like(func.lower(literal(f"%{escaped}%")))
-    return or_(*(column.like(func.lower(literal(f"{escaped}%"))) for column in (USERNAME, ADDRESS, FULL_NAME)))
+    return or_(*(column.like(func.lower(literal(f"{escaped}%"))) for column in begins))

@@ -23,11 +23,11 @@ WELCOME_PAUSE = 3.0  # seconds before the first letter to an address: what overt
 
 ERRAND_PAUSE = (0.5, 2.0)  # seconds: who asks cannot tell by the next requests whether there was anything to do
 
-# The pages of a front end that letters link to, under PUBLIC_URL (docs/accounts.md).
+# The pages of the console that letters link to, under PUBLIC_URL (docs/accounts.md).
 PAGES = {
-    Purpose.VERIFY_EMAIL: "verify-email",
-    Purpose.RESET_PASSWORD: "reset-password",
-    Purpose.NOT_ME: "not-me",
+    Purpose.VERIFY_EMAIL: "console/verify-email",
+    Purpose.RESET_PASSWORD: "console/reset-password",
+    Purpose.NOT_ME: "console/not-me",
 }
 # The kinds of letters that are worth nothing without a token of the purpose. A notice stays true without its link.
 KINDS: Mapping[Purpose, tuple[str, ...]] = {

@@ -81,6 +81,12 @@ async def by_id(db: Database | Transaction, user_id: int) -> asyncpg.Record | No
     )
 
 
+async def usernames(db: Database, user_ids: Sequence[int]) -> Mapping[int, str]:
+    """What these people are called; who is gone is not among them."""
+    rows = await db.fetch("SELECT id, username FROM users WHERE id = ANY($1::bigint[])", user_ids)
+    return {row["id"]: row["username"] for row in rows}
+
+
 async def hold(tx: Transaction, user_id: int) -> UserEntry:
     """A user who is there, held until the transaction ends.
 

@@ -7,7 +7,7 @@ from app.database import Database, Transaction
 from app.errors import Conflict, InvalidMfa
 from app.factors import queries as factors
 from app.factors import recovery_codes
-from app.factors.totp import Enrolment, Totp
+from app.factors.totp import SECRET, Enrolment, Totp
 from app.identity import queries
 from app.identity.callers import hold_caller, note
 from app.identity.confirmation import Confirmation
@@ -60,6 +60,16 @@ class SecondFactors:
         if not kept:
             raise Conflict("An authenticator is in use: take it away first.")
         return enrolment
+
+    def once_more(self, caller: Identified[Subject], secret: str) -> Enrolment:
+        """The same picture for who has the secret before him and has mistyped its code; nothing is kept, or told.
+
+        Raises:
+            Conflict: no secret looks like this.
+        """
+        if SECRET.fullmatch(secret) is None:
+            raise Conflict("No authenticator waits to be confirmed.")
+        return self._totp.enrolment(caller.user_id, caller.subject.username, secret)
 
     async def confirm(self, caller: Identified[Subject], code: str, client: Client) -> list[str]:
         """Ask for codes from now on; the recovery codes, which are shown this once.

@@ -331,7 +331,15 @@ class UserChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     roles: Annotated[list[RoleName], Meta(max_length=100)] | UnsetType = UNSET
     must_change_password: bool | UnsetType = UNSET
     password: Password | UnsetType = UNSET
-    reason: Annotated[str, Meta(min_length=1, max_length=200, description="Why, for the audit trail.")] | None = None
+    reason: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1, max_length=200, description="Why, for the audit trail; the user finds it in his activity."
+            ),
+        ]
+        | None
+    ) = None
 
     def __repr__(self) -> str:
         return "UserChange(...)"

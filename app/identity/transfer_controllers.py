@@ -16,7 +16,7 @@ from app.identity.import_batch import Importer
 from app.identity.import_lines import ExportLine, ImportLine, ReportLine
 from app.identity.imports import Imports
 from app.request import NDJSON, Request, media_type
-from app.sessions.caller import Judge, requires
+from app.sessions.caller import Judge, long_answer, requires
 from app.sessions.structs import ADMIN
 
 JSONL = "application/jsonl"  # another name of NDJSON
@@ -99,14 +99,6 @@ class TransferController(Controller):
 
         An export that breaks off has lost its database, or its caller has lost the right to it.
         """
-        found = exports.pieces()
-        _, first = await anext(found)  # at least the caller; where it cannot be read, the answer says so
-
-        async def pieces() -> AsyncGenerator[bytes]:
-            yield first
-            async for _, piece in found:
-                await judge()
-                yield piece
-
+        lines = (piece async for _, piece in exports.pieces())
         headers = {"Content-Disposition": 'attachment; filename="gatehouse-users.ndjson"'}
-        return Stream(pieces(), media_type=NDJSON, headers=headers)
+        return Stream(await long_answer(lines, judge), media_type=NDJSON, headers=headers)

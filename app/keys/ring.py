@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, cast
 
 import asyncpg
 import jwt
@@ -13,10 +14,11 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from jwt.algorithms import get_default_algorithms
+from msgspec import Struct
 
 from app import base64url
 from app.background import end
-from app.database import Database
+from app.database import Database, Transaction
 from app.errors import Unavailable
 from app.keys import queries
 from app.keys.queries import NewKey
@@ -33,6 +35,15 @@ UNKNOWN_INTERVAL = 0.1  # seconds between two looks because of tokens whose key 
 PUBLISH_SECONDS = 20.0  # a new key is published as long before it signs: four looks of every replica
 RSA_BITS = 3072  # 128 bits of security (NIST SP 800-57 part 1, table 2)
 HMAC_KID = "shared"
+
+
+class KeyState(Struct, frozen=True, kw_only=True):
+    """A key as its row stands: it `signs`, will do so `soon`, only `verifies`, or is `sealed` by a key we lack."""
+
+    kid: str
+    algorithm: str
+    state: Literal["signs", "soon", "verifies", "sealed"]
+    signs_from: datetime
 
 
 class Key:
@@ -112,6 +123,12 @@ class Ring:
                 return key
         raise Unavailable
 
+    @property
+    def age_seconds(self) -> float:
+        """How long the newest key signs; 0 while none does, and with HS256, whose key only the operator changes."""
+        since = [signs_from for signs_from, _ in self._signs_from if signs_from <= time.monotonic()]
+        return time.monotonic() - since[-1] if self._stored and since else 0.0
+
     async def verifying(self, kid: str) -> Key | None:
         """The key of this name, or None if there is none; what we do not know may be newer than we are.
 
@@ -132,19 +149,37 @@ class Ring:
             raise Unavailable
         return {"keys": [dict(key.jwk) for key in self._keys.values() if key.jwk is not None]}
 
+    async def states(self) -> list[KeyState]:
+        """What there is, newest first; with HS256 nothing is stored."""
+        rows = await queries.all_keys(self._db) if self._stored else []
+        now, found, signing = datetime.now(UTC), [], False
+        state: Literal["signs", "soon", "verifies", "sealed"]
+        for row in reversed(rows):
+            if not _opens(self._box, row):
+                state = "sealed"
+            elif row["algorithm"] != self._algorithm or signing:
+                state = "verifies"
+            else:
+                state = "soon" if row["signs_in"] > 0 else "signs"
+            signing |= state == "signs"
+            signs_from = now + timedelta(seconds=row["signs_in"])
+            found.append(KeyState(kid=row["kid"], algorithm=row["algorithm"], state=state, signs_from=signs_from))
+        return found
+
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(RELOAD_INTERVAL if self._signs_from else 0.25)
             try:
-                await (self._load() if self._signs_from else self._ensure())
+                await (self.look() if self._signs_from else self._ensure())
             except (Unavailable, asyncpg.PostgresError):
                 continue
 
     async def _ensure(self) -> None:
         await ensure(self._db, self._algorithm, self._box)
-        await self._load()
+        await self.look()
 
-    async def _load(self) -> None:
+    async def look(self) -> None:
+        """Know the keys of this moment."""
         async with self._looking:
             await self._look()
 
@@ -207,14 +242,13 @@ async def ensure(db: Database, algorithm: str, box: Box) -> None:
             await queries.add(tx, _new(algorithm, box), signs_in=0.0)
 
 
-async def rotate(db: Database, algorithm: str, box: Box) -> str:
+async def rotate(tx: Transaction, algorithm: str, box: Box) -> str:
     """Publish a new key, which signs in PUBLISH_SECONDS; the old one verifies until its last token has expired."""
-    async with db.transaction() as tx:
-        await queries.lock(tx)
-        others = [row for row in await queries.all_keys(tx) if row["algorithm"] == algorithm and _opens(box, row)]
-        signs_in = PUBLISH_SECONDS if others else 0.0
-        new = _new(algorithm, box)
-        await queries.add(tx, new, signs_in=signs_in)
+    await queries.lock(tx)
+    others = [row for row in await queries.all_keys(tx) if row["algorithm"] == algorithm and _opens(box, row)]
+    signs_in = PUBLISH_SECONDS if others else 0.0
+    new = _new(algorithm, box)
+    await queries.add(tx, new, signs_in=signs_in)
     return new.kid
 
 

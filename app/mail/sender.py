@@ -87,6 +87,11 @@ class Sender:
         self._keeper: asyncio.Task[None] | None = None
         metrics.gauge("auth_mail_waiting", "Mails that waited.", lambda: self.waiting, over_workers="livemax")
 
+    @property
+    def away(self) -> bool:
+        """Whether the server could not be reached the last time."""
+        return self._failures > 0
+
     def start(self) -> None:
         if self.available:
             self._keeper = asyncio.create_task(self._keep())

@@ -18,6 +18,11 @@ async def all_of(db: Database | Transaction, user_id: int) -> dict[str, str]:
     return {row["key"]: row["value"] for row in rows}
 
 
+async def some_of(db: Database, user_id: int, keys: Sequence[str]) -> dict[str, str]:
+    rows = await db.fetch("SELECT key, value FROM preferences WHERE user_id = $1 AND key = ANY($2)", user_id, keys)
+    return {row["key"]: row["value"] for row in rows}
+
+
 async def one_of(db: Database, user_id: int, key: str) -> str | None:
     row = await db.fetchrow("SELECT value FROM preferences WHERE user_id = $1 AND key = $2", user_id, key)
     return row["value"] if row else None

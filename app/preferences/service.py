@@ -1,6 +1,7 @@
 """Keeping preferences, within their bounds whoever writes at the same time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -21,6 +22,11 @@ class Preferences:
 
     async def all_of(self, user_id: int) -> Document:
         return _document(await queries.all_of(self._db, user_id))
+
+    async def some_of(self, user_id: int, keys: Sequence[str]) -> dict[str, Any]:
+        """The values under these keys, read; a key that was never set is not there."""
+        found = await queries.some_of(self._db, user_id, keys)
+        return {key: msgspec.json.decode(value) for key, value in found.items()}
 
     async def one_of(self, user_id: int, key: str) -> msgspec.Raw:
         """The value under a key.

@@ -134,7 +134,7 @@ async def delete_expired(tx: Transaction, most: int) -> int:
     done = await tx.execute(
         """
         DELETE FROM one_time_tokens WHERE id IN (
-            SELECT id FROM one_time_tokens WHERE expires_at <= clock_timestamp()
+            SELECT id FROM one_time_tokens WHERE expires_at <= statement_timestamp()
             ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
         )
         """,

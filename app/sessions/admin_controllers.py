@@ -9,13 +9,14 @@ from litestar.params import FromPath, FromQuery, JSONBody, PathParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from msgspec import Meta, Struct
 
+from app.asked import NetworkText
 from app.client import Client
 from app.errors import NotFound, UseCursor
 from app.listing import Asked, CursorText, PageNumber, PageSize
 from app.problems import convert
-from app.sessions.caller import Caller, requires
+from app.sessions.caller import Caller, Judge, requires
 from app.sessions.ending import Ended, Ending
-from app.sessions.filters import AfterText, BeforeText, Device, Network, OwnerId, SessionFilter, Shown
+from app.sessions.filters import AfterText, BeforeText, Device, OwnerId, SessionFilter, Shown
 from app.sessions.listing import SessionDirectory, SessionPage, SessionSort
 from app.sessions.service import Sessions
 from app.sessions.structs import SessionList
@@ -49,7 +50,7 @@ class SessionsController(Controller):
         caller: Caller,
         session_directory: NamedDependency[SessionDirectory],
         user_id: FromQuery[OwnerId | None] = None,
-        ip: FromQuery[Network | None] = None,
+        ip: FromQuery[NetworkText | None] = None,
         device: FromQuery[Device | None] = None,
         created_before: FromQuery[BeforeText | None] = None,
         created_after: FromQuery[AfterText | None] = None,
@@ -83,17 +84,25 @@ class SessionsController(Controller):
         self,
         data: JSONBody[RevokeSessions],
         caller: Caller,
+        judge: NamedDependency[Judge],
         client: NamedDependency[Client],
         ending: NamedDependency[Ending],
     ) -> Ended:
         """The live sessions that fit all of the filter, whosever they are, the caller's own among them.
 
         Once this is answered no replica serves one of them. A call works for some ten seconds: where `revoked` is less
-        than `matched`, call again.
+        than `matched`, call again. Who loses the right meanwhile ends nothing more.
         """
-        return await ending.end(data.filter, caller.user_id, client, dry_run=data.dry_run)
+        return await ending.end(
+            data.filter,
+            caller.user_id,
+            client,
+            judge=judge,
+            session_id=caller.session_id,
+            dry_run=data.dry_run,
+        )
 
-    @get("/{user_id:int}", guards=READ, summary="A user's sessions", errors=(NotFound,))
+    @get("/{user_id:int}", guards=REVOKE, summary="A user's sessions", errors=(NotFound,))
     async def read_sessions_of(
         self, user_id: Owner, caller: Caller, session_directory: NamedDependency[SessionDirectory]
     ) -> SessionList:

@@ -4,7 +4,7 @@ An application that runs in this process imports `Caller`, `OptionalCaller` and 
 docs/development.md.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 from litestar.connection import ASGIConnection
@@ -92,6 +92,22 @@ async def provide_judge(request: ASGIConnection[Any, Identified[Subject], Judge,
     It raises what his next request would be refused by; Forbidden if he may less than when this one began.
     """
     return request.auth
+
+
+async def long_answer(pieces: AsyncIterator[bytes], judge: Judge) -> AsyncGenerator[bytes]:
+    """An answer that goes on for long, once its first piece is there: until then an error can still be told.
+
+    It breaks off where its caller has lost the right to it.
+    """
+    first = await anext(pieces, b"")
+
+    async def all_of_them() -> AsyncGenerator[bytes]:
+        yield first
+        async for piece in pieces:
+            await judge()
+            yield piece
+
+    return all_of_them()
 
 
 def provide_optional_caller(

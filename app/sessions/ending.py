@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated
+from uuid import UUID
 
 from msgspec import Meta, Struct
 from sqlalchemy import func, select
@@ -11,7 +12,7 @@ from sqlalchemy import func, select
 from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database
-from app.errors import ValidationFailed
+from app.errors import AppError, ValidationFailed
 from app.listing import Lists, Snapshot
 from app.sessions import queries
 from app.sessions.filters import SessionFilter, live, plan_by_indexes
@@ -19,9 +20,11 @@ from app.sessions.models import Session as SessionRow
 from app.sessions.structs import session_key
 
 BATCH = 1_000  # sessions a transaction: some 100 ms
-WORK_SECONDS = 10.0  # after which a call begins no further batch: some 30,000 sessions
+WORK_SECONDS = 10.0  # after which a call begins no further batch: some 60,000 sessions where there are three million
 PATIENCE = 2.0  # seconds that sessions are waited for which somebody else is changing
 PAUSE = 0.02  # seconds between two looks meanwhile
+
+StillMay = Callable[[], Awaitable[object]]  # raises where the caller may not any more
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -47,17 +50,24 @@ class Ending:
         actor_id: int | None,
         client: Client | None,
         *,
+        judge: StillMay | None = None,
+        session_id: UUID | None = None,
         everybody: bool = False,
         dry_run: bool = False,
         details: Mapping[str, object] | None = None,
     ) -> Ended:
         """End the live sessions that are meant; once this returns no replica serves one of them any more.
 
+        The `judge` is asked before each batch, until the caller's own session, `session_id`, is among those ended.
+
         Raises:
+            AppError: the caller may not go on. The sessions that `detail` counts have ended.
             ValidationFailed: a word does not mean anything; or none is said, and `everybody` is not meant.
         """
         if wanted == SessionFilter() and not everybody:
             raise ValidationFailed(("filter", "has to say something: for all sessions, `created_before` now"))
+        if wanted.device == "":  # every device has nothing in its name: a list may begin there, an end would be all
+            raise ValidationFailed(("device", "has to say something"))
         matched = await self._matched(wanted)
         if dry_run:
             return Ended(matched=matched, revoked=0)
@@ -65,8 +75,12 @@ class Ending:
         ends = time.monotonic() + WORK_SECONDS
         patient_until = time.monotonic() + PATIENCE
         while not revoked or time.monotonic() < ends:
+            if judge is not None:
+                await _ask(judge, revoked)
             ended = await self._batch(wanted, actor_id, client, details or {})
-            revoked += ended
+            revoked += len(ended)
+            if session_id in ended:
+                judge = None
             if ended:
                 patient_until = time.monotonic() + PATIENCE
             elif time.monotonic() > patient_until or not await self._matched(wanted):
@@ -85,8 +99,8 @@ class Ending:
 
     async def _batch(
         self, wanted: SessionFilter, actor_id: int | None, client: Client | None, details: Mapping[str, object]
-    ) -> int:
-        """End up to BATCH of them, as far as nobody else is changing them; how many."""
+    ) -> Sequence[UUID]:
+        """End up to BATCH of them, as far as nobody else is changing them; which."""
         async with self._db.transaction() as tx:
             snapshot = Snapshot(tx)
             await plan_by_indexes(snapshot)
@@ -96,4 +110,13 @@ class Ending:
             ended = await queries.revoke_held(tx, ids, "revoked_by_admin", actor_id, client, details)
             change = await self._outbox.announce(tx, [session_key(session_id) for session_id in ended])
         await self._outbox.settle(change)
-        return len(ended)
+        return ended
+
+
+async def _ask(judge: StillMay, revoked: int) -> None:
+    """Raises what the judge does, and says how far the call has come."""
+    try:
+        await judge()
+    except AppError as error:
+        error.detail += f" {revoked:,} sessions have ended."
+        raise

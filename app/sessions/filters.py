@@ -1,15 +1,27 @@
 """Which sessions are meant: the same words, and the same conditions, for the list and for ending what it shows."""
 
-import ipaddress
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
-from sqlalchemy import BigInteger, ColumnElement, and_, cast, false, func, literal, literal_column, or_, select, true
-from sqlalchemy.dialects.postgresql import INET
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    any_,
+    cast,
+    false,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, INET, TEXT
 
-from app.client import address
+from app.asked import NetworkText, network, utc
 from app.errors import ValidationFailed
 from app.listing import PLANNING, Snapshot
 from app.models import Time
@@ -25,7 +37,6 @@ EXPIRED = and_(SessionRow.revoked_at.is_(None), SessionRow.expires_at <= func.no
 LIVE = and_(SessionRow.revoked_at.is_(None), SessionRow.expires_at > func.now())
 
 OwnerId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="The user's id. Below 2^53.")]
-Network = Annotated[str, Meta(max_length=64, description="An address, or a network in CIDR notation.")]
 Device = Annotated[str, Meta(max_length=255, description="A part of the device's name or of the user agent; any case.")]
 BEFORE, AFTER = "Signed in before this time (RFC 3339, with `Z` or an offset).", "Signed in at this time or after it."
 Before = Annotated[datetime, Meta(tz=True, description=BEFORE)]
@@ -46,7 +57,7 @@ class SessionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Which sessions are meant: those that fit all of it; what is not said makes no difference."""
 
     user_id: OwnerId | None = None
-    ip: Network | None = None
+    ip: NetworkText | None = None
     device: Device | None = None
     created_before: Before | None = None
     created_after: After | None = None
@@ -63,11 +74,11 @@ async def conditions(snapshot: Snapshot, wanted: SessionFilter) -> list[ColumnEl
     if wanted.user_id is not None:
         found.append(SessionRow.user_id == wanted.user_id)
     if wanted.ip is not None:
-        found.append(SessionRow.ip_address.op("<<=")(cast(_network(wanted.ip), INET)))  # an index has it as a range
+        found.append(SessionRow.ip_address.op("<<=")(cast(str(network(wanted.ip)), INET)))  # an index has it as a range
     if wanted.created_before is not None:
-        found.append(SessionRow.created_at < _utc(wanted.created_before, "created_before"))
+        found.append(SessionRow.created_at < utc(wanted.created_before, "created_before"))
     if wanted.created_after is not None:
-        found.append(SessionRow.created_at >= _utc(wanted.created_after, "created_after"))
+        found.append(SessionRow.created_at >= utc(wanted.created_after, "created_after"))
     if wanted.factor is not None:
         found.append(SessionRow.amr.contains([wanted.factor]))
     if wanted.device:
@@ -96,9 +107,9 @@ def expiry(wanted: SessionFilter, spans: tuple[timedelta, timedelta]) -> list[Co
     shortest, longest = spans
     found: list[ColumnElement[bool]] = []
     if wanted.created_before is not None:
-        found.append(SessionRow.expires_at < literal(_utc(wanted.created_before, "created_before"), Time) + longest)
+        found.append(SessionRow.expires_at < literal(utc(wanted.created_before, "created_before"), Time) + longest)
     if wanted.created_after is not None:
-        found.append(SessionRow.expires_at >= literal(_utc(wanted.created_after, "created_after"), Time) + shortest)
+        found.append(SessionRow.expires_at >= literal(utc(wanted.created_after, "created_after"), Time) + shortest)
     return found
 
 
@@ -109,26 +120,6 @@ async def live(snapshot: Snapshot, wanted: SessionFilter) -> list[ColumnElement[
         ValidationFailed: a word does not mean anything.
     """
     return [LIVE, *await conditions(snapshot, wanted), *expiry(wanted, await lifetimes(snapshot))]
-
-
-def _network(text: str) -> str:
-    """An address or a network, as PostgreSQL reads it.
-
-    Raises:
-        ValidationFailed: it is neither.
-    """
-    try:
-        return str(address(text) or ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        raise ValidationFailed(("ip", "is neither an address nor a network (CIDR)")) from None
-
-
-def _utc(time: datetime, field: str) -> datetime:
-    """Raises ValidationFailed where UTC has no such year."""
-    try:
-        return time.astimezone(UTC)
-    except OverflowError:
-        raise ValidationFailed((field, "is out of all time")) from None
 
 
 async def _device(snapshot: Snapshot, part: str) -> ColumnElement[bool]:
@@ -144,7 +135,7 @@ async def _device(snapshot: Snapshot, part: str) -> ColumnElement[bool]:
     named = [await _names(snapshot, each, pattern) for each in columns]
     if any(names is None for names in named):
         return or_(*(each.ilike(pattern) for each in columns))
-    alike = [each.in_(names) for each, names in zip(columns, named, strict=True) if names]
+    alike = [each == any_(literal(names, ARRAY(TEXT))) for each, names in zip(columns, named, strict=True) if names]
     return or_(*alike) if alike else false()
 
 

@@ -7,8 +7,21 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import BigInteger, ColumnElement, Select, column, exists, func, select, table, union_all
-from sqlalchemy.orm import aliased
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    any_,
+    column,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    table,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.errors import NotFound, ValidationFailed
 from app.listing import Asked, Lists, Order
@@ -58,25 +71,27 @@ class SessionDirectory:
         async with self._lists.reading() as snapshot:
             meant = await conditions(snapshot, wanted)
             spans = await lifetimes(snapshot)
-            order = _order(SessionRow, sort)
+            order = _order(sort)
             key = select(SessionRow.id)
             kept = [*meant, *expiry(wanted, spans)]
             began = spans if name == "created_at" else None
+            parts: list[Select[Any]] = []
             if active:
                 statement, counted = _live(kept, began), key.where(LIVE, *kept)
                 estimated = key.where(LIVE, *meant)
             else:
-                ended = _ended(meant, kept, began, order)
-                statement, order = _shown(ended), _order(ended, sort)
+                statement, parts = _shown().where(or_(REVOKED, EXPIRED), *meant), _ended(meant, kept, began)
                 counted, estimated = (
                     select(union_all(key.where(REVOKED, *meant), key.where(EXPIRED, *part)).subquery())
                     for part in (kept, meant)
                 )
             page = await self._lists.page(
-                snapshot, statement, order, asked, about, counted=counted, estimated=estimated
+                snapshot, statement, order, asked, about, parts=parts, counted=counted, estimated=estimated
             )
-            user_ids = {row[FIELDS.index("user_id")] for row in page.rows}
-            known = await snapshot.rows(select(NAMES.c.id, NAMES.c.username).where(NAMES.c.id.in_(user_ids)))
+            user_ids = list({row[FIELDS.index("user_id")] for row in page.rows})
+            known = await snapshot.rows(
+                select(NAMES.c.id, NAMES.c.username).where(NAMES.c.id == any_(literal(user_ids, ARRAY(BigInteger))))
+            )
         names = {row["id"]: row["username"] for row in known}
         shown = [dict(zip(FIELDS, row, strict=True)) for row in page.rows]
         return SessionPage(
@@ -109,14 +124,14 @@ class SessionDirectory:
             raise NotFound
 
 
-def _order(rows: Any, sort: SessionSort) -> Order:  # noqa: ANN401 - the model, or an alias of it
+def _order(sort: SessionSort) -> Order:
     name = sort.removeprefix("-")
-    return Order(getattr(rows, name), rows.id, descending=name != sort)
+    return Order(getattr(SessionRow, name), SessionRow.id.expression, descending=name != sort)
 
 
-def _shown(rows: Any) -> Select[Any]:  # noqa: ANN401 - the model, or an alias of it
-    columns: Mapping[str, ColumnElement[Any]] = {name: getattr(rows, name) for name in FIELDS}
-    return select(*({**columns, "ip_address": func.host(rows.ip_address)}).values())
+def _shown() -> Select[Any]:
+    columns: Mapping[str, ColumnElement[Any]] = {name: getattr(SessionRow, name) for name in FIELDS}
+    return select(*({**columns, "ip_address": func.host(SessionRow.ip_address)}).values())
 
 
 def _live(meant: Sequence[ColumnElement[bool]], spans: Spans | None) -> Select[Any]:
@@ -126,20 +141,15 @@ def _live(meant: Sequence[ColumnElement[bool]], spans: Spans | None) -> Select[A
     entered there, behind what may be millions that have expired.
     """
     since = [] if spans is None else [SessionRow.created_at > func.now() - spans[1]]
-    return _shown(SessionRow).where(LIVE, *since, *meant)
+    return _shown().where(LIVE, *since, *meant)
 
 
 def _ended(
-    revoked: Sequence[ColumnElement[bool]],
-    expired: Sequence[ColumnElement[bool]],
-    spans: Spans | None,
-    order: Order,
-) -> Any:  # noqa: ANN401 - an alias of the model
-    """The ended ones of those that are meant: the revoked and the expired, each in order by an index, and merged.
+    revoked: Sequence[ColumnElement[bool]], expired: Sequence[ColumnElement[bool]], spans: Spans | None
+) -> list[Select[Any]]:
+    """The ended ones of those that are meant: the revoked and the expired, each of which has indexes of its own.
 
     What has expired began at least the shortest lifetime ago: see `_live`.
     """
     until = [] if spans is None else [SessionRow.created_at < func.now() - spans[0]]
-    parts = ((REVOKED, *revoked), (EXPIRED, *until, *expired))
-    ordered = [select(SessionRow).where(*part).order_by(*order.by()) for part in parts]
-    return aliased(SessionRow, union_all(*ordered).subquery("ended"))
+    return [_shown().where(REVOKED, *revoked), _shown().where(EXPIRED, *until, *expired)]

@@ -30,6 +30,7 @@ Rotated: TypeAlias = tuple[Mapping[queries.Rotation, SessionState], Mapping[UUID
 
 LISTED = 1000  # sessions: more devices than anybody looks through
 KEPT = 10_000  # of an export: some 3 MB
+SURPLUS = 5000  # sessions beyond a cap that one login ends, the oldest first: some 300 ms
 PATIENCE = 2.0  # seconds that a refresh waits for somebody else who is changing its session
 PAUSE = 0.02  # seconds between two looks meanwhile
 ROTATIONS_A_STATEMENT = 200  # some milliseconds of PostgreSQL's time; those above it go with the next
@@ -71,9 +72,10 @@ class Sessions:
     ) -> tuple[SessionState, asyncpg.Record] | None:
         """A new session for whom the gate lets in, and the gate's row; None if it lets in nobody.
 
-        Beyond SESSIONS_PER_USER the oldest session of the user goes. `greet` is called in the same transaction if the
-        user has had sessions, and none on a device of this name; `first` comes before all else in it, and may raise.
-        What it does is undone if nobody is let in.
+        Beyond SESSIONS_PER_USER the oldest session of the user goes, and beyond queries.MOST in any case.
+
+        `greet` is called in the same transaction if the user has had sessions, and none on a device of this name;
+        `first` comes before all else in it, and may raise. What it does is undone if nobody is let in.
         """
         device_name = device_name or device_of(client.user_agent)
         open_on = partial(
@@ -89,7 +91,10 @@ class Sessions:
         )
         cap = self._settings.sessions_per_user
         if not cap and greet is None and first is None:
-            return await open_on(self._db)
+            opened = await open_on(self._db)
+            if opened is not None:
+                await self._thin_out(*opened, client)
+            return opened
         try:
             async with self._db.transaction() as tx:
                 if first is not None:
@@ -101,12 +106,20 @@ class Sessions:
         except NobodyLetIn:
             return None
         await self._entries.outbox.settle(change)
+        await self._thin_out(session, row, client)
         return session, row
+
+    async def _thin_out(self, session: SessionState, row: asyncpg.Record, client: Client) -> None:
+        """End the oldest of a user who has more sessions than could be ended at once, were he to be shut out."""
+        if row["crowded"]:
+            async with self._db.transaction() as tx:
+                change = await self._end_surplus(tx, session.user_id, queries.MOST, client)
+            await self._entries.outbox.settle(change)
 
     async def _end_surplus(self, tx: Transaction, user_id: int, cap: int, client: Client) -> Change:
         if not cap:
             return Change({})
-        surplus = await queries.surplus(tx, user_id, cap)
+        surplus = (await queries.surplus(tx, user_id, cap))[-SURPLUS:]
         change, _ = await self.revoke_in(tx, user_id, "sessions_per_user", user_id, client, only=surplus)
         return change
 

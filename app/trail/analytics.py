@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
+from app.asked import utc
 from app.audit import bitmaps, queries
 from app.audit.events import Event
 from app.audit.rollup import RollUp
 from app.database import Database
 from app.errors import ValidationFailed
-from app.trail.service import moment
 from app.trail.structs import AnalyticsAsked, AnalyticsReport, Bucket, Point
 
 MOST_POINTS = 1000  # of an answer: six weeks of hours
@@ -79,8 +79,8 @@ def bounds_of(asked: AnalyticsAsked, now: datetime) -> list[datetime]:
         ValidationFailed: as of `report`.
     """
     zone = _zone(asked.tz)
-    until = moment("until", asked.until) or now
-    since = moment("since", asked.since) or max(OLDEST, until - SHOWN[asked.bucket])
+    until = now if asked.until is None else utc(asked.until, "until")
+    since = max(OLDEST, until - SHOWN[asked.bucket]) if asked.since is None else utc(asked.since, "since")
     for name, at in (("since", since), ("until", until)):
         if not OLDEST <= at < NEWEST:
             raise ValidationFailed((name, "lies outside of the years 2000 to 2199"))
@@ -103,7 +103,7 @@ def _steps(since: datetime, zone: tzinfo, bucket: Bucket) -> Iterator[datetime]:
         while True:
             yield begins
             begins += HOUR
-    day, last = local.date(), OLDEST - timedelta(days=2)
+    day, last = local.date(), OLDEST - timedelta(days=32)  # before the month that holds the first moment there is
     if bucket == "week":
         day -= timedelta(days=day.weekday())
     elif bucket == "month":

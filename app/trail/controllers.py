@@ -6,10 +6,11 @@ from litestar.params import FromQuery
 from litestar.response import Stream
 from litestar.status_codes import HTTP_200_OK
 
+from app.asked import NetworkText
 from app.client import Client
 from app.problems import convert
 from app.request import NDJSON
-from app.sessions.caller import Caller, requires
+from app.sessions.caller import Caller, Judge, long_answer, requires
 from app.trail.analytics import Analytics
 from app.trail.service import Trail
 from app.trail.structs import (
@@ -22,10 +23,9 @@ from app.trail.structs import (
     Bucket,
     CursorText,
     EventName,
-    Network,
     PageSize,
-    Since,
-    Until,
+    SinceText,
+    UntilText,
     UserId,
     ZoneName,
 )
@@ -42,9 +42,9 @@ class AuditController(Controller):
         trail: NamedDependency[Trail],
         user_id: FromQuery[UserId | None] = None,
         event: FromQuery[EventName | None] = None,
-        ip: FromQuery[Network | None] = None,
-        since: FromQuery[Since | None] = None,
-        until: FromQuery[Until | None] = None,
+        ip: FromQuery[NetworkText | None] = None,
+        since: FromQuery[SinceText | None] = None,
+        until: FromQuery[UntilText | None] = None,
         cursor: FromQuery[CursorText | None] = None,
         page_size: FromQuery[PageSize] = 50,
     ) -> AuditPage:
@@ -63,26 +63,30 @@ class AuditController(Controller):
     async def export(
         self,
         caller: Caller,
+        judge: NamedDependency[Judge],
         client: NamedDependency[Client],
         trail: NamedDependency[Trail],
         user_id: FromQuery[UserId | None] = None,
         event: FromQuery[EventName | None] = None,
-        ip: FromQuery[Network | None] = None,
-        since: FromQuery[Since | None] = None,
-        until: FromQuery[Until | None] = None,
+        ip: FromQuery[NetworkText | None] = None,
+        since: FromQuery[SinceText | None] = None,
+        until: FromQuery[UntilText | None] = None,
     ) -> Stream:
-        """An event a line, as in `GET /audit`, newest first. The export is an event of the trail itself."""
+        """An event a line, as in `GET /audit`, newest first. The export is an event of the trail itself.
+
+        One that breaks off has lost its database, or its caller has lost the right to it.
+        """
         asked = convert({"user_id": user_id, "event": event, "ip": ip, "since": since, "until": until}, AuditFilter)
         lines = await trail.export(asked, caller.user_id, [caller.session_id], client)
         headers = {"Content-Disposition": 'attachment; filename="gatehouse-audit.ndjson"'}
-        return Stream(lines, media_type=NDJSON, headers=headers)
+        return Stream(await long_answer(lines, judge), media_type=NDJSON, headers=headers)
 
     @get("/analytics", guards=READ, operation_id="read_analytics", summary="What happens how often")
     async def read_analytics(
         self,
         analytics: NamedDependency[Analytics],
-        since: FromQuery[Since | None] = None,
-        until: FromQuery[Until | None] = None,
+        since: FromQuery[SinceText | None] = None,
+        until: FromQuery[UntilText | None] = None,
         bucket: FromQuery[Bucket] = "hour",
         tz: FromQuery[ZoneName] = "UTC",
     ) -> AnalyticsReport:

@@ -1,19 +1,17 @@
 """The audit trail: pages and exports of it, newest first."""
 
-import ipaddress
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from types import GenericAlias
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
+from app.asked import network, utc
 from app.audit import queries
 from app.audit.events import Event, record
-from app.client import Client, address
+from app.client import Client
 from app.database import Database
-from app.errors import ValidationFailed
 from app.keys.cursors import Cursors
 from app.trail.structs import AuditAsked, AuditEvent, AuditFilter, AuditPage
 
@@ -84,33 +82,12 @@ class Trail:
 
 
 def _wanted(asked: AuditFilter) -> queries.Wanted:
-    first, last = (None, None) if asked.ip is None else network(asked.ip)
-    since, until = moment("since", asked.since), moment("until", asked.until)
-    return queries.Wanted(user_id=asked.user_id, event=asked.event, first=first, last=last, since=since, until=until)
-
-
-def network(text: str) -> tuple[str, str]:
-    """The ends of a network; of an address twice the same.
-
-    Raises:
-        ValidationFailed: it is neither.
-    """
-    try:
-        if (one := address(text)) is not None:
-            return str(one), str(one)
-        found = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise ValidationFailed(("ip", "is neither an address nor a network (CIDR)")) from None
-    return str(found[0]), str(found[-1])
-
-
-def moment(name: str, at: datetime | None) -> datetime | None:
-    """In UTC.
-
-    Raises:
-        ValidationFailed: there it would lie before or after all years that can be written.
-    """
-    try:
-        return None if at is None else at.astimezone(UTC)
-    except OverflowError:
-        raise ValidationFailed((name, "lies beyond all times")) from None
+    within = None if asked.ip is None else network(asked.ip)
+    return queries.Wanted(
+        user_id=asked.user_id,
+        event=asked.event,
+        first=None if within is None else str(within[0]),
+        last=None if within is None else str(within[-1]),
+        since=None if asked.since is None else utc(asked.since, "since"),
+        until=None if asked.until is None else utc(asked.until, "until"),
+    )

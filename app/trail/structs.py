@@ -5,13 +5,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from app.asked import NetworkText
 from app.audit.activity import ActivityItem
 from app.audit.events import Event
 
 UserId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="Whom it happened to.")]
-Network = Annotated[str, Meta(max_length=64, description="An address, or a network in CIDR notation.")]
-Since = Annotated[datetime, Meta(tz=True, description="From this time on, RFC 3339.")]
-Until = Annotated[datetime, Meta(tz=True, description="Before this time, RFC 3339.")]
+FROM, BEFORE = "From this time on (RFC 3339, with `Z` or an offset).", "Before this time (RFC 3339)."
+Since = Annotated[datetime, Meta(tz=True, description=FROM)]
+Until = Annotated[datetime, Meta(tz=True, description=BEFORE)]
+# Of a query, where Litestar would take a number of seconds for a time.
+SinceText = Annotated[str, Meta(max_length=40, description=FROM, extra_json_schema={"format": "date-time"})]
+UntilText = Annotated[str, Meta(max_length=40, description=BEFORE, extra_json_schema={"format": "date-time"})]
 EventName = Annotated[Event, Meta(description="What happened.")]
 CursorText = Annotated[
     str, Meta(min_length=1, max_length=4096, description="`next_cursor` of a page of this list, filtered alike.")
@@ -30,7 +34,7 @@ class AuditFilter(Struct, frozen=True, kw_only=True):
 
     user_id: UserId | None
     event: EventName | None
-    ip: Network | None
+    ip: NetworkText | None
     since: Since | None
     until: Until | None
 

@@ -104,7 +104,8 @@ STATEMENTS = [
         ends timestamptz := (date_trunc('month', month::timestamp) + interval '1 month') AT TIME ZONE 'UTC';
         found regclass := to_regclass(quote_ident('audit_events_' || to_char(month, 'YYYYMM')));
     BEGIN
-        IF NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = found AND inhparent = 'audit_events'::regclass)
+        IF month < '0001-01-01' -- to_char writes 2026 BC as it writes 2026
+            OR NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = found AND inhparent = 'audit_events'::regclass)
             OR NOT pg_has_role(session_user, current_user, 'USAGE')
                 AND ends > now() - make_interval(days => (SELECT days FROM audit_retention))
         THEN
