@@ -36,24 +36,47 @@ check: install ## Style, types, import contracts, generated documents, advisorie
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m db.describe --check
+	$(BIN)/python -m tests.messages --check
 	$(BIN)/python -m tests.advisories requirements/base.txt
+
+.PHONY: check-deploy
+check-deploy: install ## The files of deploy/ by what reads them: hadolint, kubectl, promtool, nginx, … (root gets Debian's)
+	@for tool in promtool:prometheus nginx:nginx haproxy:haproxy; do \
+	  PATH=$$PATH:/usr/sbin command -v $${tool%:*} > /dev/null || { test $$(id -u) = 0 && apt-get install --yes --quiet --no-install-recommends $${tool#*:} > /dev/null; } \
+	    || { echo "$${tool%:*} is needed: apt-get install --no-install-recommends $${tool#*:}" >&2; exit 1; }; \
+	done
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/deploy.txt
+	@! command -v npm > /dev/null || npm ci --prefix tests/deploy/operators --silent --no-audit --no-fund
+	$(BIN)/python -m tests.deploy
+
+.PHONY: rules
+rules: install ## Write Prometheus's rules as Kubernetes has them
+	$(BIN)/python -m tests.deploy.rules
 
 .PHONY: test
 test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian workers; it has to show what docs/security.md says
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile --junitxml .reports/tests.xml
+	$(BIN)/coverage run -m pytest --numprocesses 3 --dist loadfile --junitxml .reports/tests.xml
 	$(BIN)/python -m tests.security_table .reports/tests.xml
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='app/identity/*,app/mail/*,app/sessions/*' --fail-under=100
 
-.PHONY: test-browser
-test-browser: install ## Passkeys and sign-in by a provider in a real browser (needs node 20 and Chromium, which root gets from Debian)
-	@command -v node > /dev/null && command -v npm > /dev/null || { echo "Node.js 20 or newer with npm is needed, for an OpenID provider to sign in with" >&2; exit 1; }
+.PHONY: browser
+browser: install
+	@command -v node > /dev/null && command -v npm > /dev/null || { echo "Node.js 20 or newer with npm is needed, for an OpenID provider to sign in with and for axe-core" >&2; exit 1; }
 	@command -v chromium > /dev/null || { test $$(id -u) = 0 && apt-get install --yes --quiet chromium > /dev/null; } || { echo "Chromium is needed: apt-get install chromium" >&2; exit 1; }
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.txt
 	@npm ci --prefix tests/browser --silent --no-audit --no-fund
-	$(BIN)/python -m pytest -o addopts="-ra --import-mode=importlib" tests/browser
+
+BROWSER_TESTS = $(BIN)/python -m pytest -o addopts="-ra --import-mode=importlib"
+.PHONY: test-browser
+test-browser: browser ## The console's pages, passkeys and sign-in by a provider in a real browser (needs node 20 and Chromium, which root gets from Debian)
+	$(BROWSER_TESTS) tests/browser
+
+.PHONY: screenshots
+screenshots: browser ## Take pictures of every page of the console into docs/images
+	$(BROWSER_TESTS) tests/browser/take_screenshots.py
 
 .gpustack/.installed: requirements/gpustack.txt .venv/.installed
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || { echo "GPUStack runs on Python 3.10 to 3.12; name one: make PYTHON=python3.11 test-gpustack" >&2; exit 1; }
@@ -112,6 +135,10 @@ bench-size: install ## What a million sessions take in PostgreSQL and Valkey
 bench-import: install ## What an import of 100,000 users takes, and what it does to everybody else
 	$(BIN)/python -m bench.imports
 
+.PHONY: bench-admin
+bench-admin: install ## What lists, ending and clean-up take on a million users, and by what plans (DATA keeps the stores)
+	$(BIN)/python -m bench.admin $(if $(DATA),--data $(DATA))
+
 .PHONY: native
 native: install ## Build argon2 for this processor (x86-64-v3, needs a C compiler): nearly twice the logins
 	CFLAGS="-O3 -march=x86-64-v3" $(UV) pip install --quiet --python $(BIN)/python --require-hashes --reinstall-package argon2-cffi-bindings --no-binary argon2-cffi-bindings -r requirements/base.txt
@@ -123,6 +150,10 @@ LOADTEST = $(BIN)/python -m loadtests $(if $(SCENARIO),--scenario $(SCENARIO)) $
 loadtest: install ## Load held to bounds (SCENARIO, USERS, SECONDS) on HOST, or on two replicas of its own
 	$(if $(HOST),$(LOADTEST) --host $(HOST),$(BIN)/python -m bench.replicas $(LOADTEST))
 
+.PHONY: messages
+messages: install ## What the console says, for who translates it; BEGIN=de begins a language
+	$(BIN)/python -m tests.messages $(if $(BEGIN),--begin $(BEGIN))
+
 .PHONY: format
 format: install ## Put the code into the house's format
 	$(BIN)/ruff format .
@@ -133,6 +164,8 @@ lock: install ## Resolve the dependencies anew into requirements/*.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 pyproject.toml -o requirements/base.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --extra embedded --group dev --constraint requirements/base.txt pyproject.toml -o requirements/dev.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --group browser --constraint requirements/dev.txt -o requirements/browser.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --group build --constraint requirements/dev.txt -o requirements/build.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --group deploy --constraint requirements/dev.txt -o requirements/deploy.txt
 	echo 'gpustack==2.3.0' | $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 - -o requirements/gpustack.txt
 	echo uv | $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade - -o requirements/uv.txt
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
+import pytest
 from httpx import AsyncClient, Response
 
 from app.parts import Parts
@@ -134,3 +135,19 @@ async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
             if found:
                 return
             await asyncio.sleep(0.01)
+
+
+def before_call(
+    patch: pytest.MonkeyPatch, owner: object, name: str, number: int, deed: Callable[[], Awaitable[None]]
+) -> list[int]:
+    """Have a deed done before this call of a function, counted from 1; the list counts the calls."""
+    function, calls = getattr(owner, name), list[int]()
+
+    async def called(*args: Any) -> Any:
+        calls.append(len(calls) + 1)
+        if len(calls) == number:
+            await deed()
+        return await function(*args)
+
+    patch.setattr(owner, name, called)
+    return calls

@@ -91,3 +91,14 @@ async def test_a_preflight_is_not_taken_for_a_request_of_a_proxy(open_to_app: As
 
     assert answer.status_code == 200
     assert answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/console", "/console/sign-in", "/console/account", "/console/account/data/export"])
+async def test_no_front_end_reads_a_page_of_the_console(open_to_app: AsyncClient, path: str) -> None:
+    """The browser would send the cookies of whoever is signed in there along: of the same site, Lax ones go too."""
+    address = f"https://auth.example.test{path}"
+    asked = await open_to_app.options(address, headers=ASKED | {"Origin": APP})
+    answer = await open_to_app.get(address, headers={"Origin": APP})
+
+    for each in (asked, answer):
+        assert not [name for name in each.headers if name.startswith("access-control-")]

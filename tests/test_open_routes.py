@@ -34,12 +34,34 @@ OPEN = {
     "GET /openapi.json",
     "GET /docs",
     "GET /docs/{name:str}",
+    "GET /console",
+    "GET /console/{path:path}",
+    "GET /console/static/{name:str}",
+    "GET /console/sign-in",
+    "POST /console/sign-in",
+    "GET /console/sign-in/code",
+    "POST /console/sign-in/code",
+    "GET /console/sign-in/passkey",
+    "POST /console/sign-in/passkey",
+    "GET /console/sign-in/with/{provider:str}",
+    "GET /console/sign-in/return",
+    "POST /console/sign-out",
+    "GET /console/register",
+    "POST /console/register",
+    "GET /console/forgot",
+    "POST /console/forgot",
+    "GET /console/reset-password",
+    "POST /console/reset-password",
+    "GET /console/verify-email",
+    "POST /console/verify-email",
+    "GET /console/not-me",
+    "POST /console/not-me",
 }
 
 
 async def test_exactly_these_routes_are_open(edge: Edge) -> None:
     found = set()
-    for route in edge.app.routes:
+    for route in [*edge.app.routes, *edge.app.state.pages.app.routes]:
         handlers = getattr(route, "route_handlers", None) or [getattr(route, "route_handler", None)]
         for handler in handlers:
             assert isinstance(handler, HTTPRouteHandler | ASGIRouteHandler)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from app.audit import rollup
 from app.audit.rollup import RollUp
 from app.database import Database
 from tests.conftest import by_the_service
@@ -20,3 +21,9 @@ async def db(own_database: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def roll_up(db: Database) -> RollUp:
     return RollUp(db)
+
+
+@pytest.fixture(autouse=True)
+def patient_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks what was counted waits until it is, however slow this machine is."""
+    monkeypatch.setattr(rollup, "READER_SECONDS", 20.0)

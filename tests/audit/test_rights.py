@@ -136,6 +136,18 @@ async def test_it_drops_no_month_and_deletes_no_event_before_its_time(owner: Dat
         assert await queries.delete_old_events(tx, 1, 10) == 2
 
 
+async def test_it_drops_no_month_by_the_name_of_one_before_christ(
+    owner: Database, service: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    recent = (datetime.now(UTC) - timedelta(days=200)).date().replace(day=1)
+    assert await owner.fetchrow("SELECT audit_add_month($1)", recent)
+    await owner.execute("INSERT INTO audit_events (event, at) VALUES ('logout', $1::date + interval '9 days')", recent)
+
+    assert await service.fetchval(f"SELECT audit_drop_month('{recent} BC')") is False
+
+    assert len(await events(owner)) == 1
+
+
 async def test_it_lays_out_the_year_to_come_and_no_other(db: Database) -> None:
     this = datetime.now(UTC).date().replace(day=1)
     async with db.transaction() as tx:

@@ -231,10 +231,7 @@ async def test_the_schedule_leaves_it_to_whoever_is_at_it(db: Database, roll_up:
     assert await counted(db) == {"logout": 1}
 
 
-async def test_who_asks_waits_for_whoever_is_at_it(
-    db: Database, roll_up: RollUp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rollup, "READER_SECONDS", 20.0)
+async def test_who_asks_waits_for_whoever_is_at_it(db: Database, roll_up: RollUp) -> None:
     await db.execute(INSERT, "logout")
     async with db.transaction() as tx:
         assert await queries.try_turn(tx)

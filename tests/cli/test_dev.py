@@ -68,19 +68,6 @@ def test_a_killed_one_leaves_nobody_behind_and_the_next_start_recovers(here: Pat
         second.stops()
 
 
-def test_a_second_one_on_the_same_data_is_refused_in_one_line(here: Path) -> None:
-    with Dev(here) as first:
-        first.ready()
-
-        with Dev(here) as second:
-            assert second.ends() == 1
-        assert second.output.startswith("gatehouse: ")
-        assert "in use by another" in second.output
-        assert len(second.lines) == 1
-
-        first.stops()
-
-
 def test_what_is_set_holds_but_for_the_stores(here: Path) -> None:
     (here / ".env").write_text("ADMIN_USERNAME=boss\nADMIN_PASSWORD=easy\nENVIRONMENT=production\n")
     with Dev(here, "--data-dir", "kept", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none", LOG_LEVEL="error") as dev:
@@ -110,9 +97,16 @@ def test_ctrl_c_before_it_is_up_stops_it_as_well(here: Path) -> None:
     assert not runs(postgres)
 
 
-def test_other_commands_find_its_stores(here: Path) -> None:
+def test_a_second_one_on_the_same_data_is_refused_in_one_line_and_other_commands_find_the_stores(here: Path) -> None:
     with Dev(here) as dev:
         dev.ready()
+
+        with Dev(here) as second:
+            assert second.ends() == 1
+        assert second.output.startswith("gatehouse: ")
+        assert "in use by another" in second.output
+        assert len(second.lines) == 1
+
         command = ["check", "--env-file", ".data/env"]
         with Process(GATEHOUSE, *command, cwd=here) as check:
             assert check.ends() == 0, check.output

@@ -3,12 +3,14 @@
 import asyncio
 import io
 import json
-from typing import Any
+from typing import Any, get_args
 
 import asyncpg
 import msgspec
 import pytest
 
+from app.cli.main import SORTS
+from app.identity.listing import UserSort
 from tests.cli.conftest import Run
 from tests.kit import new_name, new_password
 
@@ -45,6 +47,19 @@ def test_somebody_is_made_found_shown_and_shut_out(
     assert asyncio.run(reasons(postgres_url, made["id"])) == [None, "Has left.", None]
 
 
+def test_who_is_named_like_the_id_of_another_is_not_taken_for_him(
+    run: Run, environment: dict[str, str], said: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clerk = said("create", new_name("clerk"))
+    decoy = said("create", str(clerk["id"]))
+
+    assert run("users", "deactivate", decoy["username"], **environment) == 1
+    assert f"say id:{clerk['id']} or id:{decoy['id']}." in capsys.readouterr().err
+
+    assert said("deactivate", f"id:{clerk['id']}")["username"] == clerk["username"]
+    assert said("show", f"id:{decoy['id']}")["is_active"] is True
+
+
 async def reasons(url: str, user_id: int) -> list[str | None]:
     connection = await asyncpg.connect(url)
     rows = await connection.fetch("SELECT actor_id, details FROM audit_events WHERE user_id = $1 ORDER BY id", user_id)
@@ -61,6 +76,13 @@ def test_a_list_is_as_long_as_was_asked(said: Any) -> None:
     found = said("list", "--search", prefix, "--sort", "username", "--limit", "2")
 
     assert [each["username"] for each in found] == [f"{prefix}-0", f"{prefix}-1"]
+    for downwards in (("--sort", "-username"), ("--sort=-username",)):
+        found = said("list", "--search", prefix, *downwards, "--limit", "2")
+        assert [each["username"] for each in found] == [f"{prefix}-2", f"{prefix}-1"]
+
+
+def test_a_list_is_sorted_by_whatever_the_api_sorts_by() -> None:
+    assert {*SORTS} == {*get_args(UserSort)}
 
 
 def test_a_password_may_come_by_standard_input(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +98,7 @@ def test_a_password_may_come_by_standard_input(said: Any, monkeypatch: pytest.Mo
         (("deactivate", "9223372036854775808"), "and nobody with this id"),
         (("create", "two words\x07"), "username"),
         (("create", "clerk", "--role", "no-such-role"), "roles names a role that does not exist"),
+        (("create", "clerk", "--invite"), "say --email as well"),
         (("create", "clerk", "--invite", "--email", "clerk@example.org"), "mail"),
     ],
 )

@@ -42,6 +42,24 @@ def test_one_is_made_shown_changed_and_deleted(
     assert asyncio.run(audited(postgres_url, name, other)) == ["created", "changed", "deleted"]
 
 
+def test_a_description_says_nothing_to_the_terminal(
+    run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str], postgres_url: str
+) -> None:
+    """Also where somebody has written it who is no service of ours."""
+    name = new_role_name()
+
+    async def write() -> None:
+        connection = await asyncpg.connect(postgres_url)
+        await connection.execute("INSERT INTO roles (name, description) VALUES ($1, $2)", name, "a\x1b[2Jb")
+        await connection.close()
+
+    asyncio.run(write())
+
+    assert run("roles", "show", name, **environment) == 0
+    assert "description  a?[2Jb" in capsys.readouterr().out.splitlines()
+    assert run("roles", "delete", name, **environment) == 0
+
+
 async def audited(url: str, *roles: str) -> list[str]:
     """What the command line has done to these roles."""
     connection = await asyncpg.connect(url)

@@ -73,6 +73,7 @@ def test_all_is_said_expressly(run: Run, environment: dict[str, str], capsys: py
         (("--user", "nobody-of-this-name"), "There is no local user"),
         (("--user", str(2**63)), "nobody with this id"),
         (("--user", "7" * 18), "nobody with this id"),
+        (("--device", ""), "device has to say something"),
         (("--ip", "somewhere"), "ip is neither an address nor a network"),
         (("--factor", "hwk"), "factor"),
         (("--created-before", "yesterday"), "created_before"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -152,6 +153,27 @@ def test_a_file_that_cannot_be_used_is_one_line(
     for command, name, said in (("import", "nothing", "nothing"), ("export", "no/users", "no/users.part")):
         assert run("users", command, name, **environment) == 1
         assert capsys.readouterr().err == f"gatehouse: {said} cannot be used: No such file or directory\n"
+
+
+def test_nothing_is_written_over_what_is_imported_or_over_what_is_no_file(
+    run: Run, here: Path, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ndjson(new_line())
+    (here / "users").write_bytes(said)
+    (here / "link").symlink_to("users")
+    os.mkfifo(here / "pipe")
+    for words, line in (
+        (("import", "users", "--report", "users"), "users cannot be used: it is the file to import"),
+        (("import", "users", "--report", "link"), "link cannot be used: it is the file to import"),
+        (("import", "users", "--report", "pipe"), "pipe cannot be used: it is no plain file"),
+        (("export", "pipe"), "pipe cannot be used: it is no plain file"),
+        (("export", "link"), "link cannot be used: it is no plain file"),
+    ):
+        assert run("users", *words, **environment) == 1
+        assert capsys.readouterr().err == f"gatehouse: {line}\n"
+
+    assert (here / "users").read_bytes() == said
+    assert (here / "pipe").is_fifo()
 
 
 def test_an_import_that_ends_early_says_how_far_it_came(

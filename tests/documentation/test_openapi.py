@@ -46,7 +46,9 @@ def test_every_route_is_in_it() -> None:
 
     documented = {(operation.method, operation.path) for operation in OPERATIONS}
 
-    assert documented == {(method, path) for method, path in served if path not in UNDOCUMENTED}
+    assert documented == {
+        (method, path) for method, path in served if path not in UNDOCUMENTED and not path.startswith("/console")
+    }
 
 
 def test_every_operation_has_an_id_of_its_own() -> None:

@@ -58,9 +58,8 @@ async def test_a_fault_on_the_short_way_is_a_problem_as_well(settings: Settings,
     async def fail(*_: object) -> Answered:
         raise RuntimeError(CANARY)
 
-    edge = Edge(
-        create_app(settings), Browsers(settings), {("GET", f"{BASE}/me"): fail}, {("POST", f"{BASE}/refresh"): fail}
-    )
+    me, refresh = {("GET", f"{BASE}/me"): fail}, {("POST", f"{BASE}/refresh"): fail}
+    edge = Edge(create_app(settings), Browsers(settings), me, refresh, (), {})
     async with http(edge) as client:
         answer = await client.request(method, path, json={} if method == "POST" else None)
 

@@ -1,9 +1,12 @@
 """`/metrics`: who may read it, what it counts, and that it counts over all workers."""
 
 import asyncio
+import math
 import os
+import resource
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +15,13 @@ import pytest
 from httpx import AsyncClient
 
 from app.cli import children
+from app.cli.embedded import Valkey
 from app.main import at_the_edge, create_app
-from app.metrics import Metrics, forget_dead
+from app.metrics import Metrics, forget_dead, open_files, open_files_limit, resident_bytes
 from app.setting_values import Rate
 from app.settings import Settings
 from tests.cli.kit import Process, eventually, gatehouse
+from tests.health.conftest import Database
 from tests.health.kit import URL, samples, scraped, value
 from tests.kit import BASE, from_ip, log_in, new_ip, new_name, new_password, problem, register
 from tests.replica import Start, http
@@ -133,6 +138,44 @@ async def test_checks_of_sessions_are_counted_by_the_store_that_answered(start: 
     assert value(await scraped(client), "auth_session_check_total", source="valkey") >= 8
 
 
+async def test_a_store_that_goes_away_is_told(start: Start, database: Database, own_valkey: Valkey) -> None:
+    client = (await start()).client
+
+    async def away(metric: str) -> bool:
+        return value(await scraped(client), metric) == 1
+
+    assert not await away("auth_valkey_away")
+    assert not await away("auth_database_away")
+
+    own_valkey.stop()
+    async with asyncio.timeout(30):
+        while not await away("auth_valkey_away"):
+            await client.get("/health")
+    assert not await away("auth_database_away")
+
+    database.goes_away()
+    async with asyncio.timeout(30):
+        while not await away("auth_database_away"):
+            await asyncio.sleep(0.02)
+
+
+async def test_the_pool_and_the_key_are_told(start: Start) -> None:
+    client = (await start(database_pool_size=7)).client
+
+    async def age() -> float:
+        return value(await scraped(client), "auth_signing_key_age_seconds")
+
+    assert value(await scraped(client), "auth_database_pool_limit") == 7
+    first = await age()
+    assert 0 < first < await age()
+
+
+async def test_the_age_of_a_shared_key_is_not_known(start: Start) -> None:
+    client = (await start(jwt_algorithm="HS256", jwt_secret="shared by verifiers, and by nobody else")).client
+
+    assert value(await scraped(client), "auth_signing_key_age_seconds") == 0
+
+
 def test_two_applications_of_a_process_share_no_number() -> None:
     one, other = Metrics(), Metrics()
 
@@ -162,6 +205,38 @@ def test_a_gauge_is_read_when_it_is_asked_for() -> None:
 
     assert value(samples(metrics.text().decode()), "auth_things") == 1
     assert value(samples(metrics.text().decode()), "auth_things") == 5
+
+
+def test_what_the_process_takes_is_told() -> None:
+    metrics = Metrics()
+
+    found = samples(metrics.text().decode())
+    with Path(os.devnull).open("rb"):
+        more = samples(metrics.text().decode())
+
+    assert 0 < value(found, "auth_processor_seconds_total") <= value(more, "auth_processor_seconds_total")
+    assert value(more, "auth_processor_seconds_total") <= time.process_time()
+    assert value(found, "auth_memory_bytes") > 1_000_000
+    assert 0 <= value(found, "auth_open_files") <= value(found, "auth_open_files_limit")
+    if value(found, "auth_open_files"):  # the kernel says
+        assert value(more, "auth_open_files") == value(found, "auth_open_files") + 1
+
+
+def test_no_limit_of_open_files_is_no_number_that_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    assert open_files_limit() == math.inf
+
+
+@pytest.mark.parametrize("read", [resident_bytes, open_files])
+def test_where_there_is_no_proc_nothing_is_told(read: Callable[[], float], monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "stat", gone)
+    monkeypatch.setattr(Path, "read_text", gone)
+
+    assert read() == 0
 
 
 def test_the_gauges_of_dead_workers_go_and_their_counters_stay(tmp_path: Path) -> None:

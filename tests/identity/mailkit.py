@@ -10,7 +10,7 @@ from app.parts import Parts
 from tests.kit import Person, from_ip, new_name, new_password, register
 from tests.mail.kit import PATIENCE, Mail, Postbox
 
-LINK = re.compile(r"https://auth\.example\.test/([a-z-]+)\?token=([\w-]+)")
+LINK = re.compile(r"https://auth\.example\.test/console/([a-z-]+)\?token=([\w-]+)")
 
 
 async def joined(client: AsyncClient, postbox: Postbox, **fields: Any) -> tuple[Person, str]:

@@ -1,7 +1,5 @@
 """All users as lines that an import takes."""
 
-from typing import Any
-
 import msgspec
 import pytest
 from httpx import AsyncClient
@@ -12,7 +10,7 @@ from app.identity.structs import UserEntry
 from app.parts import Parts
 from tests.identity.importkit import in_pieces, ndjson, report, send, shown
 from tests.identity.kit import person
-from tests.kit import SignedIn, log_in, new_name, problem
+from tests.kit import SignedIn, before_call, log_in, new_name, problem
 
 
 async def test_everybody_is_in_it_as_he_is_and_no_hash(
@@ -54,18 +52,13 @@ async def test_an_export_breaks_off_where_its_caller_has_gone(
 ) -> None:
     monkeypatch.setattr(exports, "BATCH", 2)
     grace = await log_in(client, await person(admin, is_admin=True))
-    after, reads = bulk_queries.after, 0
 
-    async def sign_out(*args: Any) -> object:
-        nonlocal reads
-        reads += 1
-        if reads == 2:
-            assert (await grace.ask("POST", "/logout")).status_code == 204
-        return await after(*args)
+    async def sign_out() -> None:
+        assert (await grace.ask("POST", "/logout")).status_code == 204
 
-    monkeypatch.setattr(bulk_queries, "after", sign_out)
+    reads = before_call(monkeypatch, bulk_queries, "after", 2, sign_out)
     with pytest.raises(LitestarException, match="after response started"):
         await grace.ask("GET", "/users/export")
 
-    assert reads == 2
+    assert reads == [1, 2]
     problem(await grace.ask("GET", "/users/export"), 401, "session_revoked")

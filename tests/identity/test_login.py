@@ -27,6 +27,7 @@ from app.identity.structs import (
     UserChange,
 )
 from app.parts import Parts
+from app.sessions import queries
 from app.sessions.structs import LogoutRequest, RefreshRequest, Tokens
 from app.setting_values import Rate
 from app.settings import Settings
@@ -250,6 +251,17 @@ async def test_the_oldest_session_goes_where_sessions_are_capped(settings: Setti
         answers = [(await session.ask("GET", "/me")).status_code for session in (first, second, third)]
 
     assert answers == [401, 200, 200]
+
+
+async def test_nobody_has_more_sessions_than_can_be_ended_at_once(
+    client: AsyncClient, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MOST", 2)
+
+    sessions = [await log_in(client, ada) for _ in range(5)]
+    answers = [(await session.ask("GET", "/me")).status_code for session in sessions]
+
+    assert answers == [401, 401, 401, 200, 200]
 
 
 async def test_who_am_i_answers_the_user_of_the_login(session: SignedIn, ada: Person) -> None:

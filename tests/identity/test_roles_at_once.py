@@ -2,12 +2,14 @@
 
 import asyncio
 
+import pytest
 from httpx import AsyncClient
 
-from app.identity import queries, role_queries
+from app.identity import queries, role_queries, roles
 from app.parts import Parts
+from tests.conftest import ADMIN, Twins
 from tests.identity.kit import change, change_role, hand_out, made_role, new_permission, new_role_name, person
-from tests.kit import Person, SignedIn, blocked_on_a_lock, problem
+from tests.kit import Person, SignedIn, blocked_on_a_lock, log_in, problem
 
 # ---- seen everywhere ----------------------------------------------------------------------------------------------
 
@@ -149,6 +151,31 @@ async def test_of_fifty_who_replace_what_a_role_allows_one_is_the_last(
 
     assert [answer.json()["permissions"] for answer in answers] == wanted
     assert (await change_role(admin, name)).json()["permissions"] in wanted
+
+
+@pytest.mark.parametrize("bound", ["MOST_ROLES", "MOST_PERMISSIONS"])
+async def test_fifty_at_once_make_no_more_than_there_may_be(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    root = await log_in(twins.here, ADMIN)
+    path = "/roles" if bound == "MOST_ROLES" else "/permissions"
+    present = len((await root.ask("GET", path)).json()["items"])
+    monkeypatch.setattr(roles, bound, present + 5)
+
+    answers = await asyncio.gather(
+        *(
+            root.ask(
+                "POST",
+                "/roles",
+                at=(twins.here, twins.there)[number % 2],
+                json={"name": new_role_name(), "permissions": [new_permission()]},
+            )
+            for number in range(50)
+        )
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [*[201] * 5, *[409] * 45]
+    assert len((await root.ask("GET", path)).json()["items"]) == present + 5
 
 
 async def test_a_role_that_goes_while_it_is_handed_out_is_nobodys(

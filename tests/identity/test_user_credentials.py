@@ -1,12 +1,13 @@
 """How a user signs in, as whoever looks after accounts sees it: everything but the secrets."""
 
 import pytest
+from httpx import AsyncClient
 
 from app.parts import Parts
 from tests.identity.factorkit import enrolled
 from tests.identity.kit import change, events
 from tests.identity.webauthnkit import added
-from tests.kit import Person, SignedIn, problem
+from tests.kit import Person, SignedIn, log_in, problem
 
 
 async def test_each_way_is_told_without_its_secret(admin: SignedIn, session: SignedIn) -> None:
@@ -31,13 +32,18 @@ async def test_who_is_not_there_has_none(admin: SignedIn) -> None:
 # ---- why he is changed ----------------------------------------------------------------------------------------------
 
 
-async def test_the_reason_is_in_the_trail_and_nowhere_else(admin: SignedIn, ada: Person, parts: Parts) -> None:
+async def test_the_reason_is_in_the_trail_where_the_user_finds_it_as_well(
+    client: AsyncClient, admin: SignedIn, ada: Person, parts: Parts
+) -> None:
     answer = await change(admin, ada.id, is_active=False, roles=["admin"], reason="  Has left   the house. ")
 
     assert answer.status_code == 200
     assert "house" not in answer.text
     said = [details for event, details in await events(parts, ada.id) if event in ("user.updated", "role.changed")]
     assert [each["reason"] for each in said] == ["Has left the house."] * 2
+    await change(admin, ada.id, is_active=True, reason="Is back.")
+    own = (await (await log_in(client, ada)).ask("GET", "/me/activity")).json()["items"]
+    assert {each["details"].get("reason") for each in own} >= {"Has left the house.", "Is back."}
 
 
 @pytest.mark.parametrize("reason", ["", "x" * 201, "a\x07", 1])

@@ -345,3 +345,12 @@ async def test_beyond_ten_thousand_the_total_is_an_estimate_and_a_cursor_goes_on
     assert (len(beyond["items"]), beyond["page"], beyond["next_cursor"]) == (MANY - 10_000, 51, None)
     assert beyond["total"] == last["total"]
     assert (few["total"], few["total_exact"]) == (11, True)  # 1000, and 10000 to 10009
+
+
+async def test_those_who_stand_together_far_down_the_order_are_found_and_counted(many: SignedIn) -> None:
+    first = await page(many, search="many-9", sort="created_at", page_size=1)
+    second = await page(many, search="many-9", sort="created_at", page_size=1, cursor=first["next_cursor"])
+
+    assert names(first) + names(second) == ["many-9990", "many-9991"]  # ten began at each moment, the oldest last
+    assert (first["total"], first["total_exact"]) == (1111, True)  # 9, 90 to 99, 900 to 999, 9000 to 9999
+    assert second["total"] == first["total"]

@@ -35,4 +35,5 @@ def kid(session: SignedIn) -> str:
 
 async def rotate(replica: Replica) -> str:
     settings = replica.parts.settings
-    return await ring.rotate(replica.parts.db, settings.jwt_algorithm, box_of(settings))
+    async with replica.parts.db.transaction() as tx:
+        return await ring.rotate(tx, settings.jwt_algorithm, box_of(settings))

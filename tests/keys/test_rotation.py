@@ -111,7 +111,7 @@ async def test_a_replica_looks_for_a_key_that_it_does_not_know(start: Start, mon
     old, newer = await start(), await start()
     new = await rotate(newer)
     await newer.parts.db.execute("UPDATE signing_keys SET signing_from = clock_timestamp() WHERE kid = $1", new)
-    await newer.parts.ring._load()
+    await newer.parts.ring.look()
 
     for _ in range(3):  # the second time it has looked just now
         session = await sign_in(newer)

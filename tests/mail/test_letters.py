@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from jinja2 import TemplateError, TemplateNotFound
 
-from app.mail.letters import KINDS, OURS, SAMPLE, Letters
+from app.mail.letters import KINDS, OURS, SAMPLE, BadAddress, Letters
 from app.mail.outbox import Link
 from app.mail.queries import Claimed
 from app.uuid7 import uuid7
@@ -268,3 +268,11 @@ def test_a_package_that_is_installed_has_the_templates(tmp_path: Path) -> None:
     templates = {f"app/mail/templates/{path.relative_to(OURS)}" for path in OURS.rglob("*.*")}
     assert len(templates) == 2 * len(KINDS) + 4
     assert templates <= names
+
+
+@pytest.mark.parametrize(
+    "recipient", ["nobody", "ada@example.org\r\nBcc: eve@example.org", "ada@example.org, eve@example.org"]
+)
+def test_nobody_is_written_to_at_what_is_no_address(recipient: str) -> None:
+    with pytest.raises(BadAddress):
+        letters().compose(claimed(recipient=recipient))

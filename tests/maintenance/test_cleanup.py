@@ -1,10 +1,7 @@
-"""The clean-up: what it deletes, what it leaves, and that nobody waits for it."""
+"""Who cleans up: somebody who asks, the schedule, several at once; and that nobody waits for it."""
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -14,242 +11,22 @@ from httpx import AsyncClient
 
 from app.database import Database, DatabaseUnavailable, Transaction
 from app.maintenance import queries, service
-from app.maintenance.service import Deleted, Maintenance, clean_up, clean_up_on_schedule
+from app.maintenance.service import Maintenance, clean_up, clean_up_on_schedule
 from app.sessions import queries as session_queries
 from app.settings import Settings
 from tests.cli.conftest import environment_for
 from tests.cli.kit import gatehouse
 from tests.conftest import ADMIN, Twins
 from tests.kit import SignedIn, log_in, problem, until
-from tests.replica import settings_for
-
-NOTHING = Deleted(
-    sessions=0, audit_events=0, audit_partitions=0, signing_keys=0, one_time_tokens=0, sign_ins=0, factors=0
+from tests.maintenance.kit import (
+    NOTHING,
+    add_events,
+    add_month,
+    add_sessions,
+    cleanups,
+    count,
+    deleted,
 )
-
-
-# ---- what these tests do over and over ----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def own_settings(own_database: str, valkey_url: str) -> Settings:
-    """The default retention: 30 days for sessions, 400 for the audit; nobody else looks at this database."""
-    return settings_for(own_database, valkey_url)
-
-
-@pytest.fixture
-async def db(own_settings: Settings) -> AsyncIterator[Database]:
-    database = Database(own_settings.database_url, 2)
-    await database.start()
-    yield database
-    await database.stop()
-
-
-@pytest.fixture
-async def root(twins: Twins) -> SignedIn:
-    """The administrator of both."""
-    return await log_in(twins.here, ADMIN)
-
-
-async def add_sessions(db: Database, number: int, *, revoked_days_ago: int | None, expired_days_ago: int = -1) -> None:
-    await db.execute(
-        """
-        WITH somebody AS (
-            INSERT INTO users (username) SELECT 'user-' || gen_random_uuid() RETURNING id
-        )
-        INSERT INTO sessions (id, user_id, expires_at, revoked_at, amr)
-        SELECT gen_random_uuid(), id, now() - make_interval(days => $2), now() - make_interval(days => $3), '{pwd}'
-        FROM somebody, generate_series(1, $1::integer)
-        """,
-        number,
-        expired_days_ago,
-        revoked_days_ago,
-    )
-
-
-async def add_events(db: Database, number: int, *, days_ago: int) -> None:
-    await db.execute(
-        """
-        INSERT INTO audit_events (event, at) SELECT 'logout', now() - make_interval(days => $2)
-        FROM generate_series(1, $1::integer)
-        """,
-        number,
-        days_ago,
-    )
-
-
-def deleted(**counts: int) -> Deleted:
-    """These, and nothing else."""
-    return msgspec.structs.replace(NOTHING, **counts)
-
-
-async def events(db: Database) -> list[str]:
-    return [row["event"] for row in await db.fetch("SELECT event FROM audit_events ORDER BY id")]
-
-
-async def count(db: Database, table: str) -> int:
-    row = await db.fetchrow(f"SELECT count(*) AS rows FROM {table}")
-    assert row is not None
-    rows: int = row["rows"]
-    return rows
-
-
-async def partitions(db: Database) -> list[str]:
-    rows = await db.fetch(
-        "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'audit_events'::regclass"
-    )
-    return sorted(row["name"].removeprefix("audit_events_") for row in rows)
-
-
-def month(ahead: int) -> str:
-    now = datetime.now(UTC)
-    number = now.year * 12 + now.month - 1 + ahead
-    return f"{number // 12}{number % 12 + 1:02}"
-
-
-async def add_month(db: Database, first_day: str) -> None:
-    async with db.transaction() as tx:
-        assert await queries.add_month(tx, date.fromisoformat(first_day))
-
-
-async def cleanups(db: Database) -> list[tuple[int | None, dict[str, int]]]:
-    rows = await db.fetch("SELECT actor_id, details FROM audit_events WHERE event = 'cleanup.ran' ORDER BY id")
-    return [(row["actor_id"], msgspec.json.decode(row["details"])["deleted"]) for row in rows]
-
-
-# ---- what is deleted ----------------------------------------------------------------------------------------------
-
-
-async def test_ended_sessions_are_deleted_after_their_retention(db: Database, own_settings: Settings) -> None:
-    await add_sessions(db, 1, revoked_days_ago=31, expired_days_ago=-1)
-    await add_sessions(db, 1, revoked_days_ago=None, expired_days_ago=31)
-    await add_sessions(db, 1, revoked_days_ago=29)
-    await add_sessions(db, 1, revoked_days_ago=None, expired_days_ago=29)
-    await add_sessions(db, 1, revoked_days_ago=None)
-
-    report = await clean_up(db, own_settings, None, None)
-
-    assert report.deleted == deleted(sessions=2)
-    assert await count(db, "sessions") == 3
-
-
-async def test_many_are_deleted_batch_by_batch(
-    db: Database, own_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service, "BATCH", 100)
-    await add_sessions(db, 200, revoked_days_ago=31)
-    await add_events(db, 250, days_ago=401)
-
-    report = await clean_up(db, own_settings, None, None)
-
-    assert (report.deleted.sessions, report.deleted.audit_events) == (200, 250)
-    assert (await count(db, "sessions"), await count(db, "audit_events")) == (0, 1)
-
-
-async def test_old_events_are_deleted_with_their_month_or_one_by_one(db: Database, own_settings: Settings) -> None:
-    await add_month(db, "2020-01-01")
-    await add_month(db, "2020-02-01")
-    await db.execute("INSERT INTO audit_events (event, at) VALUES ('logout', '2020-01-31T23:59:59Z')")
-    await add_events(db, 3, days_ago=401)
-    await add_events(db, 2, days_ago=399)
-
-    report = await clean_up(db, own_settings, None, None)
-
-    assert report.deleted == deleted(audit_events=3, audit_partitions=2)
-    assert await events(db) == ["logout", "logout", "cleanup.ran"]
-    assert not {"202001", "202002"} & set(await partitions(db))
-
-
-async def test_a_month_stays_until_its_last_day_is_old(db: Database, own_settings: Settings) -> None:
-    begins = (datetime.now(UTC) - timedelta(days=400)).replace(day=1)
-    await add_month(db, f"{begins:%Y-%m}-01")
-
-    report = await clean_up(db, own_settings, None, None)
-
-    assert report.deleted == NOTHING
-    assert f"{begins:%Y%m}" in await partitions(db)
-
-
-async def test_retention_is_a_setting(db: Database, own_settings: Settings) -> None:
-    await add_sessions(db, 1, revoked_days_ago=1)
-    await add_events(db, 1, days_ago=2)
-
-    report = await clean_up(db, replace(own_settings, session_retention_days=0, audit_retention_days=1), None, None)
-
-    assert (report.deleted.sessions, report.deleted.audit_events) == (1, 1)
-
-
-async def test_changes_that_are_on_their_way_are_left_alone(db: Database, own_settings: Settings) -> None:
-    await db.execute("INSERT INTO cache_outbox (key, created_at) VALUES ('u:1', now() - interval '1 year')")
-
-    await clean_up(db, own_settings, None, None)
-
-    assert await count(db, "cache_outbox") == 1
-
-
-# ---- signing keys -------------------------------------------------------------------------------------------------
-
-
-async def add_key(db: Database, kid: str, algorithm: str, signing_days_ago: float) -> None:
-    await db.execute(
-        """
-        INSERT INTO signing_keys (kid, algorithm, public_jwk, private_key, signing_from)
-        VALUES ($1, $2, '{}', '', now() - make_interval(secs => $3))
-        """,
-        kid,
-        algorithm,
-        86400 * signing_days_ago,
-    )
-
-
-async def keys(db: Database) -> list[str]:
-    return [row["kid"] for row in await db.fetch("SELECT kid FROM signing_keys ORDER BY kid")]
-
-
-async def test_a_key_goes_once_its_last_token_has_expired(db: Database, own_settings: Settings) -> None:
-    await add_key(db, "a", "ES256", 9)
-    await add_key(db, "b", "ES256", 1)
-    await add_key(db, "c", "ES256", 0.01)
-
-    report = await clean_up(db, own_settings, None, None)
-
-    assert report.deleted == deleted(signing_keys=1)
-    assert await keys(db) == ["b", "c"]
-
-
-async def test_the_key_that_signs_stays_where_the_algorithm_was_changed_back(
-    db: Database, own_settings: Settings
-) -> None:
-    await add_key(db, "a", "ES256", 9)
-    await add_key(db, "b", "EdDSA", 8)
-
-    report = await clean_up(db, own_settings, None, None)
-
-    assert report.deleted.signing_keys == 0
-    assert await keys(db) == ["a", "b"]
-
-
-# ---- months to come -----------------------------------------------------------------------------------------------
-
-
-async def test_months_are_laid_out_ahead(db: Database, own_settings: Settings) -> None:
-    await clean_up(db, own_settings, None, None)
-    await clean_up(db, own_settings, None, None)
-
-    assert await partitions(db) == [month(0), month(1), month(2), "default"]
-    assert await count(db, f"audit_events_{month(0)}") == 2  # both clean-ups themselves
-
-
-async def test_a_month_that_has_begun_in_the_default_partition_stays_there(
-    db: Database, own_settings: Settings
-) -> None:
-    await add_events(db, 1, days_ago=0)
-
-    report = await clean_up(db, own_settings, None, None)
-
-    assert report.deleted == NOTHING
-    assert await partitions(db) == [month(1), month(2), "default"]
-    assert await count(db, "audit_events_default") == 2
 
 
 async def test_a_login_does_not_wait_for_partitions(twins: Twins, root: SignedIn) -> None:
@@ -271,9 +48,6 @@ async def test_a_login_does_not_wait_for_partitions(twins: Twins, root: SignedIn
     assert answer.json()["deleted"]["audit_partitions"] == 0
     again = await root.ask("POST", "/cleanup")
     assert again.json()["deleted"]["audit_partitions"] == 1
-
-
-# ---- who asks -----------------------------------------------------------------------------------------------------
 
 
 async def test_somebody_asks_and_is_told_and_recorded(twins: Twins, root: SignedIn) -> None:
@@ -316,9 +90,6 @@ async def test_of_fifty_who_ask_nothing_is_counted_twice(
     for name, total in (("sessions", 95), ("audit_events", 55), ("audit_partitions", 1)):
         assert sum(answer.json()["deleted"][name] for answer in answers) == total
     assert len(await cleanups(twins.parts.db)) == 50
-
-
-# ---- the schedule -------------------------------------------------------------------------------------------------
 
 
 async def test_the_schedule_records_only_what_it_has_deleted(db: Database, own_settings: Settings) -> None:
@@ -389,7 +160,13 @@ async def test_what_never_started_can_be_stopped(db: Database, own_settings: Set
     await Maintenance(db, own_settings).stop()
 
 
-# ---- replicas, and their ends -------------------------------------------------------------------------------------
+async def test_the_last_batch_looks_at_no_session_that_is_kept(db: Database) -> None:
+    """What is over is a range of the index: of three million sessions that are kept, none is looked at."""
+    async with db.transaction() as tx:
+        await tx.execute("SET LOCAL enable_seqscan = off")
+        plan = await tx.fetch(f"EXPLAIN {session_queries.DELETE_ENDED}", 30, 1000)
+
+    assert any("Index Cond: (COALESCE(revoked_at, expires_at) <" in row[0] for row in plan)
 
 
 async def test_of_two_that_are_on_schedule_together_one_goes_on_alone(

@@ -170,7 +170,7 @@ def test_it_is_found_in_a_mail_unless_it_is_the_token_of_a_link(place: str) -> N
     secret = new_password()
     texts = dict.fromkeys(("Subject", "plain", "html"), "ä" * 80) | {place: f"{'ä' * 80} {secret}"}
     if place == "link":
-        texts["html"] = texts["plain"] = f"https://auth.example.test/verify-email?token={secret}"
+        texts["html"] = texts["plain"] = f"https://auth.example.test/console/verify-email?token={secret}"
     message = EmailMessage()
     message["Subject"] = texts["Subject"]
     message.set_content(texts["plain"], cte="quoted-printable")

@@ -75,6 +75,14 @@ async def test_the_refresh_token_of_a_session_that_is_gone_is_unknown(
     problem(await client.post("/refresh", json=body, headers=from_ip()), 401, "invalid_refresh_token")
 
 
+async def test_who_has_signed_out_may_say_so_again(client: AsyncClient, session: SignedIn) -> None:
+    body = {"refresh_token": session.refresh_token}
+
+    answers = [(await client.post("/logout", json=body)).status_code for _ in range(2)]
+
+    assert answers == [204, 204]
+
+
 async def test_two_logouts_at_once_are_one(session: SignedIn, replicas: list[AsyncClient], parts: Parts) -> None:
     answers = await asyncio.gather(*(session.ask("POST", "/logout", at=replicas[n % 2]) for n in range(50)))
 

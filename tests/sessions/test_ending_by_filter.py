@@ -12,8 +12,8 @@ from httpx import AsyncClient, Response
 
 from app.database import Transaction
 from app.parts import Parts
-from app.sessions import ending
-from tests.kit import Person, SignedIn, from_ip, log_in, new_ip, problem, register
+from app.sessions import ending, queries
+from tests.kit import Person, SignedIn, from_ip, log_in, new_ip, new_name, problem, register
 
 
 async def end(admin: SignedIn, *, at: AsyncClient | None = None, dry_run: bool | None = None, **words: Any) -> Response:
@@ -130,6 +130,7 @@ async def test_nobody_ends_all_sessions_by_saying_nothing(admin: SignedIn) -> No
         ({"user_id": "1"}, "filter.user_id"),
         ({"ip": "somewhere"}, "ip"),
         ({"device": "a\nb"}, "device"),
+        ({"device": ""}, "device"),
         ({"created_before": "yesterday"}, "filter.created_before"),
         ({"created_before": "0001-01-01T00:00:00+14:00"}, "created_before"),
         ({"factor": "hwk"}, "filter.factor"),
@@ -147,6 +148,44 @@ async def test_ones_own_session_ends_if_it_fits(client: AsyncClient, parts: Part
     assert await counts(admin, user_id=admin.user_id, created_after=_began(admin)) == (1, 1)
 
     assert not await alive(admin)
+
+
+async def test_who_ends_his_own_ends_the_others_all_the_same(
+    client: AsyncClient, admin: SignedIn, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "BATCH", 1)
+    ip = new_ip()
+    who = await register(client)
+    await admin.ask("PATCH", f"/users/{who.id}", json={"is_admin": True})
+    grace = await log_in(client, who, ip=ip)
+    await many(parts, who, ip, 5)
+
+    assert await counts(grace, ip=ip) == (6, 6)
+
+    assert not await alive(grace)
+
+
+async def test_who_loses_the_right_meanwhile_ends_nothing_more(
+    client: AsyncClient, admin: SignedIn, ada: Person, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "BATCH", 2)
+    role, ip, who = new_name("guard"), new_ip(), await register(client)
+    await many(parts, ada, ip, 5)
+    await admin.ask("POST", "/roles", json={"name": role, "permissions": ["sessions:revoke"]})
+    await admin.ask("PUT", f"/users/{who.id}/roles", json={"roles": [role]})
+    guard = await log_in(client, who)
+    revoke_held = queries.revoke_held
+
+    async def take_away(*args: Any) -> list[UUID]:
+        assert (await admin.ask("PUT", f"/users/{who.id}/roles", json={"roles": []})).status_code == 200
+        return await revoke_held(*args)
+
+    monkeypatch.setattr(queries, "revoke_held", take_away)
+    refused = problem(await end(guard, ip=ip), 403, "forbidden")
+    monkeypatch.setattr(queries, "revoke_held", revoke_held)
+
+    assert refused["detail"].endswith("2 sessions have ended.")
+    assert await counts(admin, ip=ip) == (3, 3)
 
 
 def _began(session: SignedIn) -> str:
