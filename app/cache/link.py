@@ -96,8 +96,9 @@ class Links:
     async def stop(self) -> None:
         await end(self._keeper)
         self.current = None
-        for link in list(self._links):  # whoever still uses one is told that Valkey is away
-            self._close(link)
+        for link in list(self._links):
+            await _close(link.client)  # whoever still uses it is told that Valkey is away,
+            self._close_unused(link)  # and closes what he was just opening
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     @asynccontextmanager

@@ -238,3 +238,18 @@ async def test_a_lookup_whose_caller_has_gone_leaves_nothing_for_the_next(start:
     os.kill(own_valkey.pid, signal.SIGCONT)
 
     assert await one.get("b") == ["2"]
+
+
+async def test_what_is_opened_while_it_stops_is_closed_too(start: Start, own_valkey: Valkey) -> None:
+    one = await start()
+    links = one.entries.links
+    async with Client.from_url(own_valkey.url) as client:
+        async with links.use() as link:
+            await links.stop()
+            await link.client.ping()  # by a new connection, as who was just opening one
+            assert len(await client.client_list()) == 2
+
+        async def only_ours() -> bool:
+            return len(await client.client_list()) == 1
+
+        await until(only_ours)
