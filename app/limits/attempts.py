@@ -113,7 +113,8 @@ class Attempts:
                 while ahead is not None:
                     ahead = await self._stand_in_line(ahead, reservation)
         except TimeoutError:
-            raise RateLimited((ahead or reservation.limits[0]).name, 1) from None
+            if reservation.taken_from is None:  # else it has its places, late as this process may be
+                raise RateLimited((ahead or reservation.limits[0]).name, 1) from None
 
     async def _take(self, reservation: Reservation) -> Limit | None:
         """Take the places if there are any; else the limit that has to be waited for."""

@@ -259,15 +259,15 @@ async def test_the_schedule_goes_on_whatever_happens(db: Database, monkeypatch: 
     monkeypatch.setattr(rollup, "INTERVAL", 0.01)
     runs: list[str] = []
 
-    async def run(_: RollUp) -> None:
+    async def run() -> None:
         runs.append("ran")
         if len(runs) == 1:
             raise DatabaseUnavailable
         if len(runs) == 2:
             raise asyncpg.DeadlockDetectedError
 
-    monkeypatch.setattr(RollUp, "count_on_schedule", run)
     roll_up = RollUp(db)
+    monkeypatch.setattr(roll_up, "count_on_schedule", run)  # and not of those that serve other tests
     roll_up.start()
     await until(lambda: len(runs) > 3)
     await roll_up.stop()

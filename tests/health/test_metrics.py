@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from httpx import AsyncClient
 
 from app.cli import children
 from app.cli.embedded import Valkey
-from app.main import at_the_edge, create_app
+from app.main import at_the_edge
 from app.metrics import Metrics, forget_dead, open_files, open_files_limit, resident_bytes
 from app.setting_values import Rate
 from app.settings import Settings
@@ -24,17 +25,15 @@ from tests.cli.kit import Process, eventually, gatehouse
 from tests.health.conftest import Database
 from tests.health.kit import URL, samples, scraped, value
 from tests.kit import BASE, from_ip, log_in, new_ip, new_name, new_password, problem, register
-from tests.replica import Start, http
+from tests.replica import Start, build, http
 from tests.servers import environment
 
 # ---- who may read it ----------------------------------------------------------------------------------------------
 
 
-async def ask(settings: Settings, token: str | None = None, **changed: str) -> int:
-    """The status of `/metrics` by these settings; a refusal is a problem."""
-    headers = {} if token is None else {"Authorization": token}
-    async with http(at_the_edge(create_app(replace(settings, **changed)))) as client:  # type: ignore[arg-type]
-        answer = await client.get(URL, headers=headers)
+async def ask(client: AsyncClient, token: str | None = None) -> int:
+    """The status of `/metrics`; a refusal is a problem."""
+    answer = await client.get(URL, headers={} if token is None else {"Authorization": token})
     if answer.status_code == 401:
         assert answer.headers["www-authenticate"].startswith("Bearer ")
         problem(
@@ -46,23 +45,25 @@ async def ask(settings: Settings, token: str | None = None, **changed: str) -> i
 
 
 @pytest.mark.parametrize("environment_", ["production", "development"])
-async def test_with_a_token_it_is_read_by_it_alone(settings: Settings, environment_: str) -> None:
-    changed = {"environment": environment_, "metrics_token": "the-token"}
-
-    assert await ask(settings, "Bearer the-token", **changed) == 200
-    assert await ask(settings, "bearer the-token", **changed) == 200
-    for wrong in (None, "Bearer the-toke", "Bearer the-token2", "Bearer ", "Basic the-token", "the-token"):
-        assert await ask(settings, wrong, **changed) == 401
+async def test_with_a_token_it_is_read_by_it_alone(settings: Settings, environment_: Any) -> None:
+    async with http(at_the_edge(build(replace(settings, environment=environment_, metrics_token="the-token")))) as one:
+        assert await ask(one, "Bearer the-token") == 200
+        assert await ask(one, "bearer the-token") == 200
+        for wrong in (None, "Bearer the-toke", "Bearer the-token2", "Bearer ", "Basic the-token", "the-token"):
+            assert await ask(one, wrong) == 401
 
 
 async def test_without_a_token_it_is_open_in_development_and_not_there_in_production(settings: Settings) -> None:
-    assert await ask(settings, environment="development", metrics_token="") == 200
-    for token in (None, "Bearer ", "Bearer x"):
-        assert await ask(settings, token, environment="production", metrics_token="") == 404
+    async with http(at_the_edge(build(replace(settings, environment="development", metrics_token="")))) as one:
+        assert await ask(one) == 200
+    async with http(at_the_edge(build(replace(settings, environment="production", metrics_token="")))) as one:
+        for token in (None, "Bearer ", "Bearer x"):
+            assert await ask(one, token) == 404
 
 
 async def test_off_opens_it(settings: Settings) -> None:
-    assert await ask(settings, environment="production", metrics_token="off") == 200
+    async with http(at_the_edge(build(replace(settings, environment="production", metrics_token="off")))) as one:
+        assert await ask(one) == 200
 
 
 # ---- what it counts -----------------------------------------------------------------------------------------------

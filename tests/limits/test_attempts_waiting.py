@@ -45,6 +45,15 @@ async def test_who_finds_only_open_attempts_waits_for_one_to_end_here_or_at_anot
     assert not replicas[0]._lines
 
 
+async def test_who_got_his_place_is_not_refused_for_having_waited_too_long(
+    attempts: Attempts, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a process that was stopped for a while finds it: the place is taken, and the patience is over."""
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+
+    await succeed(attempts, Counter("login", key, ONE))
+
+
 async def test_an_attempt_that_ends_here_wakes_who_waits_here(
     attempts: Attempts, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

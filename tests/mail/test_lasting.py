@@ -100,24 +100,25 @@ async def test_a_batch_that_takes_too_long_is_left_to_others(
 
 
 class Fails:
-    """Does what it stands for, but for the first times."""
+    """Does what it stands for, but for the first times; senders that serve other tests have other databases."""
 
-    def __init__(self, does: Any, times: int) -> None:
+    def __init__(self, does: Any, times: int, db: Database) -> None:
         self._does = does
         self._left = times
+        self._url = db.url
 
-    async def __call__(self, *args: Any) -> Any:
-        if self._left:
+    async def __call__(self, on: object, *args: Any) -> Any:
+        if self._left and (not isinstance(on, Database) or on.url == self._url):
             self._left -= 1
             raise DatabaseUnavailable
-        return await self._does(*args)
+        return await self._does(on, *args)
 
 
 async def test_no_failure_of_the_database_ends_the_sender(
     office: Office, postbox: Postbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(queries, "claim", Fails(queries.claim, 2))
+    monkeypatch.setattr(queries, "claim", Fails(queries.claim, 2, office.db))
     await office.write(letter())
 
     with capture_logs() as logs:
@@ -131,8 +132,8 @@ async def test_a_letter_that_was_sent_and_not_removed_is_removed_and_not_sent_ag
     office: Office, postbox: Postbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(queries, "remove", Fails(queries.remove, 3))
-    monkeypatch.setattr(queries, "give_back", Fails(queries.give_back, 1))
+    monkeypatch.setattr(queries, "remove", Fails(queries.remove, 3, office.db))
+    monkeypatch.setattr(queries, "give_back", Fails(queries.give_back, 1, office.db))
     monkeypatch.setattr(sender, "LEASE", 0.0)  # as if it had ended meanwhile
     await office.write(letter(), letter(recipient="next@example.org"))
 
