@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from coverage import Coverage
 from httpx import AsyncClient
 
 from app import logs
@@ -38,23 +37,6 @@ SERVICE = "service"  # the role that the application which tests share works by:
 ADMIN = Person(1, "root", new_password())
 
 _numbers = itertools.count(1)
-
-# To count the lines that are reached doubles what a test costs. These go over every route, or break what is below all
-# of them, and show something else; what they ask runs untraced.
-SWEEPS = ("authorization", "documentation", "errors", "faults", "fuzz", "loadtests", "secrecy")
-SWEEPING = ("test_injection.py", "test_raw_requests.py")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def traced_where_it_counts(request: pytest.FixtureRequest) -> Iterator[None]:
-    tracing = Coverage.current()
-    path = request.path
-    if tracing is None or not (path.parent.name in SWEEPS or path.name in SWEEPING):
-        yield
-        return
-    tracing.stop()
-    yield
-    tracing.start()
 
 
 @pytest.fixture(scope="session", autouse=True)

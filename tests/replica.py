@@ -1,14 +1,12 @@
 """Gatehouse in this process, as a test makes it: on real stores, and asked over HTTP without a socket between."""
 
 import ipaddress
-import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 from httpx import ASGITransport, AsyncClient
-from litestar import Litestar
 from litestar.types import ControllerRouterHandler
 
 from app.edge import Edge
@@ -34,23 +32,6 @@ def settings_for(postgres_url: str, valkey_url: str) -> Settings:
     )
 
 
-@contextmanager
-def uncounted() -> Iterator[None]:
-    """What this thread does here is not counted among the lines that tests reach, which would double what it costs."""
-    tracer = sys.gettrace()
-    sys.settrace(None)
-    try:
-        yield
-    finally:
-        sys.settrace(tracer)
-
-
-def build(settings: Settings, handlers: Sequence[ControllerRouterHandler] = ()) -> Litestar:
-    """The application; `tests/documentation/document.py` makes one that is counted."""
-    with uncounted():
-        return create_app(settings, handlers)
-
-
 def http(edge: Edge) -> AsyncClient:
     """A client of an application in this process, seen as coming from a trusted proxy."""
     return AsyncClient(
@@ -72,7 +53,7 @@ Start = Callable[..., Awaitable[Replica]]
 
 @asynccontextmanager
 async def serving(settings: Settings, handlers: Sequence[ControllerRouterHandler] = ()) -> AsyncGenerator[Replica]:
-    app = build(settings, handlers)
+    app = create_app(settings, handlers)
     edge = at_the_edge(app)
     async with app.lifespan(), http(edge) as client:
         yield Replica(client, app.state.parts, edge)

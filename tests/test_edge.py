@@ -12,10 +12,10 @@ from litestar.types import Receive, Scope, Send
 
 from app import body
 from app.errors import ClientGone
-from app.main import at_the_edge
+from app.main import at_the_edge, create_app
 from app.settings import Settings
 from tests.kit import BASE, Person, SignedIn, problem
-from tests.replica import Replica, build, http
+from tests.replica import Replica, http
 
 JSON = {"Content-Type": "application/json"}
 
@@ -88,7 +88,7 @@ async def test_a_body_that_is_read_after_the_answer_has_begun_is_read_whole(sett
         for number in range(10):
             yield b"%d," % number
 
-    async with http(at_the_edge(build(settings, [echo]))) as client:
+    async with http(at_the_edge(create_app(settings, route_handlers=[echo]))) as client:
         answer = await client.post("https://auth.example.test/echo", content=pieces())
 
     assert answer.text == "0,1,2,3,4,5,6,7,8,9,"

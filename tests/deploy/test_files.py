@@ -6,11 +6,11 @@ import pytest
 
 from app.cli.database import BESIDE_THE_POOL
 from app.cli.serve import STOP_SECONDS
-from app.main import at_the_edge
+from app.main import at_the_edge, create_app
 from app.settings import PARSERS, Settings
 from tests.deploy.files import DEPLOY, KUBERNETES, ROOT, compose, documents, objects, of_kind, pods
 from tests.kit import BASE
-from tests.replica import build, http
+from tests.replica import http
 
 NAMES = {name.upper() for name in PARSERS}
 SPARE_SECONDS = 5  # between what the service may take to stop and when it is killed
@@ -48,7 +48,7 @@ async def test_every_path_that_is_probed_or_led_to_is_served(settings: Settings)
     paths = {rule["path"] for rule in of_kind("Ingress")["spec"]["rules"][0]["http"]["paths"]}
 
     assert {f"{BASE}/health/live", f"{BASE}/health/ready", f"{BASE}/health/startup"} <= found
-    async with http(at_the_edge(build(settings))) as client:
+    async with http(at_the_edge(create_app(settings))) as client:
         for path in found | {"/docs", "/openapi.json"}:
             answer = await client.get(f"https://auth.example.test{path}")
             assert answer.status_code != 404, path

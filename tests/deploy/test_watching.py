@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.main import at_the_edge
+from app.main import at_the_edge, create_app
 from app.settings import Settings
 from tests.deploy.files import DEPLOY, ROOT, RULES_OF_KUBERNETES, alerts, dashboard, rules
 from tests.deploy.rules import as_kubernetes_has_them
 from tests.health.kit import URL
-from tests.replica import build, http
+from tests.replica import http
 
 METRIC = re.compile(r"\b(?:auth_[a-z_0-9]+|gatehouse:[a-z_0-9:]+)")
 MADE_OF = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
@@ -27,7 +27,7 @@ def queries() -> Iterator[str]:
 
 async def served(settings: Settings) -> set[str]:
     """The names of all samples that `/metrics` may ever have: it names each kind before there is one."""
-    async with http(at_the_edge(build(settings))) as client:
+    async with http(at_the_edge(create_app(settings))) as client:
         answer = await client.get(URL)
     assert answer.status_code == 200
     families = text_string_to_metric_families(answer.text)

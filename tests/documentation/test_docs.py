@@ -9,9 +9,9 @@ from urllib.parse import urljoin
 import pytest
 from httpx import AsyncClient
 
-from app.main import at_the_edge
+from app.main import at_the_edge, create_app
 from tests.kit import problem
-from tests.replica import build, http, settings_for
+from tests.replica import http, settings_for
 
 ROOT = "https://auth.example.test"
 TYPES = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
@@ -44,7 +44,7 @@ class Page(HTMLParser):
 async def undocumented() -> AsyncIterator[AsyncClient]:
     """An application with API_DOCS=off; no route that is asked here needs a store."""
     settings = replace(settings_for("postgresql://localhost/none", "valkey://localhost"), api_docs=False)
-    async with http(at_the_edge(build(settings))) as client:
+    async with http(at_the_edge(create_app(settings))) as client:
         yield client
 
 

@@ -9,11 +9,11 @@ from litestar.exceptions import HTTPException
 from app.browsers import Browsers
 from app.edge import Edge
 from app.express import Answered
-from app.main import at_the_edge
+from app.main import at_the_edge, create_app
 from app.settings import Settings
 from tests.errors.kit import CANARY
 from tests.kit import BASE, problem
-from tests.replica import build, http
+from tests.replica import http
 
 
 @get("/boom", exclude_from_auth=True, sync_to_thread=False)
@@ -32,7 +32,7 @@ def gateway() -> None:
 
 
 async def test_a_fault_of_ours_is_a_problem_that_says_nothing(settings: Settings) -> None:
-    app = build(settings, [boom, gateway])
+    app = create_app(settings, route_handlers=[boom, gateway])
 
     for path in ("/boom", "/gateway"):
         async with http(at_the_edge(app)) as client:
@@ -46,7 +46,7 @@ async def test_a_fault_of_ours_is_a_problem_that_says_nothing(settings: Settings
 
 
 async def test_what_a_framework_refuses_in_its_own_words_is_said_in_ours(settings: Settings) -> None:
-    async with http(at_the_edge(build(settings, [teapot]))) as client:
+    async with http(at_the_edge(create_app(settings, route_handlers=[teapot]))) as client:
         answer = await client.get("https://auth.example.test/teapot")
 
     problem(answer, 400, "malformed_request")
@@ -59,7 +59,7 @@ async def test_a_fault_on_the_short_way_is_a_problem_as_well(settings: Settings,
         raise RuntimeError(CANARY)
 
     me, refresh = {("GET", f"{BASE}/me"): fail}, {("POST", f"{BASE}/refresh"): fail}
-    edge = Edge(build(settings), Browsers(settings), me, refresh, (), {})
+    edge = Edge(create_app(settings), Browsers(settings), me, refresh, (), {})
     async with http(edge) as client:
         answer = await client.request(method, path, json={} if method == "POST" else None)
 

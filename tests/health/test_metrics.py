@@ -17,7 +17,7 @@ from httpx import AsyncClient
 
 from app.cli import children
 from app.cli.embedded import Valkey
-from app.main import at_the_edge
+from app.main import at_the_edge, create_app
 from app.metrics import Metrics, forget_dead, open_files, open_files_limit, resident_bytes
 from app.setting_values import Rate
 from app.settings import Settings
@@ -25,7 +25,7 @@ from tests.cli.kit import Process, eventually, gatehouse
 from tests.health.conftest import Database
 from tests.health.kit import URL, samples, scraped, value
 from tests.kit import BASE, from_ip, log_in, new_ip, new_name, new_password, problem, register
-from tests.replica import Start, build, http
+from tests.replica import Start, http
 from tests.servers import environment
 
 # ---- who may read it ----------------------------------------------------------------------------------------------
@@ -46,7 +46,9 @@ async def ask(client: AsyncClient, token: str | None = None) -> int:
 
 @pytest.mark.parametrize("environment_", ["production", "development"])
 async def test_with_a_token_it_is_read_by_it_alone(settings: Settings, environment_: Any) -> None:
-    async with http(at_the_edge(build(replace(settings, environment=environment_, metrics_token="the-token")))) as one:
+    async with http(
+        at_the_edge(create_app(replace(settings, environment=environment_, metrics_token="the-token")))
+    ) as one:
         assert await ask(one, "Bearer the-token") == 200
         assert await ask(one, "bearer the-token") == 200
         for wrong in (None, "Bearer the-toke", "Bearer the-token2", "Bearer ", "Basic the-token", "the-token"):
@@ -54,15 +56,15 @@ async def test_with_a_token_it_is_read_by_it_alone(settings: Settings, environme
 
 
 async def test_without_a_token_it_is_open_in_development_and_not_there_in_production(settings: Settings) -> None:
-    async with http(at_the_edge(build(replace(settings, environment="development", metrics_token="")))) as one:
+    async with http(at_the_edge(create_app(replace(settings, environment="development", metrics_token="")))) as one:
         assert await ask(one) == 200
-    async with http(at_the_edge(build(replace(settings, environment="production", metrics_token="")))) as one:
+    async with http(at_the_edge(create_app(replace(settings, environment="production", metrics_token="")))) as one:
         for token in (None, "Bearer ", "Bearer x"):
             assert await ask(one, token) == 404
 
 
 async def test_off_opens_it(settings: Settings) -> None:
-    async with http(at_the_edge(build(replace(settings, environment="production", metrics_token="off")))) as one:
+    async with http(at_the_edge(create_app(replace(settings, environment="production", metrics_token="off")))) as one:
         assert await ask(one) == 200
 
 
