@@ -16,7 +16,9 @@ from app.problems import convert
 from app.sessions.caller import Caller
 
 ACCOUNT = f"{ROOT}/account"
-PROFILE, EMAIL, PASSWORD = (f"account/{name}.html" for name in ("profile", "email", "password"))
+PROFILE, EMAIL, NO_EMAIL, PASSWORD = (
+    f"account/{name}.html" for name in ("profile", "email", "email_remove", "password")
+)
 
 
 def beside(refused: AppError, **fields: type[AppError]) -> AppError:
@@ -76,6 +78,11 @@ class EmailPages(Controller):
         stays = await emails.waiting(visit.known) in (None, visit.known.email)
         return visit.go(ACCOUNT, "email-same" if stays else "email-asked")
 
+    @get("/remove")
+    async def before_removing(self, visit: NamedDependency[Visit], caller: Caller) -> Response[bytes]:
+        caller.require_fresh()
+        return visit.page(NO_EMAIL) if visit.known.email else visit.go(ACCOUNT)
+
     @post("/remove", status_code=HTTP_200_OK)
     async def remove(
         self,
@@ -87,7 +94,7 @@ class EmailPages(Controller):
         try:
             await accounts.change(caller, ProfileChange(email=None), visit.client)
         except AppError as refused:
-            return visit.again(EMAIL, refused, form)
+            return visit.again(NO_EMAIL, refused, form)
         return visit.go(ACCOUNT, "email-removed")
 
     @post("/resend", status_code=HTTP_200_OK)

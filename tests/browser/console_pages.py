@@ -53,6 +53,7 @@ PAGES = (
     Listed("verify", "/console/verify-email", (NOBODY,), "Confirm your e-mail", query="?token=x"),
     Listed("not-me", "/console/not-me", (NOBODY,), "Was it somebody else?", query="?token=x"),
     Listed("email", "/console/account/email", OWN, "Change your address"),
+    Listed("email-remove", "/console/account/email/remove", OWN, "Remove your address"),
     Listed("password", "/console/account/password", OWN, "New password again"),
     Listed("factors", "/console/account/factors", (USER, GUARDED), "Passkeys"),
     Listed("authenticator", "/console/account/factors/authenticator", OWN, "Before you begin"),

@@ -127,21 +127,26 @@ async def test_an_address_that_nobody_proved_says_so_when_its_link_is_good_no_mo
 
 
 async def test_the_address_is_removed(visitor: Visitor, grace: Person, client: AsyncClient) -> None:
-    answer = await visitor.send(await visitor.get(EMAIL), REMOVE)
+    assert f'href="{REMOVE}"' in (await visitor.get(EMAIL)).text
+    page = await visitor.get(REMOVE)
+    assert f"Nothing is sent to {grace.email} any more." in page.text
+    answer = await visitor.send(page, REMOVE)
 
     assert "Your e-mail address has been removed." in await went(visitor, answer, ACCOUNT)
     assert (await me(visitor, client))["email"] is None
+    assert (await visitor.get(REMOVE)).headers["location"] == ACCOUNT  # there is none to remove
 
 
 async def test_the_address_is_changed_by_a_present_sign_in_alone(
     visitor: Visitor, grace: Person, client: AsyncClient, parts: Parts
 ) -> None:
-    page = await visitor.get(EMAIL)
+    page, before_removing = await visitor.get(EMAIL), await visitor.get(REMOVE)
     await signed_in_long_ago(visitor, client, parts)
 
     asks_who(await visitor.get(EMAIL), EMAIL)
+    asks_who(await visitor.get(REMOVE), REMOVE)
     asks_who(await visitor.send(page, EMAIL, email=new_email()), EMAIL)
-    asks_who(await visitor.send(page, REMOVE), EMAIL)
+    asks_who(await visitor.send(before_removing, REMOVE), REMOVE)
 
     confirm = await visitor.get(f"/console/confirm?next={EMAIL}")
     back = await visitor.send(confirm, "/console/confirm", password=grace.password)
