@@ -15,6 +15,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 import app.main  # noqa: F401 - brings every error along
+from app.audit.events import Event
+from app.console.pages import words
 from app.errors import AppError
 
 CONSOLE = Path(__file__).parents[1] / "app/console"
@@ -39,8 +41,8 @@ def template() -> Catalog:
         CONSOLE, METHODS, OPTIONS, KEYWORDS, comment_tags=("Translators:",)
     ):
         catalog.add(message, auto_comments=comments, context=context)
-    for title in titles():
-        catalog.add(title)
+    for said in (*titles(), *map(words, Event)):
+        catalog.add(said)
     return catalog
 
 

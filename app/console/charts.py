@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from app.console.pages import MONTHS
+from app.console.pages import month_of
 
 FULL = 100.0  # per cent: a picture is as wide as there is room, and its letters are not stretched
 GAP = 0.22  # of the room of a bar, that is left free
@@ -139,7 +139,7 @@ def _short(percent: float) -> float:
 def written(at: datetime, zone: tzinfo, bucket: str) -> tuple[str, str]:
     """When a point begins, by the reader's clocks: in full, and in short for below a chart."""
     local = at.astimezone(zone)
-    month = MONTHS[local.month - 1]
+    month = month_of(local)
     if bucket == "month":
         return f"{month} {local.year}", month
     day = f"{local.day} {month}"

@@ -20,6 +20,7 @@ BOOTSTRAP = "bootstrap.min.css"
 SYSTEM = "dark.css"  # the dark colours, for who leaves the choice to the system
 KEEP = "public, max-age=31536000, immutable"  # a year: the name changes with the content
 DIGITS = 12  # of the hash in a name: 48 bits
+ZIPPED = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0{0,3})?\s*(?:,|$))")  # asked for, and not refused (RFC 9110 §12.5.3)
 RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
 DARK, BY_SYSTEM = "[data-bs-theme=dark]", "[data-bs-theme=system]"
 
@@ -66,7 +67,7 @@ def read_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[
         raise NotFound
     headers = {"Cache-Control": KEEP, "Vary": "Accept-Encoding"}
     content = file.content
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if ZIPPED.search(request.headers.get("accept-encoding", "")):
         content = file.zipped
         headers["Content-Encoding"] = "gzip"
     return Response(content, media_type=file.kind, headers=headers)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from app.console import languages
 from app.console.files import files
+from app.console.languages import mark, translated
 
 OURS = Path(__file__).parent / "templates"
 # Bootstrap holds its icons as data. Nothing is loaded from elsewhere, and no form is sent elsewhere.
@@ -23,7 +24,10 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "Referrer-Policy": "same-origin",  # with `no-referrer` a browser sends a form with `Origin: null`
 }
-MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+MONTHS = [
+    *(mark("Jan"), mark("Feb"), mark("Mar"), mark("Apr"), mark("May"), mark("Jun")),
+    *(mark("Jul"), mark("Aug"), mark("Sep"), mark("Oct"), mark("Nov"), mark("Dec")),
+]
 NEVER = Markup('<span class="text-body-secondary">\N{EN DASH}</span>')
 WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|[_.-]")
 
@@ -74,7 +78,11 @@ def date_of(at: datetime | None) -> Markup:
 
 
 def _day(at: datetime) -> str:
-    return f"{at.day} {MONTHS[at.month - 1]} {at.year}"
+    return f"{at.day} {month_of(at)} {at.year}"
+
+
+def month_of(at: datetime) -> str:
+    return translated(MONTHS[at.month - 1])
 
 
 def number(value: int) -> str:
@@ -84,4 +92,4 @@ def number(value: int) -> str:
 
 def words(name: str) -> str:
     """A name of ours, such as an event's, as words: `login.failed` is “Login failed”."""
-    return WORD.sub(" ", name).capitalize()
+    return translated(WORD.sub(" ", name).capitalize())

@@ -77,6 +77,8 @@ IDENTITY = """
     INSERT INTO identities (id, user_id, provider, issuer, subject, username) VALUES ($1, $2, $3, $4, $5, $6)
 """
 HISTORY_EVENTS = 2500
+# as somebody's has it who looks at what it shows; Chromium without a window says so
+AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
 FRESH_SECONDS = 240.0  # some pages ask for a sign-in of the last ten minutes, and tokens live a quarter of an hour
 AXE = Path(__file__).parent / "node_modules/axe-core/axe.min.js"
 
@@ -109,12 +111,13 @@ class Scene:
 
     async def enter(self, browser: Browser, who: str, **options: Any) -> BrowserContext:
         """A browser in which this one is signed in, since some minutes at most."""
+        options["user_agent"] = AGENT
         if who == NOBODY:
             return await browser.new_context(**options)
         person = self.people[who]
         since, state = self.states.get(person.username, (0.0, None))
         if state is None or time.monotonic() - since > FRESH_SECONDS:
-            async with await browser.new_context() as context:
+            async with await browser.new_context(user_agent=AGENT) as context:
                 page = await context.new_page()
                 await self._sign_in(page, person)
                 if person.username in self.keys:

@@ -1,13 +1,17 @@
 """The pages in other languages than English, by catalogs that the tests make."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from babel.messages import Catalog, mofile
 
+from app.audit.events import Event
 from app.console import languages
+from app.console.charts import written
 from app.console.languages import accepted, said, said_of, speak
+from app.console.pages import date_of, words
 from tests.console.kit import SIGN_IN
 from tests.console.visitor import Visitor
 from tests.kit import SignedIn
@@ -19,6 +23,8 @@ GERMAN = {
     "Username or password is wrong.": "Benutzername oder Passwort stimmt nicht, zu 100 %.",
     "Your profile has been saved.": "Ihr Profil ist gespeichert.",
     "There is no such page": "Diese Seite gibt es nicht",
+    "Login failed": "Anmeldung gescheitert",
+    "May": "Mai",
 }
 
 
@@ -43,6 +49,7 @@ def catalogs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def forget() -> None:
     languages._catalogs.cache_clear()
     languages._catalog.cache_clear()
+    speak(())
 
 
 async def test_a_browser_that_asks_for_german_reads_german(visitor: Visitor) -> None:
@@ -66,6 +73,14 @@ async def test_who_has_chosen_a_language_reads_it_whatever_the_browser_asks_for(
         page = await inside.get(ACCOUNT, headers={"Accept-Language": "de"})
 
         assert f"<h1>{heading}</h1>" in page.text
+
+
+def test_names_of_events_and_months_are_translated_too() -> None:
+    speak(["de"])
+
+    assert words(Event.LOGIN_FAILED) == "Anmeldung gescheitert"
+    assert "3 Mai 2026" in date_of(datetime(2026, 5, 3, tzinfo=UTC))
+    assert written(datetime(2026, 5, 3, tzinfo=UTC), UTC, "month") == ("Mai 2026", "Mai")
 
 
 async def test_messages_and_refusals_are_translated_too_and_nothing_of_them_is_html(

@@ -105,6 +105,24 @@ async def test_a_file_is_the_same_zipped_or_not_and_asks_for_nothing_else(visito
         assert b"http" not in re.sub(rb"https?://(www\.w3\.org|getbootstrap\.com|github\.com)/", b"", plain.content)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "zipped"),
+    [
+        ("br, gzip;q=0.5", True),
+        ("gzip ; q=0", False),
+        ("gzip;q=0.000, br", False),
+        ("gzip;q=0.001", True),
+        ("br", False),
+    ],
+)
+async def test_who_refuses_a_zipped_file_gets_it_plain(visitor: Visitor, accepted: str, zipped: bool) -> None:  # noqa: FBT001
+    (url, *_) = read(await visitor.get(SIGN_IN)).loads
+
+    answer = await visitor.get(url, headers={"Accept-Encoding": accepted})
+
+    assert ("content-encoding" in answer.headers) is zipped
+
+
 async def test_a_file_knows_nobody(inside: Visitor) -> None:
     """Caches may share it: no cookie is set, and none makes a difference."""
     (url, *_) = read(await inside.get(ACCOUNT)).loads
