@@ -1,8 +1,8 @@
 """`make bench-admin`: what administration costs on a million users, three million sessions, five million events.
 
-`python -m bench.admin PART …` runs these parts alone: `lists`, `plans`, `ending`, `cleanup`. PostgreSQL, Valkey, two
-replicas of one worker and the clients share two cores. To fill the stores takes some five minutes: `--data DIR` keeps
-them there for the next run.
+`python -m bench.admin PART …` runs these parts alone: `lists`, `pages` (of the console), `plans`, `ending`, `cleanup`.
+PostgreSQL, Valkey, two replicas of one worker and the clients share two cores. To fill the stores takes some five
+minutes: `--data DIR` keeps them there for the next run.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import asyncpg
 
-from bench import admin_cases, admin_many, admin_plans
+from bench import admin_cases, admin_many, admin_pages, admin_plans
 from bench.admin_cases import Case
 from bench.admin_stores import Service, Size, serving
 from bench.load import Connection
@@ -31,7 +31,7 @@ REQUESTS = 96  # a case
 WARM_UP = 8  # requests before them, one of each client
 MOST_MS = 100.0  # within which 99 of 100 answers come
 SLOWEST = 12  # cases that are shown
-PARTS = ("lists", "plans", "ending", "cleanup")
+PARTS = ("lists", "pages", "plans", "ending", "cleanup")
 
 
 async def lists(service: Service, requests: int, only: Sequence[str]) -> bool:
@@ -111,6 +111,8 @@ def main() -> int:
             with serving(Path(folder), size, settings, expired) as service:
                 if part == "lists":
                     good.append(asyncio.run(lists(service, arguments.requests, arguments.list)))
+                elif part == "pages":
+                    good.append(asyncio.run(admin_pages.pages(service)))
                 elif part == "plans":
                     good.append(asyncio.run(admin_plans.plans(service, arguments.list)))
                 elif part == "ending":

@@ -50,6 +50,9 @@ class Connection:
         head = f"GET {self._url.path}{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
         return await self._ask(head.encode())
 
+    async def page(self, path: str, cookies: str) -> tuple[int, bytes]:
+        return await self._ask(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookies}\r\n\r\n".encode())
+
     async def _ask(self, request: bytes) -> tuple[int, bytes]:
         self._writer.write(request)
         answer = await self._reader.readuntil(b"\r\n\r\n")
