@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app.factors import cbor
 from app.factors.cbor import NotPlain
 from tests.identity.webauthnkit import laughs
+from tests.properties import by_no_clock
 
 LEAVES = st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.floats() | st.text() | st.binary()
 PLAIN = st.recursive(
@@ -25,6 +26,7 @@ def depth(item: object) -> int:
     return 1 + max(map(depth, item), default=0) if isinstance(item, list) else 0
 
 
+@by_no_clock
 @given(PLAIN.filter(lambda item: depth(item) <= cbor.MAX_DEPTH), st.binary(max_size=40))
 def test_what_a_library_writes_ends_where_it_ends(item: object, behind: bytes) -> None:
     written = cbor2.dumps(item)
@@ -37,6 +39,7 @@ def test_what_a_library_writes_ends_where_it_ends(item: object, behind: bytes) -
         cbor.check(written + b"\x00")
 
 
+@by_no_clock
 @given(st.binary(max_size=200))
 def test_no_bytes_are_more_than_refused(data: bytes) -> None:
     with suppress(NotPlain):

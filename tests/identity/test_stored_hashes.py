@@ -16,6 +16,7 @@ from app.identity.passwords import Passwords
 from app.identity.stored_hashes import HashRefused, read
 from app.settings import Settings
 from tests.identity.hashkit import BCRYPT_TAIL, BOMBS, FOREIGN, LONG, PASSWORD, SALT, SHORT, each_kind
+from tests.properties import by_no_clock
 
 
 async def test_ours_is_run_once_however_a_password_comes(passwords: Passwords, verified: list[str]) -> None:
@@ -290,6 +291,7 @@ def spoiled(draw: st.DrawFn) -> str:
     return stored[:first] + draw(st.text(max_size=20) | st.text("0123456789$,=:-", max_size=20)) + stored[last:]
 
 
+@by_no_clock
 @given(st.text() | spoiled())
 def test_whatever_is_stored_it_is_read_or_refused(stored: str) -> None:
     with suppress(HashRefused):
