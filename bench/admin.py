@@ -23,7 +23,7 @@ from bench.admin_cases import Case
 from bench.admin_stores import Service, Size, serving
 from bench.load import Connection
 from bench.looking import Taken, ask
-from bench.stack import refuse
+from bench.stack import refuse, say
 
 CORES = 2
 CLIENTS = 8
@@ -74,10 +74,6 @@ def shown(taken: dict[Case, Taken]) -> bool:
         say(f"| {case.list}: {case.words} | {taken[case].half:.0f} | {taken[case].most:.0f} |")
     say(f"\n{late} of {len(taken)} cases are later than {MOST_MS:.0f} ms (aim: none)")
     return not late
-
-
-def say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - the answer
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ import asyncpg
 from bench.admin_stores import Service
 from bench.load import Connection, Person, login, sign_in
 from bench.looking import OK, Taken, looking
-from bench.stack import BIN, refuse
+from bench.stack import BIN, refuse, say
 
 ENDED, REAL = 10_000, 200  # sessions that a filter ends; and of these, how many have a token that we hold
 ENDED_NETWORK = "100.64.0.0/16"  # where they come from: of the addresses of bench/load.py, the first 65,536
@@ -140,7 +140,3 @@ async def _over(connection: "asyncpg.Connection[asyncpg.Record]", at: datetime) 
     """Sessions that have been kept long enough at this time."""
     number: int = await connection.fetchval(OVER, at, timeout=60)
     return number
-
-
-def say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - the answer

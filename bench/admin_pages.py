@@ -10,7 +10,7 @@ import asyncpg
 from bench.admin_stores import Service
 from bench.load import Connection
 from bench.looking import OK, Taken
-from bench.stack import BASE, refuse
+from bench.stack import BASE, refuse, say
 
 COUNTING_SECONDS = 900.0  # five million events that were written at once
 TIMES = 20  # that each page is asked for
@@ -60,17 +60,17 @@ async def pages(service: Service) -> bool:
     await _page(browser, "/console/account", token)  # the first of all has the console made
     paths = [f"/console/account{path}" for path in ACCOUNT]
     paths += [f"/console/admin{path.format(id=somebody)}" for path in ADMINISTRATION]
-    print("| page | first, ms | 50th of 100 | 90th | kB |")  # noqa: T201 - the answer
-    print("| --- | --- | --- | --- | --- |")  # noqa: T201
+    say("| page | first, ms | 50th of 100 | 90th | kB |")
+    say("| --- | --- | --- | --- | --- |")
     late = 0
     for path in paths:
         first, _ = await _page(browser, path, token)
         answers = [await _page(browser, path, token) for _ in range(TIMES)]
         taken, size = Taken([each for each, _ in answers]), answers[-1][1] / 1000
         late += taken.of(0.9) > MOST_MS
-        print(f"| `{path}` | {first:.0f} | {taken.half:.0f} | {taken.of(0.9):.0f} | {size:.0f} |", flush=True)  # noqa: T201
+        say(f"| `{path}` | {first:.0f} | {taken.half:.0f} | {taken.of(0.9):.0f} | {size:.0f} |")
     browser.close()
-    print(f"\n{late} of {len(paths)} pages are later than {MOST_MS:.0f} ms (aim: none)")  # noqa: T201
+    say(f"\n{late} of {len(paths)} pages are later than {MOST_MS:.0f} ms (aim: none)")
     return not late
 
 

@@ -12,6 +12,7 @@ from bench import admin_cases
 from bench.admin_stores import Service
 from bench.load import Connection
 from bench.looking import ask
+from bench.stack import say
 
 LOGGED = (
     "session_preload_libraries=auto_explain",
@@ -85,7 +86,3 @@ def _rows(node: Mapping[str, Any]) -> int:
     """That it found or looked at in vain."""
     removed = sum(node.get(f"Rows Removed by {what}", 0) for what in ("Filter", "Index Recheck", "Join Filter"))
     return int((node.get("Actual Rows", 0) + removed) * node.get("Actual Loops", 1))
-
-
-def say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - the answer

@@ -22,7 +22,7 @@ import psutil
 from argon2 import PasswordHasher
 
 from bench import load
-from bench.stack import BIN, Stack, refuse, running
+from bench.stack import BIN, Stack, refuse, running, say
 
 USERS, BY_API = 100_000, 20_000
 SECONDS_AIM, MIB_AIM = 60.0, 200.0
@@ -136,10 +136,6 @@ def peak(pid: int) -> float:
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024
     return 0.0
-
-
-def say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - the answer
 
 
 def main() -> int:

@@ -41,6 +41,11 @@ end
 """
 
 
+def say(text: str) -> None:
+    """A line of the answer, at once: a bench takes minutes."""
+    print(text, flush=True)  # noqa: T201
+
+
 def refuse(reason: str) -> NoReturn:
     sys.exit(f"bench: {reason}")
 
