@@ -188,8 +188,8 @@ class ConfirmWithController(Controller):
             return visit.go(then(CONFIRM, way.onwards), "way-left")
         try:
             response = await federated_login.exchange(exchanged(way, code), visit.client)
-        except MfaRequired as due:
-            return ask_for_code(visit, due, way.onwards)
+        except MfaRequired:  # who has a second factor here is asked for it, and for no provider
+            return await confirming.again(NotTheSame(), way.onwards)
         except AppError as refused:
             return await confirming.again(refused, way.onwards)
         if response.user.id != caller.user_id:

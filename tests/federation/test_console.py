@@ -305,6 +305,26 @@ async def test_somebody_else_who_signs_in_there_confirms_nothing(
     assert (await person.open(SENSITIVE)).path == CONFIRM
 
 
+async def test_somebody_else_with_a_second_factor_confirms_nothing_either(
+    person: Browser, web: AsyncClient, op: OpenIdProvider, parts: Parts, app: AsyncClient
+) -> None:
+    """He is not asked for his code in this browser, and its session stays whose it is."""
+    subject, other = op.register(), op.register()
+    await there_and_back(person, web, onwards_to(op), other)
+    await enrolled(session_of(person, app))
+    await person.send(await person.open(ACCOUNT), "/console/sign-out")
+    await there_and_back(person, web, onwards_to(op), subject)
+    session = session_of(person, app)
+    await long_ago(parts, session)
+
+    op.claims["auth_time"] = int(time.time())
+    location = await sent(person, onwards_to(op, SENSITIVE, CONFIRM))
+    page = await person.open(await came_back(person, web, location, other))
+
+    assert (page.status, page.alerts) == (401, ["Somebody else has signed in there. Nothing was changed."])
+    assert session_of(person, app).id == session.id
+
+
 async def test_who_says_no_or_comes_back_on_no_way_is_asked_again(
     person: Browser, web: AsyncClient, op: OpenIdProvider, app: AsyncClient
 ) -> None:
