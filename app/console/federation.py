@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from app.console.confirmation import CONFIRM, Confirming
 from app.console.forms import own_path, then
+from app.console.identities import IDENTITIES
 from app.console.languages import mark
 from app.console.sign_in import Door, Next, ask_for_code, enter
 from app.console.visit import ROOT, SIGN_IN, Visit
@@ -25,7 +26,6 @@ from app.request import header
 from app.sessions.caller import Caller
 from app.sessions.service import Sessions
 
-IDENTITIES = f"{ROOT}/account/identities"
 AnyRequest = Request[Any, Any, Any]
 WayId = Annotated[str | None, QueryParameter(name="way")]
 Code = Annotated[str, Meta(max_length=4096)]  # of which no server takes more in an address

@@ -12,7 +12,7 @@ from msgspec import Struct
 from app.asked import utc
 from app.console.languages import mark
 from app.console.visit import Visit
-from app.errors import MalformedRequest, ValidationFailed
+from app.errors import MalformedRequest, NotFound, ValidationFailed
 from app.listing import Asked
 from app.problems import convert
 
@@ -20,6 +20,7 @@ ZONE_COOKIE = "gatehouse-console-zone"  # IANA's name of the reader's time zone;
 ZONE = "tz"  # the field of a form, or of an address, that says the same
 MOST_FIELDS = 50  # of an address: the longest form of ours has ten
 MOST_DIGITS = 19  # of a number that fits 64 bits
+LARGEST_ID = 2**63 - 1  # a bigint
 YES_OR_NO = {"yes": True, "no": False}
 
 
@@ -80,6 +81,17 @@ class Zone(Struct, frozen=True):
         except ValueError:
             raise ValidationFailed((field, mark("This is not a time, such as 2026-01-05T09:30."))) from None
         return utc(at if at.tzinfo else at.replace(tzinfo=self.info), field)
+
+
+def known_id(number: int) -> int:
+    """A user's id in an address.
+
+    Raises:
+        NotFound: nobody can have this one.
+    """
+    if not 1 <= number <= LARGEST_ID:
+        raise NotFound
+    return number
 
 
 def zone_named(name: str) -> Zone:

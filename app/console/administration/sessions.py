@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from litestar.status_codes import HTTP_200_OK
 from msgspec import Struct
 
-from app.console.administration.query import ZONE, Query, Zone
+from app.console.administration.query import LARGEST_ID, ZONE, Query, Zone, known_id
 from app.console.forms import Form
 from app.console.languages import mark, translated
 from app.console.visit import ROOT, Visit
@@ -133,9 +133,7 @@ class SessionsPages(Controller):
         caller: Caller,
         sessions: NamedDependency[Sessions],
     ) -> Response[bytes]:
-        if not 1 <= user_id < 1 << 63:
-            raise NotFound
-        await sessions.revoke_one(user_id, session_id, caller.user_id, visit.client)
+        await sessions.revoke_one(known_id(user_id), session_id, caller.user_id, visit.client)
         return visit.go(visit.back(form, SESSIONS), "session-ended-one")
 
 
@@ -165,6 +163,6 @@ async def whom(visit: Visit, asks: Query, administration: Administration) -> int
             if not text.isdecimal():
                 raise ValidationFailed(("user", NOBODY)) from None
     user_id = asks.number("user") or 0
-    if not 1 <= user_id < 1 << 63:
+    if not 1 <= user_id <= LARGEST_ID:
         raise ValidationFailed(("user", mark("There is no user with this id.")))
     return user_id

@@ -11,12 +11,13 @@ from litestar.status_codes import HTTP_200_OK
 
 from app.audit.activity import ActivityItem
 from app.console.administration.audit import details
+from app.console.administration.query import known_id
 from app.console.administration.users import USERS, boxes, known_roles, ticked
 from app.console.forms import Form
 from app.console.languages import mark
 from app.console.own import one_of
 from app.console.visit import Visit
-from app.errors import AppError, Forbidden, NotFound, ValidationFailed
+from app.errors import AppError, Forbidden, ValidationFailed
 from app.federation.sign_ins import SignIns
 from app.identity.administration import Administration
 from app.identity.assistance import Assistance
@@ -93,9 +94,7 @@ def provide_file(
 
 async def provide_user(user_id: FromPath[int], administration: NamedDependency[Administration]) -> User:
     """Dependency `user`, whom the address names; NotFound where there is none."""
-    if not 1 <= user_id < 1 << 63:
-        raise NotFound
-    return await administration.read_user(user_id)
+    return await administration.read_user(known_id(user_id))
 
 
 class UserPages(Controller):
