@@ -16,6 +16,7 @@ from babel.messages.pofile import read_po, write_po
 
 import app.main  # noqa: F401 - brings every error along
 from app.audit.events import Event
+from app.console.activity import REASONS
 from app.console.pages import words
 from app.errors import AppError
 
@@ -41,7 +42,7 @@ def template() -> Catalog:
         CONSOLE, METHODS, OPTIONS, KEYWORDS, comment_tags=("Translators:",)
     ):
         catalog.add(message, auto_comments=comments, context=context)
-    for said in (*titles(), *map(words, Event)):
+    for said in (*titles(), *map(words, (*Event, *REASONS, "expired"))):
         catalog.add(said)
     return catalog
 

@@ -10,6 +10,7 @@ from litestar.status_codes import HTTP_200_OK
 
 from app.console.administration.users import MOST_BOXES, ticked
 from app.console.forms import Form
+from app.console.languages import mark
 from app.console.visit import ROOT, Visit
 from app.errors import AppError
 from app.identity.role_structs import NewRole, Permission, Role, RoleChange
@@ -17,6 +18,16 @@ from app.identity.roles import Roles
 from app.problems import convert
 from app.sessions.caller import Caller, requires
 
+# What the database says of Gatehouse's own permissions (db/migrations), for who translates it.
+DESCRIPTIONS = (
+    mark("Read the audit trail and the analytics."),
+    mark("Make, change and hand out roles."),
+    mark("See who is signed in."),
+    mark("End anybody's sessions."),
+    mark("Run the clean-up and see the details of health."),
+    mark("See accounts."),
+    mark("Make, change and delete accounts."),
+)
 ROLES = f"{ROOT}/admin/roles"
 
 

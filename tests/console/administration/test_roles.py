@@ -3,6 +3,7 @@
 import pytest
 from httpx import AsyncClient
 
+from app.console.administration.roles import DESCRIPTIONS
 from app.edge import Edge
 from app.parts import Parts
 from tests.console.administration.kit import Browser, holding
@@ -136,3 +137,9 @@ async def test_who_has_a_role_is_a_link_to_the_list_of_users(root: Browser, admi
     (asks,) = [link for link in page.addresses if link.startswith("/console/admin/users?")]
 
     assert tony.username in (await root.get(asks)).text
+
+
+async def test_what_permissions_of_ours_are_for_is_there_to_be_translated(admin: SignedIn) -> None:
+    listed = (await admin.ask("GET", "/permissions")).json()["items"]
+
+    assert {each["description"] for each in listed if each["description"]} == set(DESCRIPTIONS)
