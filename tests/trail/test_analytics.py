@@ -10,6 +10,7 @@ from httpx import AsyncClient
 from app.audit.rollup import RollUp
 from app.database import Database
 from app.errors import ValidationFailed
+from app.trail import analytics as analytics_module
 from app.trail.analytics import MOST_POINTS, Analytics, bounds_of
 from app.trail.structs import AnalyticsAsked, AnalyticsReport
 from tests.kit import SignedIn, from_ip, log_in, problem, register
@@ -178,6 +179,35 @@ async def test_many_are_told_to_one_per_cent(owner: Database) -> None:
     assert day.logins == 30_000
     assert abs(day.active_users - 20_000) < 250
     assert abs(day.active_sessions - 20_000) < 250
+
+
+async def test_what_is_over_is_counted_once_and_what_goes_on_every_time(owner: Database) -> None:
+    analytics = Analytics(owner, RollUp(owner))
+    now = datetime.now(UTC).replace(tzinfo=None)
+    over, going_on = f"{now - timedelta(days=2):%Y-%m-%d} 10:00", f"{now:%Y-%m-%d %H:%M:%S}"
+    wanted = asked("day", "UTC", over, going_on)
+    for when in (over, going_on):
+        await happened(owner, "login.succeeded", when, 1, 1)
+    first = await analytics.report(wanted)
+    for when in (over, going_on):  # the one as if it had been dated days ago, which nothing is
+        await happened(owner, "login.succeeded", when, 2, 2)
+
+    again, other = await analytics.report(wanted), await analytics.report(asked("hour", "UTC", over, over[:-2] + "30"))
+
+    assert again.points[0] == first.points[0]
+    assert again.points[-1].logins == first.points[-1].logins + 1
+    assert len(again.points) == 3
+    assert [point.logins for point in other.points] == [2]
+
+
+async def test_what_is_kept_of_the_past_has_bounds(owner: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analytics_module, "MOST_KEPT", 40)
+    analytics = Analytics(owner, RollUp(owner))
+
+    for zone in ("UTC", "Europe/Berlin", "Asia/Kathmandu"):
+        await analytics.report(asked("hour", zone, "2026-05-01 00:00", "2026-05-02 00:00"))
+
+    assert len(analytics._final._points) <= 40 + 25
 
 
 # ---- over HTTP ----------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """The start page of administration: who is here now, what has happened lately, and how the service is."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -31,7 +30,6 @@ from app.trail.structs import AnalyticsAsked, AnalyticsReport, Bucket, Point
 
 T = TypeVar("T")
 
-KEEP_SECONDS = 60  # that what was counted of days and months is shown again: it takes up to 100 ms
 MOST_REASONS = 5  # why sign-ins failed, each in a colour; the others together
 EVERYBODY = UserFilter(search=None, is_active=None, is_admin=None, role=None)
 ONE = Asked(page=1, page_size=1, cursor=None)
@@ -68,25 +66,6 @@ RANGES: Mapping[str, Range] = {
 USUAL = "24h"
 
 
-class Reports:
-    """Dependency `reports`: what was counted, over a longer time not for everybody anew."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], tuple[float, AnalyticsReport]] = {}  # by time shown, and zone
-
-    async def of(self, analytics: Analytics, span: str, zone: Zone) -> AnalyticsReport:
-        chosen = RANGES[span]
-        asked, report = self._kept.get((span, zone.name), (0.0, None))
-        if report is None or time.monotonic() - asked > KEEP_SECONDS:
-            asked = time.monotonic()
-            since = None if chosen.back is None else datetime.now(UTC) - chosen.back
-            report = await analytics.report(AnalyticsAsked(since=since, until=None, bucket=chosen.bucket, tz=zone.name))
-            if chosen.bucket != "hour":  # there are some 1,800 names of zones: what nobody is shown again goes
-                fresh = {key: each for key, each in self._kept.items() if asked - each[0] <= KEEP_SECONDS}
-                self._kept = {**fresh, (span, zone.name): (asked, report)}
-        return report
-
-
 async def administers(connection: ASGIConnection[Any, Identified[Subject], Any, Any], _: BaseRouteHandler) -> None:
     """A guard: lets in whoever has any right among those of administration."""
     if not any(connection.user.may(each) for each in ADMINISTRATION):
@@ -107,14 +86,13 @@ class OverviewPage(Controller):
         analytics: NamedDependency[Analytics],
         health: NamedDependency[Health],
         sender: NamedDependency[Sender],
-        reports: NamedDependency[Reports],
     ) -> Response[bytes]:
         span = asks.get("span", USUAL)
         span = span if span in RANGES else USUAL
         users, now_here, report, checks = await asyncio.gather(  # from pools of their own
             _if(visit.may("users:read"), lambda: user_list.page(EVERYBODY, "-created_at", ONE)),
             _if(visit.may("sessions:read"), lambda: _now_here(census)),
-            _if(visit.may("audit:read"), lambda: reports.of(analytics, span, zone)),
+            _if(visit.may("audit:read"), lambda: _report(analytics, RANGES[span], zone)),
             _if(visit.may("system:maintain"), lambda: _checks(health, sender)),
         )
         counted = None if report is None else _drawn(report, zone)
@@ -130,6 +108,11 @@ class OverviewPage(Controller):
 
 async def _if(allowed: bool, read: Callable[[], Awaitable[T]]) -> T | None:  # noqa: FBT001 - it is what it says
     return await read() if allowed else None
+
+
+async def _report(analytics: Analytics, shown: Range, zone: Zone) -> AnalyticsReport:
+    since = None if shown.back is None else datetime.now(UTC) - shown.back
+    return await analytics.report(AnalyticsAsked(since=since, until=None, bucket=shown.bucket, tz=zone.name))
 
 
 async def _now_here(census: Census) -> Figures | None:

@@ -5,7 +5,7 @@ from litestar.di import Provide
 
 from app.console.administration.audit import AuditPages
 from app.console.administration.keys import KeysPages
-from app.console.administration.overview import OverviewPage, Reports
+from app.console.administration.overview import OverviewPage
 from app.console.administration.query import provide_query, provide_zone
 from app.console.administration.roles import RolesPages
 from app.console.administration.sessions import SessionsPages
@@ -15,7 +15,6 @@ from app.console.administration.users import UsersPages
 
 
 def administration_router() -> Router:
-    reports = Reports()
     return Router(
         "/admin",
         route_handlers=[
@@ -34,6 +33,5 @@ def administration_router() -> Router:
             "zone": Provide(provide_zone, sync_to_thread=False),
             "user": Provide(provide_user),
             "file": Provide(provide_file, sync_to_thread=False),
-            "reports": Provide(lambda: reports, sync_to_thread=False),
         },
     )

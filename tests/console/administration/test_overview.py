@@ -6,13 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from httpx import AsyncClient
 
-from app.console.administration import overview
-from app.console.administration.query import zone_named
 from app.console.charts import Series, bars, lines, scale, written
 from app.edge import Edge
 from app.errors import Unavailable
 from app.parts import Parts
-from app.trail.structs import AnalyticsAsked, AnalyticsReport
 from tests.console.administration.kit import Browser, holding
 from tests.kit import Person, SignedIn, from_ip, log_in, register
 
@@ -42,37 +39,6 @@ async def test_the_time_shown_is_a_choice(root: Browser, session: SignedIn, span
     assert page.status == 200
     rows = page.html.count('<th scope="row">') / 4
     assert points - 1 <= rows <= points + 1
-
-
-async def test_what_was_counted_of_a_longer_time_is_shown_again_for_a_minute(
-    root: Browser, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    report = parts.analytics.report
-
-    async def counted(what: AnalyticsAsked) -> AnalyticsReport:
-        asked.append(what.bucket)
-        return await report(what)
-
-    monkeypatch.setattr(parts.analytics, "report", counted)
-
-    for span in ("24h", "24h", "30d", "30d"):
-        assert (await root.get(OVERVIEW, span=span, tz="Europe/Lisbon")).status == 200
-    monkeypatch.setattr(overview, "KEEP_SECONDS", -1.0)
-    await root.get(OVERVIEW, span="30d", tz="Europe/Lisbon")
-
-    assert asked == ["hour", "hour", "day", "day"]
-
-
-async def test_what_was_counted_for_a_zone_is_not_kept_for_good(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or whoever names one zone after the other would fill the memory."""
-    reports = overview.Reports()
-    await reports.of(parts.analytics, "30d", zone_named("Europe/Lisbon"))
-    monkeypatch.setattr(overview, "KEEP_SECONDS", -1.0)
-
-    await reports.of(parts.analytics, "30d", zone_named("Asia/Kathmandu"))
-
-    assert [name for _, name in reports._kept] == ["Asia/Kathmandu"]
 
 
 async def test_days_and_hours_are_the_readers(root: Browser) -> None:
