@@ -170,6 +170,36 @@ async def test_less_than_three_letters_are_the_beginning_of_something(
     assert [item["id"] for item in body["items"] if word in str(item)] == begins[::-1]
 
 
+@pytest.mark.parametrize("sort", ["username", "-username", "email", "-email"])
+async def test_a_letter_in_an_order_by_name_or_address_is_the_beginning_of_that(
+    admin: SignedIn, parts: Parts, sort: str
+) -> None:
+    word, letter = secrets.token_hex(6), secrets.choice("bdfhjklmnopqrstuvwxyz")
+    named = [await add(parts, f"{letter}{number}-{word}", email=f"0-{word}-{number}@example.org") for number in "12"]
+    addressed = [await add(parts, f"0-{number}-{word}", email=f"{letter}{number}{word}@example.org") for number in "34"]
+    await add(parts, f"0-5-{word}", full_name=f"{letter} {word}")
+    found = named if sort.endswith("username") else addressed
+    pages: list[Any] = [await page(admin, search=letter.upper(), sort=sort, page_size=1)]
+
+    while pages[-1]["next_cursor"]:
+        cursor = pages[-1]["next_cursor"]
+        pages.append(await page(admin, search=letter.upper(), sort=sort, page_size=1, cursor=cursor))
+
+    ids = [item["id"] for each in pages for item in each["items"] if word in item["username"]]
+    assert ids == (found[::-1] if sort.startswith("-") else found)
+    assert {each["total"] for each in pages} == {len(pages)}
+
+
+async def test_letters_that_are_not_ascii_are_looked_for_in_all_names_in_any_order(
+    admin: SignedIn, parts: Parts
+) -> None:
+    wang = await add(parts, new_name(), full_name="王芳")
+
+    body = await page(admin, search="王芳", sort="username")
+
+    assert [item["id"] for item in body["items"]] == [wang]
+
+
 async def test_an_empty_search_makes_no_difference(admin: SignedIn) -> None:
     everybody, searched = await page(admin, page_size=1), await page(admin, page_size=1, search="")
 
