@@ -12,22 +12,24 @@ import signal
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from random import Random
 
 import asyncpg
 
-from bench import admin_cases, admin_many, admin_pages, admin_plans
+from bench import admin_cases, admin_many, admin_pages, admin_plans, admin_stores
 from bench.admin_cases import Case
 from bench.admin_stores import Service, Size, serving
 from bench.load import Connection
-from bench.looking import Taken, ask
+from bench.looking import Taken, ask, ask_each
 from bench.stack import refuse, say
 
 CORES = 2
 CLIENTS = 8
-REQUESTS = 96  # a case
+REQUESTS = 96  # a case, by itself
+TURNS = 8  # of each case, where they are mixed
 WARM_UP = 8  # requests before them, one of each client
 MOST_MS = 100.0  # within which 99 of 100 answers come
 SLOWEST = 12  # cases that are shown
@@ -42,23 +44,39 @@ async def lists(service: Service, requests: int, only: Sequence[str]) -> bool:
     clients = [await Connection(service.urls[number % len(service.urls)]).open() for number in range(CLIENTS)]
     for url in service.urls:  # the first look waits for the census
         await (await Connection(url).open()).get("/sessions", token)
+    await admin_stores.counted(service)
     taken: dict[Case, Taken] = {}
     for case in cases:
         await ask(clients, token, case.path, WARM_UP)
         taken[case] = await ask(clients, token, case.path, requests)
+    shown(taken)
+    good = [await mixed(name, some, clients, token) for name, some in by_list(taken).items()]
     for client in clients:
         client.close()
-    return shown(taken)
+    return all(good)
 
 
-def shown(taken: dict[Case, Taken]) -> bool:
-    """Print what each list takes, and the slowest cases of all; whether every one reaches the aim."""
-    of_list: dict[str, list[Case]] = defaultdict(list)
-    for case in taken:
-        of_list[case.list].append(case)
+async def mixed(name: str, cases: Sequence[Case], clients: Sequence[Connection], token: str) -> bool:
+    """All cases of a list in some order, each client another one, as administrators ask; whether they reach the aim."""
+    turns = [case for case in cases for _ in range(TURNS)]
+    Random(name).shuffle(turns)  # noqa: S311 - the same order each time
+    found = await ask_each(clients, token, [case.path for case in turns])
+    say(f"{name}, all {len(cases)} mixed: half within {found.half:.0f} ms, 99 of 100 within {found.most:.0f}")
+    return found.most <= MOST_MS
+
+
+def by_list(cases: Iterable[Case]) -> Mapping[str, list[Case]]:
+    found: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        found[case.list].append(case)
+    return found
+
+
+def shown(taken: Mapping[Case, Taken]) -> None:
+    """Print what each list takes if eight ask the same at once, and the slowest cases of all."""
     say(f"| list | cases | 50th of 100, ms: half of them, the worst | 99th: half, the worst | over {MOST_MS:.0f} ms |")
     say("| --- | --- | --- | --- | --- |")
-    for name, cases in of_list.items():
+    for name, cases in by_list(taken).items():
         halves = sorted(taken[case].half for case in cases)
         mosts = sorted(taken[case].most for case in cases)
         over = sum(most > MOST_MS for most in mosts)
@@ -72,8 +90,7 @@ def shown(taken: dict[Case, Taken]) -> bool:
     late = sum(taken[case].most > MOST_MS for case in taken)
     for case in slowest[:SLOWEST]:
         say(f"| {case.list}: {case.words} | {taken[case].half:.0f} | {taken[case].most:.0f} |")
-    say(f"\n{late} of {len(taken)} cases are later than {MOST_MS:.0f} ms (aim: none)")
-    return not late
+    say(f"\n{late} of {len(taken)} cases are later than {MOST_MS:.0f} ms where eight ask the same at once\n")
 
 
 def main() -> int:

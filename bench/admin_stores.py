@@ -19,10 +19,12 @@ from bench.load import Connection, Person, login
 from bench.stack import BASE, BIN, refuse
 from db import schema
 
-# A server of its own has more memory than this; the rest is PostgreSQL's defaults, fsync on.
+# A server of its own has more memory than this; the rest is PostgreSQL's defaults, fsync on, and huge pages where the
+# kernel has some (docs/performance.md).
 SERVING = ("shared_buffers=1GB", "max_wal_size=4GB")
 FILLING = (*SERVING, "fsync=off", "full_page_writes=off", "maintenance_work_mem=512MB")
 CHECKPOINT_SECONDS = 600.0
+COUNTED = "SELECT p.folded >= (SELECT max(id) FROM audit_events) - 1000 FROM activity_progress p"
 LONG_AGO = 75  # days since the last of the sessions began that are expired: for 45, and kept for 30
 TOKEN_MINUTES = 240  # an access token lasts: longer than all of it
 
@@ -106,6 +108,14 @@ def _filled(directory: Path, size: Size, note: Path) -> str:
     note.write_text(json.dumps({"size": wanted, "secret": secret}))
     note.chmod(0o600)
     return secret
+
+
+async def counted(service: Service) -> None:
+    """Come back when the events that were written at once are counted: the analytics wait for it, and it for nobody."""
+    connection = await asyncpg.connect(service.database_url)
+    while not await connection.fetchval(COUNTED):  # noqa: ASYNC110 - it happens in another process
+        await asyncio.sleep(1)
+    await connection.close()
 
 
 async def _fill(url: str, size: Size) -> None:

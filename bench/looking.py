@@ -5,7 +5,7 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -38,11 +38,17 @@ class Taken:
 
 
 async def ask(clients: Sequence[Connection], token: str, path: str, number: int) -> Taken:
-    """The same from all clients at once, so often in all; anything but 200 is no answer, and takes for ever."""
+    """The same from all clients at once, so often in all."""
+    return await ask_each(clients, token, [path] * number)
+
+
+async def ask_each(clients: Sequence[Connection], token: str, paths: Iterable[str]) -> Taken:
+    """Each of these once, by whichever client is free; anything but 200 is no answer, and takes for ever."""
     taken: list[float] = []
+    turns = iter(paths)
 
     async def go_on(client: Connection) -> None:
-        for _ in range(number // len(clients)):
+        for path in turns:
             started = time.perf_counter()
             status, _ = await client.get(path, token)
             taken.append(1000 * (time.perf_counter() - started) if status == OK else math.inf)

@@ -50,11 +50,12 @@ FAMILY = [f"{head}{tail}" for tail in TAILS.split() for head in HEADS.split()]
 ROLES = (("staff", 0.30), ("editor", 0.02), ("clerk", 0.0005))  # and how many of all hold it
 PROVIDER = "gpustack"  # of a twentieth
 
-# Names are drawn so that some are far more frequent than others, as they are.
+# Names are drawn so that some are far more frequent than others, as they are. Ids rise with time, but for a day.
 USERS = """
     WITH drawn AS (
         SELECT n, ($3::text[])[1 + floor(random() ^ 2 * cardinality($3::text[]))::int] AS given,
-               ($4::text[])[1 + floor(random() ^ 1.5 * cardinality($4::text[]))::int] AS family, random() AS at
+               ($4::text[])[1 + floor(random() ^ 1.5 * cardinality($4::text[]))::int] AS family,
+               interval '3 years' * (1 - (n - $6) / $7::float8) + interval '1 day' * random() AS age
         FROM generate_series($1::bigint, $2::bigint) n
     )
     INSERT INTO users (provider, username, email, full_name, is_active, created_at, last_login)
@@ -62,8 +63,8 @@ USERS = """
            lower(given) || '.' || translate(lower(family), 'ö', 'o') || n,
            CASE WHEN n % 10 > 0 THEN
                lower(given) || n || '@' || (ARRAY['example.org', 'example.com', 'mail.example.net'])[1 + n % 3] END,
-           CASE WHEN n % 25 > 0 THEN given || ' ' || family END, n % 50 > 0, now() - interval '3 years' * at,
-           CASE WHEN n % 7 > 0 THEN now() - least(interval '90 days' * random(), interval '3 years' * at) END
+           CASE WHEN n % 25 > 0 THEN given || ' ' || family END, n % 50 > 0, now() - age,
+           CASE WHEN n % 7 > 0 THEN now() - least(interval '90 days' * random(), age) END
     FROM drawn
 """
 # What some of them have: a role, an identity elsewhere, a passkey.
@@ -114,7 +115,8 @@ async def users(connection: "asyncpg.Connection[asyncpg.Record]", number: int) -
     before: int = await connection.fetchval("SELECT coalesce(max(id), 0) FROM users")
     for start in range(before + 1, before + number + 1, BATCH):
         end = min(start + BATCH - 1, before + number)
-        await connection.execute(USERS, start, end, GIVEN.split(), FAMILY, PROVIDER, timeout=600)
+        values = start, end, GIVEN.split(), FAMILY, PROVIDER, before, number
+        await connection.execute(USERS, *values, timeout=600)
     first: int = await connection.fetchval("SELECT min(id) FROM users WHERE id > $1", before)
     hold, *keep = HELD
     for role, share in ROLES:
