@@ -40,6 +40,14 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_tls_to_our_own_server() -> Iterator[None]:
+    """Or asyncpg asks for it at each connection, and one that is cancelled just then leaves an error to nobody."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGSSLMODE", "disable")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def no_welcome_pause() -> Iterator[None]:
     """Nobody who registers in a test is waited for."""
     with pytest.MonkeyPatch.context() as patch:
