@@ -27,7 +27,8 @@ MOST_ROWS = 10_000  # that page numbers reach, and that are counted exactly
 FAR_BEYOND = 4 * MOST_ROWS  # rows: where the planner sees as many, there are more than MOST_ROWS
 MOST_PER_PAGE = 200  # rows
 LONGER = 8  # times as long is the next stretch, where one did not hold the page
-MOST_COLLECTED = 20 * MOST_ROWS  # rows, as soon as walking seems in vain: some 200 ms
+MOST_COLLECTED = 2 * MOST_ROWS  # rows, as soon as walking seems in vain: some 30 ms
+CHEAPER = 2  # rows are walked for one that is collected
 SLACK = 2  # times as many rows are walked as should hold the page, were they evenly spread
 CONNECTIONS = 2  # a process, beside its pool: a slow list holds up another list, never a login
 
@@ -172,6 +173,7 @@ class Lists:
         asked: Asked,
         about: bytes,
         *,
+        fits: ColumnElement[bool] | None = None,
         parts: Sequence[Select[Any]] = (),
         counted: Select[Any] | None = None,
         estimated: Select[Any] | None = None,
@@ -179,6 +181,8 @@ class Lists:
         """A page of a statement that has its columns and filters, but neither an order nor bounds.
 
         A cursor carries the total along: it is counted for the page where somebody began.
+
+        `fits` says of one row what the statement's filters say of all, if that is to be said in other words.
 
         Where the statement, or the `parts` that it has, say themselves by which index to go, its pages are the
         planner's to find. `counted` are the same rows then, as they are counted best. `estimated` are they in the
@@ -203,20 +207,21 @@ class Lists:
         seen = await snapshot.estimate(keys if estimated is None else estimated)
         found: int | None = None
         if counted is None:
-            places, found = await _places(snapshot, keys, order, after, offset, most, seen)
+            places, found = await _places(snapshot, keys, fits, order, after, offset, most, seen)
         else:
             walks = [_keys(part, order).where(after) for part in parts] or [keys.where(after)]
             places = await snapshot.rows(_merged(walks, order, offset, most))
         is_last = len(places) < most
         places = places[: asked.page_size]
-        shown = statement.where(order.key == any_(literal([row["key"] for row in places], ARRAY(order.key.type))))
+        ids = literal([row["key"] for row in places], ARRAY(order.key.type))
+        shown = select(*statement.selected_columns).where(order.key == any_(ids))
         rows = await snapshot.rows(shown.order_by(*order.by())) if places else []
         if total is None and is_last and (rows or number == 1):  # the last page tells the total
             total = offset + len(rows), True
         elif total is None and found is not None:
             total = found, True
         elif total is None:
-            total = await _count(snapshot, keys if counted is None else counted, seen)
+            total = await _count(snapshot, keys.with_only_columns(order.key) if counted is None else counted, seen)
         next_cursor = (
             None if is_last else self._cursors.seal(about, (number + 1, places[-1]["place"], places[-1]["key"], *total))
         )
@@ -244,9 +249,18 @@ async def _count(snapshot: Snapshot, keys: Select[Any], estimated: int) -> tuple
     return (counted, True) if counted <= MOST_ROWS else (max(counted, estimated), False)
 
 
+def _walked(rows: Select[Any], fitting: ColumnElement[bool], order: Order, stretch: int) -> Select[Any]:
+    """Of the first rows of an order, so many of them, those that fit."""
+    place, key = order.column.label("place"), order.key.label("key")
+    walk = rows.with_only_columns(place, key, fitting.label("fits")).order_by(*order.by()).limit(stretch).subquery()
+    met = Order(walk.c.place, walk.c.key, descending=order.descending)
+    return select(walk.c.place, walk.c.key).where(walk.c.fits).order_by(*met.by())
+
+
 async def _places(
     snapshot: Snapshot,
     keys: Select[Any],
+    fits: ColumnElement[bool] | None,
     order: Order,
     after: ColumnElement[bool],
     offset: int,
@@ -260,20 +274,22 @@ async def _places(
     know: names that begin alike stand side by side. So no more is walked than could have been collected.
     """
     wanted = keys.where(after)
-    if keys.whereclause is None:
+    fits = keys.whereclause if fits is None else fits
+    if keys.whereclause is None or fits is None:
         return await snapshot.rows(wanted.order_by(*order.by()).offset(offset).limit(most)), None
     everything = select(order.column, order.key)
+    behind = everything.where(after)
     all_rows = await snapshot.estimate(everything)
     stretch = SLACK * (offset + most) * all_rows // estimated
-    while stretch < estimated:
-        ends = await snapshot.rows(everything.where(after).order_by(*order.by()).offset(stretch).limit(1))
-        walk = wanted.where(order.before(ends[0][0], ends[0][1])) if ends else wanted
-        places = await snapshot.rows(walk.order_by(*order.by()).offset(offset).limit(most))
-        if len(places) == most or not ends:
+    worth = CHEAPER * SLACK * estimated
+    while stretch < worth:
+        walk = _walked(behind, fits, order, stretch)
+        places = await snapshot.rows(walk.offset(offset).limit(most))
+        if len(places) == most or not await snapshot.rows(behind.order_by(*order.by()).offset(stretch).limit(1)):
             return places, None
         if not offset and LONGER * len(places) < stretch * estimated // all_rows and estimated < MOST_COLLECTED:
             break  # either there are far fewer than it seemed, or they are all together somewhere else
-        stretch *= LONGER
+        stretch, worth = stretch * LONGER, estimated
     found = wanted.cte("found").prefix_with("MATERIALIZED")  # else the planner might walk after all
     collected = Order(found.c.place, found.c.key, descending=order.descending)
     number = select(func.count()).select_from(found).scalar_subquery()

@@ -1,12 +1,12 @@
 """The list of users: the one part of this room that writes statements with SQLAlchemy (app/listing.py)."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
-from sqlalchemy import ColumnElement, Select, String, exists, func, literal, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, String, and_, exists, func, literal, literal_column, or_, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
 from app.identity import names
@@ -83,7 +83,9 @@ class UserList:
                 page = await self._lists.page(snapshot, statement, order, asked, about, counted=_ids(statement))
             else:
                 statement, estimated = _statement(wanted), _ids(_statement(wanted, begins=(USERNAME,)))
-                page = await self._lists.page(snapshot, statement, order, asked, about, estimated=estimated)
+                page = await self._lists.page(
+                    snapshot, statement, order, asked, about, fits=_row_by_row(wanted), estimated=estimated
+                )
         return UserPage(
             items=await self._people.show_all([UserEntry(*row) for row in page.rows]),
             total=page.total,
@@ -118,17 +120,30 @@ def _statement(
     held = select(UserRole.role).where(UserRole.user_id == UserRow.id)
     roles = func.array(held.order_by(UserRole.role).scalar_subquery(), type_=ARRAY(TEXT))
     columns = {name: getattr(UserRow, name, roles) for name in UserEntry.__struct_fields__}
-    statement = select(*columns.values())
+    return select(*columns.values()).where(*_conditions(wanted, begins, lambda role: exists(_holding(role))))
+
+
+def _row_by_row(wanted: UserFilter) -> ColumnElement[bool]:
+    """The same of a user who is at hand: for an EXISTS PostgreSQL would read all who hold a role, and look him up."""
+    begins = USERNAME, ADDRESS, FULL_NAME
+    return and_(true(), *_conditions(wanted, begins, lambda role: _holding(role).scalar_subquery().is_not(None)))
+
+
+def _holding(role: str) -> Select[Any]:
+    return select(UserRole.role).where(UserRole.user_id == UserRow.id, UserRole.role == role)
+
+
+def _conditions(
+    wanted: UserFilter, begins: Sequence[ColumnElement[str]], holds: Callable[[str], ColumnElement[bool]]
+) -> Iterator[ColumnElement[bool]]:
     if wanted.search:
-        statement = statement.where(_has(wanted.search, begins))
+        yield _has(wanted.search, begins)
     if wanted.is_active is not None:
-        statement = statement.where(UserRow.is_active if wanted.is_active else ~UserRow.is_active)
+        yield UserRow.is_active.expression if wanted.is_active else ~UserRow.is_active
     if wanted.is_admin is not None:
-        is_admin = exists(held.where(UserRole.role == ADMIN))
-        statement = statement.where(is_admin if wanted.is_admin else ~is_admin)
+        yield holds(ADMIN) if wanted.is_admin else ~holds(ADMIN)
     if wanted.role is not None:
-        statement = statement.where(exists(held.where(UserRole.role == wanted.role)))
-    return statement
+        yield holds(wanted.role)
 
 
 def _has(words: str, begins: Sequence[ColumnElement[str]]) -> ColumnElement[bool]:
