@@ -4,7 +4,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
+from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import structlog
@@ -17,8 +18,17 @@ from app.body import UNKNOWN_LENGTH, Body, Held
 from app.browsers import Browsers, Headers
 from app.client import printable
 from app.deadlines import Deadlines
-from app.errors import AppError, HeadersTooLarge, InternalError, MalformedRequest, NotFound, UnsupportedMediaType
+from app.errors import (
+    AppError,
+    ClientGone,
+    HeadersTooLarge,
+    InternalError,
+    MalformedRequest,
+    NotFound,
+    UnsupportedMediaType,
+)
 from app.express import Answered, Express
+from app.traffic import PREFLIGHT, UNMATCHED
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +44,8 @@ MAX_LOGGED_PATH = 512  # characters; the longest path of ours has half as many
 # A request that went well is a line at level info; these, which come all the time, at debug: they only look, or are
 # in the audit trail, with the request's id.
 QUIET = ("/health", "/health/live", "/health/ready", "/health/startup", "/metrics", "/refresh")
+# told of every request: its method, its route, the status, and the seconds until the answer was out
+Count: TypeAlias = Callable[[str, str, int, float], None]
 
 
 class Edge:
@@ -46,6 +58,7 @@ class Edge:
         with_body: the same if one comes.
         streamed: whose bodies are worked on while they come.
         others: applications beside it, each by the first part of its paths.
+        count: told of every request.
     """
 
     def __init__(
@@ -56,6 +69,7 @@ class Edge:
         with_body: Mapping[tuple[str, str], Express],
         streamed: Container[tuple[str, str]],
         others: Mapping[str, ASGIApp],
+        count: Count,
     ) -> None:
         self.app = app
         self._browsers = browsers
@@ -63,6 +77,7 @@ class Edge:
         self._with_body = with_body
         self._streamed = streamed
         self._others = others
+        self._count = count
         self._deadlines = Deadlines(LATE_SECONDS)
         self._held = Held()
 
@@ -81,12 +96,13 @@ class Edge:
         if origin is not None and _room(scope["path"]) in self._others:
             origin = None  # their pages are for who looks at them: no front end reads them with his cookies
         headers = self._browsers.of(origin)
-        express = ways.get((scope["method"], scope["path"]))
+        route = scope["path"]
+        express = ways.get((scope["method"], route))
         if scope["method"] == "OPTIONS" and problem is None and (asked := self._browsers.preflight(scope, origin)):
-            express = _answering(asked)
+            express, route = _answering(asked), PREFLIGHT
         try:
             if express is not None and problem is None:
-                await self._answer_here(express, scope, receive, send, request_id, body, headers)
+                await self._answer_here(express, route, scope, receive, send, request_id, body, headers)
             else:
                 await self._pass_on(scope, receive, send, request_id, body, headers, problem)
         finally:
@@ -96,6 +112,7 @@ class Edge:
     async def _answer_here(
         self,
         express: Express,
+        route: str,
         scope: HTTPScope,
         receive: Receive,
         send: Send,
@@ -104,18 +121,23 @@ class Edge:
         every: Headers,
     ) -> None:
         started = time.perf_counter()
-        status = OK
+        status = ClientGone.status  # unless it is answered
         try:
-            headers, content = await express(scope, request_id, body or receive)
-        except Exception as error:  # noqa: BLE001 - what is not ours becomes a 500
-            status, headers, content = _refused(error, request_id)
-        own = ((b"content-length", b"%d" % len(content)), (b"x-request-id", request_id.encode()))
-        await send({"type": "http.response.start", "status": status, "headers": [*headers, *own, *every]})
-        if body is not None:
-            await body.drain()
-        await send({"type": "http.response.body", "body": content, "more_body": False})
-        if body is not None or status != OK:  # a look that went well is worth no line
-            _write_line(scope, status, time.perf_counter() - started)
+            try:
+                headers, content = await express(scope, request_id, body or receive)
+                status = OK
+            except Exception as error:  # noqa: BLE001 - what is not ours becomes a 500
+                status, headers, content = _refused(error, request_id)
+            own = ((b"content-length", b"%d" % len(content)), (b"x-request-id", request_id.encode()))
+            await send({"type": "http.response.start", "status": status, "headers": [*headers, *own, *every]})
+            if body is not None:
+                await body.drain()
+            await send({"type": "http.response.body", "body": content, "more_body": False})
+        finally:
+            seconds = time.perf_counter() - started
+            self._count(scope["method"], route, status, seconds)
+            if body is not None or status != OK:  # a look that went well is worth no line
+                _write_line(scope, status, seconds)
 
     async def _pass_on(
         self,
@@ -156,7 +178,9 @@ class Edge:
             await send_on({"type": "http.response.start", "status": refused, "headers": headers})
             await send_on({"type": "http.response.body", "body": content, "more_body": False})
         finally:
-            _write_line(scope, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._count(scope["method"], scope.get("path_template", UNMATCHED), status or ClientGone.status, seconds)
+            _write_line(scope, status, seconds)
 
 
 def _room(path: str) -> str:

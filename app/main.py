@@ -76,7 +76,8 @@ def at_the_edge(app: Litestar) -> Edge:
         ("POST", f"{BASE}/refresh"): refresh_answer(parts.login, parts.refresh_cookie, parts.settings),
     }
     streamed = {("POST", f"{BASE}/users/import")}
-    return Edge(app, Browsers(parts.settings), without_body, with_body, streamed, {ROOT: app.state.pages})
+    count = parts.metrics.traffic.answered
+    return Edge(app, Browsers(parts.settings), without_body, with_body, streamed, {ROOT: app.state.pages}, count)
 
 
 @asynccontextmanager
@@ -95,11 +96,13 @@ async def running(parts: Parts) -> AsyncGenerator[None]:
     if parts.gpustack is not None:
         parts.gpustack.start()
     await parts.health.ready()  # from now on `?degraded=ok` may stand in for it
+    parts.health.start()
     sampler = asyncio.create_task(_sample(parts))
     try:
         yield
     finally:
         await end(sampler)
+        await parts.health.stop()
         if parts.gpustack is not None:
             await parts.gpustack.stop()
         await parts.sender.stop()

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.errors import AppError, ClientGone
+from app.traffic import Traffic
 
 CONTENT_TYPE = "text/plain; version=0.0.4"  # of the format; the charset follows when it is sent
 
@@ -38,9 +39,10 @@ LOGIN_CODES = (
 LOGIN_ERRORS = {code: code for code in LOGIN_CODES}
 REFRESH_ERRORS = {"refresh_token_reused": "reused", "invalid_refresh_token": "invalid"}
 GPUSTACK_ERRORS = {code: code for code in ("overloaded", "client_gone")}
+MAILED = ("sent", "retried", "given_up", "expired")
 REFRESHED = ("rotated", "grace", *REFRESH_ERRORS.values(), "error")
 
-Together = Literal["livesum", "livemax"]
+Together = Literal["livesum", "livemax", "livemin"]
 
 
 class Operation:
@@ -72,6 +74,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.traffic = Traffic(self.registry, BUCKETS)
         self._login_success = self._counter("auth_login_success", "Logins that opened a session.")
         self._login_failure = self._counter("auth_login_failure", "Logins refused, by reason.", "reason")
         self._refresh = self._counter("auth_token_refresh", "Refreshes, by result.", "result")
@@ -79,7 +82,7 @@ class Metrics:
         self._session_check = self._counter(
             "auth_session_check", "Session checks, by the store that answered.", "source"
         )
-        self._mail = self._counter("auth_mail", "Mails, by what became of a try to send one.", "result")
+        mail = self._counter("auth_mail", "Mails, by what became of a try to send one.", "result")
         self._gpustack = self._counter("auth_gpustack_verification", "Passwords that GPUStack judged.", "result")
         self._offline = self._counter("auth_gpustack_offline", "Passwords taken while GPUStack was away.")
         duration = Histogram(
@@ -92,13 +95,22 @@ class Metrics:
         self._refreshed = {result: self._refresh.labels(result) for result in REFRESHED}
         self._login_duration, self._refresh_duration = duration.labels("login"), duration.labels("refresh")
         self._gpustack_duration = duration.labels("gpustack")
+        # what alerts ask for is there from the start: the first of a number that comes from nowhere is no increase
+        self._mails = {result: mail.labels(result) for result in MAILED}
+        for reason in ("error", "overloaded"):
+            self._login_failure.labels(reason)
         self._sources = {source: self._session_check.labels(source) for source in ("valkey", "postgres")}
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
-        self._processor = self._counter("auth_processor_seconds", "Time of the processor that was used.")
+        # under the names that Prometheus's own libraries have for them, but of all workers together
+        self._processor = self._counter("process_cpu_seconds", "Time of the processor that was used.")
         self._processor_used = 0.0  # seconds, when the counter was last moved on
-        self.gauge("auth_memory_bytes", "Memory that is resident.", resident_bytes)
-        self.gauge("auth_open_files", "Open files and connections; 0: the kernel does not say.", open_files)
-        self.gauge("auth_open_files_limit", "How many there may be.", open_files_limit)
+        self.gauge(
+            "process_resident_memory_bytes",
+            "Memory that is resident; what workers share counts for each.",
+            resident_bytes,
+        )
+        self.gauge("process_open_fds", "Open files and connections; 0: the kernel does not say.", open_files)
+        self.gauge("process_max_fds", "How many there may be.", open_files_limit)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, registry=self.registry)
@@ -133,14 +145,15 @@ class Metrics:
         self._rate_limited.labels(limit).inc()
 
     def mailed(self, result: Literal["sent", "retried", "given_up", "expired"]) -> None:
-        self._mail.labels(result).inc()
+        self._mails[result].inc()
 
     def session_checked(self, source: str, entries: int) -> None:
         """So many sessions were looked up in `valkey` or `postgres`; told once a second, not on the hot path."""
         self._sources[source].inc(entries)
 
     def sample(self) -> None:
-        """Write the gauges; every second in every worker, because a scrape runs in only one of them."""
+        """Write the gauges, and what was counted; every second in every worker, for a scrape runs in only one."""
+        self.traffic.tell()
         for gauge, read in self._gauges:
             gauge.set(read())
         used = time.process_time()
@@ -148,8 +161,7 @@ class Metrics:
         self._processor_used = used
 
     def text(self) -> bytes:
-        """The exposition of all workers."""
-        self.sample()
+        """The exposition of all workers, this one as of its last sample; in a thread, for it takes some 30 ms."""
         directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         if not directory:
             return generate_latest(self.registry)

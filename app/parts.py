@@ -240,7 +240,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     maintenance = Maintenance(db, settings)
     reports = Database(settings.database_url, REPORTS, "gatehouse reports", READING)
     roll_up = RollUp(reports)
-    health = Health(db, entries, settings, gpustack.instance if gpustack else None)
+    health = Health(db, entries, settings, gpustack.instance if gpustack else None, metrics)
     return Parts(
         settings,
         db,

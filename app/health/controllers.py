@@ -1,5 +1,6 @@
 """The routes of health, and `/metrics`."""
 
+import asyncio
 import hmac
 from typing import Annotated, Any, Literal
 
@@ -77,9 +78,8 @@ def metrics_handler(metrics: Metrics, settings: Settings) -> HTTPRouteHandler:
         security=[] if is_open else [{"metrics": []}],
         errors=() if is_open else (NotAuthenticated, InvalidToken, NotFound),
         media_type=CONTENT_TYPE,
-        sync_to_thread=False,
     )
-    def read_metrics(request: Request[Any, Any, Any]) -> bytes:
+    async def read_metrics(request: Request[Any, Any, Any]) -> bytes:
         """The Prometheus exposition, over all workers of this server."""
         if not is_open:
             if not token:
@@ -89,6 +89,7 @@ def metrics_handler(metrics: Metrics, settings: Settings) -> HTTPRouteHandler:
                 raise NotAuthenticated
             if not hmac.compare_digest(sent.encode(), token.encode()):
                 raise InvalidToken
-        return metrics.text()
+        metrics.sample()
+        return await asyncio.to_thread(metrics.text)
 
     return read_metrics

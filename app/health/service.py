@@ -1,5 +1,6 @@
 """What can be said about this process and its stores."""
 
+import asyncio
 import os
 import time
 from importlib.metadata import version
@@ -8,16 +9,19 @@ from pathlib import Path
 import asyncpg
 from valkey.exceptions import ResponseError
 
+from app.background import end
 from app.cache.entries import Entries
 from app.cache.link import ValkeyAway
 from app.database import Database
 from app.errors import Unavailable
 from app.gpustack.instance import Instance, State
 from app.health.structs import Check, Status
+from app.metrics import Metrics
 from app.settings import Settings
 from db import revisions
 
 RELEASE = version("gatehouse")
+LOOK_SECONDS = 5.0  # between two looks for the gauge, where nobody else asks
 OF_GPUSTACK = {State.OK: Status.OK, State.AWAY: Status.DOWN, State.MISCONFIGURED: Status.MISCONFIGURED}
 
 
@@ -27,7 +31,9 @@ class Health:
     So is GPUStack that is away, or not to be believed: it is asked for the passwords of its own users alone.
     """
 
-    def __init__(self, db: Database, entries: Entries, settings: Settings, gpustack: Instance | None) -> None:
+    def __init__(
+        self, db: Database, entries: Entries, settings: Settings, gpustack: Instance | None, metrics: Metrics
+    ) -> None:
         self._db = db
         self._entries = entries
         self._settings = settings
@@ -35,8 +41,22 @@ class Health:
         self._started_at = time.monotonic()
         self._was_ready = False
         self._schema_fits = False  # when it was last seen
+        self._last_ready = False
+        self._looking: asyncio.Task[None] | None = None
         runtime = os.environ.get("GATEHOUSE_RUNTIME_DIR")
         self._drain_marker = Path(runtime) / "draining" if runtime else None
+        metrics.gauge("auth_ready", "1: ready, as /health/ready has it.", lambda: self.is_ready, "livemin")
+
+    def start(self) -> None:
+        self._looking = asyncio.create_task(self._keep_looking())
+
+    async def stop(self) -> None:
+        await end(self._looking)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.ready()
 
     @property
     def uptime_seconds(self) -> int:
@@ -52,11 +72,17 @@ class Health:
         """Whether Valkey is in use; where it is not, PostgreSQL answers for it."""
         return self._entries.links.current is not None
 
+    @property
+    def is_ready(self) -> bool:
+        """What `ready` said last, unless the drain has begun since."""
+        return self._last_ready and not self.draining
+
     async def ready(self, *, degraded_ok: bool = False) -> bool:
         """Whether requests can be served; with `degraded_ok` also if only cached sessions can be told."""
         if self.draining:
             return False
         _, migrations = await self._schema()
+        self._last_ready = migrations.status is Status.OK
         if migrations.status is Status.UNKNOWN:
             return degraded_ok and self._schema_fits and await self._valkey_alone()
         self._schema_fits = migrations.status is Status.OK

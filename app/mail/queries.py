@@ -35,6 +35,7 @@ class Look(Struct, frozen=True):
     """What a look at the outbox has found."""
 
     waiting: int  # rows
+    oldest: float  # seconds since the first of them was written; 0.0 where none waits
     next_due: float | None  # seconds until the next row is due
     claimed: list[Claimed]
 
@@ -57,6 +58,8 @@ async def claim(db: Database, lease: float, most: int) -> Look:
                       coalesce(expires_at, created_at + make_interval(days => $3)) <= clock_timestamp() AS expired
         )
         SELECT (SELECT count(*) FROM (SELECT FROM mail_outbox LIMIT $4) AS counted) AS waiting,
+               (SELECT extract(epoch FROM clock_timestamp() - created_at)::float8
+                FROM mail_outbox ORDER BY id LIMIT 1) AS oldest,
                (SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8
                 FROM mail_outbox WHERE due_at > clock_timestamp()) AS next_due,
                claimed.*
@@ -84,7 +87,7 @@ async def claim(db: Database, lease: float, most: int) -> Look:
         for row in rows
         if row["id"] is not None
     ]
-    return Look(rows[0]["waiting"], rows[0]["next_due"], claimed)
+    return Look(rows[0]["waiting"], rows[0]["oldest"] or 0.0, rows[0]["next_due"], claimed)
 
 
 async def remove(on: Database | Transaction, ids: Iterable[UUID]) -> bool:

@@ -72,6 +72,7 @@ class Sender:
     ) -> None:
         self.available = bool(settings.smtp_url) or settings.development
         self.waiting = 0  # rows at the last look
+        self._oldest_since: float | None = None  # when the first of them was written, on the monotonic clock
         self._db = db
         self._handlers = handlers
         self._metrics = metrics
@@ -86,6 +87,12 @@ class Sender:
         self._sent: set[UUID] = set()  # accepted by the server, and not removed yet
         self._keeper: asyncio.Task[None] | None = None
         metrics.gauge("auth_mail_waiting", "Mails that waited.", lambda: self.waiting, over_workers="livemax")
+        metrics.gauge("auth_mail_oldest_seconds", "How long the first of them does.", lambda: self.oldest, "livemax")
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the mail which was written first has waited; 0.0 if none did at the last look."""
+        return 0.0 if self._oldest_since is None else time.monotonic() - self._oldest_since
 
     @property
     def away(self) -> bool:
@@ -131,6 +138,7 @@ class Sender:
         until = time.monotonic() + BATCH_SECONDS
         found = await queries.claim(self._db, LEASE, BATCH)
         self.waiting, claimed = found.waiting, found.claimed
+        self._oldest_since = time.monotonic() - found.oldest if found.waiting else None
         self._next_due = POLL_SECONDS if found.next_due is None else found.next_due
         self._held = {each.id: each for each in claimed}
         try:

@@ -3,6 +3,8 @@
 from httpx import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.metrics import Metrics
+
 URL = "https://auth.example.test/metrics"
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -13,6 +15,12 @@ def samples(text: str) -> Samples:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def told(metrics: Metrics) -> Samples:
+    """The same of one that nobody serves."""
+    metrics.sample()
+    return samples(metrics.text().decode())
 
 
 def value(found: Samples, name: str, **labels: str) -> float:

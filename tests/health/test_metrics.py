@@ -17,13 +17,14 @@ from httpx import AsyncClient
 
 from app.cli import children
 from app.cli.embedded import Valkey
+from app.health import service
 from app.main import at_the_edge, create_app
 from app.metrics import Metrics, forget_dead, open_files, open_files_limit, resident_bytes
 from app.setting_values import Rate
 from app.settings import Settings
 from tests.cli.kit import Process, eventually, gatehouse
 from tests.health.conftest import Database
-from tests.health.kit import URL, samples, scraped, value
+from tests.health.kit import URL, scraped, told, value
 from tests.kit import BASE, from_ip, log_in, new_ip, new_name, new_password, problem, register
 from tests.replica import Start, http
 from tests.servers import environment
@@ -162,6 +163,28 @@ async def test_a_store_that_goes_away_is_told(start: Start, database: Database, 
             await asyncio.sleep(0.02)
 
 
+async def test_readiness_is_told_without_being_asked_for(
+    start: Start, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEHOUSE_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(service, "LOOK_SECONDS", 0.02)
+    client = (await start()).client
+
+    async def is_ready() -> bool:
+        return value(await scraped(client), "auth_ready") == 1
+
+    assert await is_ready()
+    (tmp_path / "draining").touch()
+    assert not await is_ready()
+    (tmp_path / "draining").unlink()
+    assert await is_ready()
+
+    database.sql("DELETE FROM schema_history")
+    async with asyncio.timeout(30):
+        while await is_ready():
+            await asyncio.sleep(0.02)
+
+
 async def test_the_pool_and_the_key_are_told(start: Start) -> None:
     client = (await start(database_pool_size=7)).client
 
@@ -184,8 +207,8 @@ def test_two_applications_of_a_process_share_no_number() -> None:
 
     one.rate_limited("login")
 
-    assert value(samples(one.text().decode()), "auth_rate_limited_total", limit="login") == 1
-    assert value(samples(other.text().decode()), "auth_rate_limited_total", limit="login") == 0
+    assert value(told(one), "auth_rate_limited_total", limit="login") == 1
+    assert value(told(other), "auth_rate_limited_total", limit="login") == 0
 
 
 def test_an_operation_that_breaks_is_counted_as_an_error() -> None:
@@ -195,7 +218,7 @@ def test_an_operation_that_breaks_is_counted_as_an_error() -> None:
         with pytest.raises(RuntimeError), measured():
             raise RuntimeError
 
-    found = samples(metrics.text().decode())
+    found = told(metrics)
     assert value(found, "auth_login_failure_total", reason="error") == 1
     assert value(found, "auth_token_refresh_total", result="error") == 1
     assert value(found, "auth_operation_duration_seconds_count", operation="login") == 1
@@ -206,23 +229,23 @@ def test_a_gauge_is_read_when_it_is_asked_for() -> None:
     numbers = iter([1.0, 5.0])
     metrics.gauge("auth_things", "Things.", lambda: next(numbers))
 
-    assert value(samples(metrics.text().decode()), "auth_things") == 1
-    assert value(samples(metrics.text().decode()), "auth_things") == 5
+    assert value(told(metrics), "auth_things") == 1
+    assert value(told(metrics), "auth_things") == 5
 
 
 def test_what_the_process_takes_is_told() -> None:
     metrics = Metrics()
 
-    found = samples(metrics.text().decode())
+    found = told(metrics)
     with Path(os.devnull).open("rb"):
-        more = samples(metrics.text().decode())
+        more = told(metrics)
 
-    assert 0 < value(found, "auth_processor_seconds_total") <= value(more, "auth_processor_seconds_total")
-    assert value(more, "auth_processor_seconds_total") <= time.process_time()
-    assert value(found, "auth_memory_bytes") > 1_000_000
-    assert 0 <= value(found, "auth_open_files") <= value(found, "auth_open_files_limit")
-    if value(found, "auth_open_files"):  # the kernel says
-        assert value(more, "auth_open_files") == value(found, "auth_open_files") + 1
+    assert 0 < value(found, "process_cpu_seconds_total") <= value(more, "process_cpu_seconds_total")
+    assert value(more, "process_cpu_seconds_total") <= time.process_time()
+    assert value(found, "process_resident_memory_bytes") > 1_000_000
+    assert 0 <= value(found, "process_open_fds") <= value(found, "process_max_fds")
+    if value(found, "process_open_fds"):  # the kernel says
+        assert value(more, "process_open_fds") == value(found, "process_open_fds") + 1
 
 
 def test_no_limit_of_open_files_is_no_number_that_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:

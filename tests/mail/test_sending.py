@@ -134,13 +134,22 @@ async def test_how_many_wait_is_seen_without_asking_for_it(office: Office, postb
     (metrics,) = office.metrics
     await office.write(letter(), letter(), letter())
 
+    await office.db.execute(
+        """
+        UPDATE mail_outbox SET created_at = created_at - interval '1 hour'
+        WHERE id = (SELECT id FROM mail_outbox ORDER BY id LIMIT 1)
+        """
+    )
+
     await at_work._round()
     metrics.sample()
     assert metrics.registry.get_sample_value("auth_mail_waiting") == 3
+    assert 3600 < (metrics.registry.get_sample_value("auth_mail_oldest_seconds") or 0) < 3600 + 600
 
     await at_work._round()
     metrics.sample()
     assert metrics.registry.get_sample_value("auth_mail_waiting") == 0
+    assert metrics.registry.get_sample_value("auth_mail_oldest_seconds") == 0
 
 
 async def test_a_letter_whose_time_is_over_is_not_sent(office: Office, postbox: Postbox) -> None:
