@@ -1,7 +1,6 @@
 """Rules and dashboard go by metrics that there are, and whoever is woken finds what to do."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,19 +9,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.main import at_the_edge, create_app
 from app.settings import Settings
 from tests.deploy.files import DEPLOY, ROOT, RULES_OF_KUBERNETES, alerts, dashboard, rules
+from tests.deploy.queries import metrics, queries
 from tests.deploy.rules import as_kubernetes_has_them
 from tests.health.kit import URL
 from tests.replica import http
 
-METRIC = re.compile(r"\b(?:auth_[a-z_0-9]+|gatehouse:[a-z_0-9:]+)")
 MADE_OF = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
-
-
-def queries() -> Iterator[str]:
-    yield from (rule["expr"] for rule in rules())
-    for panel in dashboard()["panels"]:
-        yield from (target["expr"] for target in panel.get("targets", ()))
 
 
 async def served(settings: Settings) -> set[str]:
@@ -43,7 +36,7 @@ async def test_rules_and_panels_go_by_metrics_that_are_served(settings: Settings
     there = await served(replace(settings, metrics_token="off", gpustack_url="https://gpustack.example.test"))
     recorded = {rule["record"] for rule in rules() if "record" in rule}
 
-    asked = {name for query in queries() for name in METRIC.findall(query)}
+    asked = {name for query in queries() for name in metrics(query.expression)}
 
     assert asked - there - recorded == set()
     assert len(asked & there) > 15  # or nothing was found in the queries
@@ -52,7 +45,7 @@ async def test_rules_and_panels_go_by_metrics_that_are_served(settings: Settings
 async def test_every_metric_has_its_place_on_the_dashboard_or_in_a_rule(settings: Settings) -> None:
     there = await served(replace(settings, metrics_token="off", gpustack_url="https://gpustack.example.test"))
 
-    asked = {name for query in queries() for name in METRIC.findall(query)}
+    asked = {name for query in queries() for name in metrics(query.expression)}
 
     assert {name for name in there - asked if not name.endswith(("_sum", "_count"))} == set()
 

@@ -23,7 +23,8 @@ from app.metrics import Metrics, forget_dead, open_files, open_files_limit, resi
 from app.setting_values import Rate
 from app.settings import Settings
 from tests.cli.kit import Process, eventually, gatehouse
-from tests.health.conftest import Database
+from tests.deploy.queries import lacking, queries
+from tests.health.conftest import NOWHERE, Database
 from tests.health.kit import URL, scraped, told, value
 from tests.kit import BASE, from_ip, log_in, new_ip, new_name, new_password, problem, register
 from tests.replica import Start, http
@@ -278,12 +279,13 @@ def test_the_gauges_of_dead_workers_go_and_their_counters_stay(tmp_path: Path) -
 # ---- over all workers ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def two_workers(settings: Settings, tmp_path: Path) -> Iterator[tuple[Process, str]]:
-    """One server with two workers, and its URL."""
+@pytest.fixture(scope="module")
+def two_workers(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, str]]:
+    """One server with two workers, and its URL; the GPUStack that it knows of is away."""
     port = str(children.free_port())
     words = ("serve", "--host", "127.0.0.1", "--port", port, "--workers", "2")
-    with gatehouse(*words, cwd=tmp_path, environment=environment(settings)) as process:
+    own = environment(replace(settings, environment="development", gpustack_url=f"http://{NOWHERE}"))
+    with gatehouse(*words, cwd=tmp_path_factory.mktemp("server"), environment=own) as process:
         url = f"http://127.0.0.1:{port}"
         eventually(lambda: is_ready(url), process)
         yield process, url
@@ -298,24 +300,56 @@ def is_ready(url: str) -> bool:
         return False
 
 
+async def test_all_that_rules_and_panels_ask_for_is_in_a_scrape_after_traffic_of_every_kind(
+    two_workers: tuple[Process, str],
+) -> None:
+    _, url = two_workers
+    async with AsyncClient(base_url=f"{url}{BASE}") as anybody:
+        person = await register(anybody, email=f"{new_name()}@example.org")
+        session = await log_in(anybody, person)
+        await session.refreshed()
+        for path in ("/me", "/verify", "/users", "/nowhere", f"{url}/console/sign-in"):
+            await session.ask("GET", path)
+        stranger = {"username": new_name(), "password": new_password()}
+        away = await anybody.post("/login", json=stranger, headers=from_ip())  # GPUStack would have to say
+        assert away.status_code == 503
+        headers = from_ip()
+        while (
+            await anybody.post("/login", json={**stranger, "username": person.username}, headers=headers)
+        ).status_code != 429:
+            pass
+
+        found = await scraped(anybody, f"{url}/metrics")
+
+    lacks = {query.expression: lacking(query, found) for query in queries()}
+    assert {expression: names for expression, names in lacks.items() if names} == {}
+    assert len(lacks) > 40  # or nothing was read
+
+
 async def test_two_workers_add_up_and_a_dead_one_takes_nothing_along(
     two_workers: tuple[Process, str], client: AsyncClient
 ) -> None:
     process, url = two_workers
     person = await register(client)
 
-    async def signed_in() -> float:
+    async def counted() -> tuple[float, float]:
         async with AsyncClient() as anybody:  # of a connection of its own, and so of any worker
-            return value(await scraped(anybody, f"{url}/metrics"), "auth_login_success_total")
+            found = await scraped(anybody, f"{url}/metrics")
+        logins = value(found, "http_requests_total", method="POST", route=f"{BASE}/login", status="2xx")
+        return value(found, "auth_login_success_total"), logins
 
+    before = (await counted())[0]
     for _ in range(24):
         async with AsyncClient(base_url=f"{url}{BASE}") as anybody:
             await log_in(anybody, person)
-    assert [await signed_in() for _ in range(6)] == [24.0] * 6
+    async with asyncio.timeout(30):  # what the other worker counted is told within a second
+        while (await counted())[1] < before + 24:
+            await asyncio.sleep(0.02)
+    assert {await counted() for _ in range(6)} == {(before + 24, before + 24)}
 
-    before = process.children()
-    os.kill(before[0], signal.SIGKILL)
-    await asyncio.to_thread(eventually, lambda: len(set(process.children()) - {before[0]}) == 2, process)
+    old = process.children()
+    os.kill(old[0], signal.SIGKILL)
+    await asyncio.to_thread(eventually, lambda: len(set(process.children()) - {old[0]}) == 2, process)
     await asyncio.to_thread(eventually, lambda: is_ready(url), process)
 
-    assert await signed_in() == 24.0
+    assert await counted() == (before + 24, before + 24)
