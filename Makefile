@@ -169,8 +169,8 @@ format: install ## Put the code into the house's format
 
 .PHONY: lock
 lock: install ## Resolve the dependencies anew into requirements/*.txt
-	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 pyproject.toml -o requirements/base.txt
-	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --extra embedded --group dev --constraint requirements/base.txt pyproject.toml -o requirements/dev.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --extra otel pyproject.toml -o requirements/base.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --extra embedded --extra otel --group dev --constraint requirements/base.txt pyproject.toml -o requirements/dev.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --group browser --constraint requirements/dev.txt -o requirements/browser.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --group build --constraint requirements/dev.txt -o requirements/build.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --group deploy --constraint requirements/dev.txt -o requirements/deploy.txt

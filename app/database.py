@@ -1,18 +1,22 @@
 """PostgreSQL by asyncpg: the pool, the transaction, and the line between "no" and "we could not find out"."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import asyncpg
 import structlog
+from asyncpg.connection import LoggedQuery
 from asyncpg.pool import PoolConnectionProxy
 
 from app.errors import Unavailable
 
 log = structlog.get_logger(__name__)
+
+
+Watch: TypeAlias = Callable[[LoggedQuery], None]  # told of each statement, once it has ended
 
 
 class Transaction(Protocol):
@@ -76,12 +80,18 @@ class Database:
     """The pool. Connections are made when needed, so that a process starts, and recovers, without PostgreSQL."""
 
     def __init__(
-        self, url: str, size: int, name: str = "gatehouse", settings: Mapping[str, str] = MappingProxyType({})
+        self,
+        url: str,
+        size: int,
+        name: str = "gatehouse",
+        settings: Mapping[str, str] = MappingProxyType({}),
+        watch: Watch | None = None,
     ) -> None:
         self.url = url
         self.size = size
         self.name = name  # in pg_stat_activity
         self.settings = settings  # of PostgreSQL, beside those of every connection
+        self._watch = watch
         self.away = False  # by what the polls of the outbox say: nobody waits for what does not come
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
@@ -93,6 +103,7 @@ class Database:
             timeout=CONNECT_TIMEOUT,
             command_timeout=STATEMENT_TIMEOUT,
             max_inactive_connection_lifetime=IDLE_SECONDS,
+            init=self._watched if self._watch else None,
             reset=_nothing_to_reset,
             server_settings={
                 "application_name": self.name,
@@ -103,6 +114,10 @@ class Database:
                 **self.settings,
             },
         )
+
+    async def _watched(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        assert self._watch is not None  # noqa: S101 - or this is not called
+        connection.add_query_logger(self._watch)
 
     async def stop(self) -> None:
         if self._pool is not None:

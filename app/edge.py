@@ -69,6 +69,7 @@ class Edge:
         with_body: Mapping[tuple[str, str], Express],
         streamed: Container[tuple[str, str]],
         others: Mapping[str, ASGIApp],
+        *,
         count: Count,
     ) -> None:
         self.app = app

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.util import LRUCache
 
-from app.database import Database, Transaction
+from app.database import Database, Transaction, Watch
 from app.errors import UseCursor
 from app.keys.cursors import Cursors
 
@@ -145,8 +145,8 @@ def _written(statement: Select[Any]) -> tuple[str, list[object]]:
 class Lists:
     """Reads pages, on a few connections of its own."""
 
-    def __init__(self, database_url: str, cursors: Cursors) -> None:
-        self._db = Database(database_url, CONNECTIONS, "gatehouse lists", PLANNING)
+    def __init__(self, database_url: str, cursors: Cursors, watch: Watch | None = None) -> None:
+        self._db = Database(database_url, CONNECTIONS, "gatehouse lists", PLANNING, watch)
         self._cursors = cursors
 
     async def start(self) -> None:

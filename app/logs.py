@@ -42,6 +42,12 @@ def configure(settings: Settings) -> None:
     root.handlers = [*(each for each in root.handlers if not isinstance(each, Retold)), Retold()]
 
 
+def add(processor: structlog.typing.Processor) -> None:
+    """What every event of this process goes through as well; once, however often it is added."""
+    if processor not in _processors:
+        _processors.insert(0, processor)
+
+
 def aside() -> None:
     """For commands, which say themselves what happened: faults alone, and beside their answer on standard output."""
     if not structlog.is_configured():

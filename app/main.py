@@ -76,8 +76,9 @@ def at_the_edge(app: Litestar) -> Edge:
         ("POST", f"{BASE}/refresh"): refresh_answer(parts.login, parts.refresh_cookie, parts.settings),
     }
     streamed = {("POST", f"{BASE}/users/import")}
+    others = {ROOT: app.state.pages}
     count = parts.metrics.traffic.answered
-    return Edge(app, Browsers(parts.settings), without_body, with_body, streamed, {ROOT: app.state.pages}, count)
+    return parts.traces.edge(app, Browsers(parts.settings), without_body, with_body, streamed, others, count=count)
 
 
 @asynccontextmanager
@@ -117,6 +118,7 @@ async def running(parts: Parts) -> AsyncGenerator[None]:
         await parts.passwords.stop()
         await parts.entries.stop()
         await parts.db.stop()
+        await parts.traces.stop()
 
 
 async def _sample(parts: Parts) -> None:

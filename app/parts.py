@@ -76,6 +76,7 @@ from app.sessions.structs import RIGHTS_KEY, SESSION_KIND, USER_KIND
 from app.sessions.tokens import AccessTokens, RefreshTokens
 from app.setting_values import Rate
 from app.settings import Settings
+from app.traces import Traces
 from app.trail.analytics import Analytics
 from app.trail.service import Trail
 
@@ -114,6 +115,7 @@ class Parts:
     attempts: Attempts
     last_seen: LastSeen
     metrics: Metrics
+    traces: Traces
     health: Health
     gpustack: Gpustack | None  # where GPUSTACK_URL says that there is one
     authenticator: Authenticator[CachedUser]
@@ -158,8 +160,9 @@ class Parts:
 def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     """Make the parts; nothing is opened yet."""
     metrics = Metrics()
-    db = Database(settings.database_url, settings.database_pool_size)
-    entries = Entries(db, settings.valkey_url, strict=settings.strict_revocation)
+    traces = traces_of(settings)
+    db = Database(settings.database_url, settings.database_pool_size, watch=traces.statements)
+    entries = Entries(db, settings.valkey_url, strict=settings.strict_revocation, link=traces.link, batch=traces.batch)
     ring = Ring(db, settings)
     access = AccessTokens(ring, settings)
     rights = RoleTable(db)
@@ -171,7 +174,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     entries.register(CLIENT_KIND, lambda ids: client_queries.truths(db, ids))
     people = People(entries, rights)
     refresh_tokens = RefreshTokens(settings.secret_key, settings.secret_key_previous)
-    sessions = Sessions(db, entries, access, refresh_tokens, settings)
+    sessions = Sessions(db, entries, access, refresh_tokens, settings, traces.batch)
     workers = int(os.environ.get("GATEHOUSE_WORKERS", "1"))
     passwords = Passwords(settings, workers=workers)
     attempts = Attempts(entries.links)
@@ -189,7 +192,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     registrations = Quota("register", windows, violations, settings.rate_limit_register)
     judgements = Quota("password_strength", windows, violations, settings.rate_limit_register and JUDGEMENTS)
     tries = Tries(db, attempts, violations, settings)
-    outbound = way_out(settings)
+    outbound = way_out(settings, traces)
     gpustack = gpustack_of(settings, outbound, db, entries, sessions, passwords, mails, metrics, workers)
     upstream = gpustack.upstream if gpustack else None
     confirmation = Confirmation(db, passwords, tries, upstream)
@@ -235,10 +238,10 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
             "preferences": preferences.all_of,
         },
     )
-    lists = Lists(settings.database_url, cursors)
+    lists = Lists(settings.database_url, cursors, traces.statements)
     census = Census(db)
     maintenance = Maintenance(db, settings)
-    reports = Database(settings.database_url, REPORTS, "gatehouse reports", READING)
+    reports = Database(settings.database_url, REPORTS, "gatehouse reports", READING, traces.statements)
     roll_up = RollUp(reports)
     health = Health(db, entries, settings, gpustack.instance if gpustack else None, metrics)
     return Parts(
@@ -250,6 +253,7 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
         attempts,
         last_seen,
         metrics,
+        traces,
         health,
         gpustack,
         authenticator,
@@ -300,10 +304,18 @@ def sign_in_providers(settings: Settings, outbound: Outbound) -> Mapping[str, Id
     return found
 
 
-def way_out(settings: Settings) -> Outbound:
+def traces_of(settings: Settings) -> Traces:
+    """Its library costs 15 MB a process, and where nobody looks at traces it is not there."""
+    if not settings.otel_exporter_otlp_endpoint:
+        return Traces()
+    made: Traces = importlib.import_module("app.tracing").traces(settings)
+    return made
+
+
+def way_out(settings: Settings, traces: Traces) -> Outbound:
     """To whomever the settings name, wherever he is; and to the Internet."""
     named = [*providers.named_urls(settings.oidc_providers), settings.gpustack_url]
-    return Outbound(filter(None, named), settings.outbound_ca_file)
+    return traces.outbound(filter(None, named), settings.outbound_ca_file)
 
 
 def gpustack_of(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from app import usernames
 
@@ -169,6 +169,21 @@ def is_server_url(raw: str) -> bool:
     """Whether a server's paths begin there: a host, and neither user, query nor fragment."""
     parts = split(raw)
     return parts is not None and bool(parts.hostname and re.fullmatch(r"https?://(?:(?![@?#,\\])[!-~])+", raw))
+
+
+def header(raw: str) -> tuple[str, str]:
+    """As OTEL_EXPORTER_OTLP_HEADERS has it (W3C Baggage): `name=value`, the value percent-encoded."""
+    match = re.fullmatch(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*([!-~]+(?: +[!-~]+)*)", raw)
+    value = unquote(match[2]) if match else ""
+    if match is None or not re.fullmatch(r"[ -~]+", value):
+        raise ValueError("has to be a list of name=value, separated by commas, the values percent-encoded")
+    return match[1].lower(), value
+
+
+def ratio(raw: str) -> float:
+    if not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?", raw):
+        raise ValueError("has to be a number from 0 to 1, such as 0.05")
+    return float(raw)
 
 
 def server_url(raw: str) -> str:

@@ -8,8 +8,9 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
@@ -21,6 +22,14 @@ from app.setting_values import Network, Rate
 
 BASE = "/api/auth/v2"  # of the API; the contract's, and no setting
 
+Sampler = Literal[
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+]
 Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
 
 DIFFERENT_IN_PASSWORD = 5  # characters
@@ -109,6 +118,14 @@ class Settings:
     sessions_per_user: int = 0  # 0: no cap; else the oldest goes
 
     metrics_token: str = field(default="", repr=False)
+
+    # the names and the words are OpenTelemetry's; what it knows besides (OTEL_BSP_…) it reads itself
+    otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    otel_service_name: str = "gatehouse"
+    otel_traces_sampler: Sampler = "parentbased_always_on"
+    otel_traces_sampler_arg: float = 1.0  # the part of all traces, for the samplers by ratio
+
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     api_docs: bool = True
@@ -209,6 +226,10 @@ def _contradictions(s: Settings) -> list[str]:
     if s.public_url and not s.development and not s.public_url.startswith("https://"):
         problems.append("PUBLIC_URL: has to begin with https:// in production")
     problems += _in_the_clear(s)
+    if s.otel_exporter_otlp_endpoint and not _has_opentelemetry():
+        problems.append(
+            "OTEL_EXPORTER_OTLP_ENDPOINT: needs the extra `otel` of the package: pip install 'gatehouse[otel]'"
+        )
     if s.smtp_url and not s.mail_from and not s.development:
         problems.append("MAIL_FROM: is required with SMTP_URL; for example Gatehouse <no-reply@example.org>")
     if s.admin_password and not s.development:
@@ -216,6 +237,13 @@ def _contradictions(s: Settings) -> list[str]:
         if weakness:
             problems.append(f"ADMIN_PASSWORD: {weakness}")
     return problems
+
+
+def _has_opentelemetry() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _in_the_clear(s: Settings) -> Iterator[str]:
@@ -290,6 +318,11 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "audit_retention_days": read.whole(1, 36500, "days"),
     "sessions_per_user": read.whole(0, 100000, "sessions"),
     "metrics_token": read.token,
+    "otel_exporter_otlp_endpoint": read.server_url,
+    "otel_exporter_otlp_headers": read.list_of(read.header),
+    "otel_service_name": read.text,
+    "otel_traces_sampler": read.one_of(*get_args(Sampler)),
+    "otel_traces_sampler_arg": read.ratio,
     "log_format": read.one_of("json", "console"),
     "log_level": read.one_of("debug", "info", "warning", "error"),
     "api_docs": read.switch,

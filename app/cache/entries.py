@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from msgspec import Struct
+from valkey.asyncio import Valkey
 from valkey.exceptions import ResponseError
 
 from app.cache.batch import Batch
-from app.cache.link import Links, ValkeyAway
+from app.cache.link import Link, Links, ValkeyAway
 from app.cache.outbox import Outbox
 from app.database import Database
 from app.errors import Unavailable
@@ -69,14 +70,22 @@ Load = Callable[[Sequence[str]], Awaitable[Mapping[str, Truth]]]
 class Entries:
     """All entries of a process. Keys are `<kind>:<id>`; a kind's truth is read by the `Load` registered for it."""
 
-    def __init__(self, database: Database, valkey_url: str, *, strict: bool = False) -> None:
-        self.links = Links(valkey_url, database)
+    def __init__(
+        self,
+        database: Database,
+        valkey_url: str,
+        *,
+        strict: bool = False,
+        link: Callable[[int, str, Valkey], Link] = Link,
+        batch: Callable[..., Batch[str, Found]] = Batch,
+    ) -> None:
+        self.links = Links(valkey_url, database, link)
         self.outbox = Outbox(database, self.links)
         self._strict = strict
         self._loads: dict[str, Load] = {}
         self._old: dict[str, bytes] = {}  # what was found under a key and is not good, to be replaced by the next fill
-        self._lookups = Batch(self._look_up, most=LOOKUPS_A_CALL)
-        self._fills = Batch(self._fill, most=FILLS_A_CALL)
+        self._lookups = batch(self._look_up, most=LOOKUPS_A_CALL)
+        self._fills = batch(self._fill, most=FILLS_A_CALL)
 
     def register(self, kind: str, load: Load) -> None:
         self._loads[kind] = load

@@ -1,7 +1,7 @@
 """The way to Valkey: one server whose identity is known, in one epoch; dropped whole at the first doubt."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -73,8 +73,9 @@ class Link:
 class Links:
     """Keeps one link open and the epoch right; `current` is None while Valkey is away or not yet known."""
 
-    def __init__(self, url: str, database: Database) -> None:
+    def __init__(self, url: str, database: Database, link: Callable[[int, str, Valkey], Link] = Link) -> None:
         self.url = url
+        self._link = link
         self.current: Link | None = None
         self.epoch = 0  # the newest this process has heard of
         self.learned_at = 0.0  # when, on the monotonic clock
@@ -187,7 +188,7 @@ class Links:
             if identity != self._identity:
                 raise
             epoch = self.epoch  # the same server as ever: what is cached goes on serving without PostgreSQL
-        self.current = Link(epoch, identity, self._client(identity))
+        self.current = self._link(epoch, identity, self._client(identity))
         self._links.add(self.current)
 
     async def _granted(self, identity: str) -> int:

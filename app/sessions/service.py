@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -44,14 +44,20 @@ class Sessions:
     """The use cases of sessions. What ends one returns once no replica serves it any more (app/cache/outbox.py)."""
 
     def __init__(
-        self, db: Database, entries: Entries, access: AccessTokens, refresh: RefreshTokens, settings: Settings
+        self,
+        db: Database,
+        entries: Entries,
+        access: AccessTokens,
+        refresh: RefreshTokens,
+        settings: Settings,
+        batch: Callable[..., Batch[Any, Any]] = Batch,
     ) -> None:
         self._db = db
         self._entries = entries
         self._access = access
         self._refresh = refresh
         self._settings = settings
-        self._rotations = Batch(self._rotate, most=ROTATIONS_A_STATEMENT)
+        self._rotations = batch(self._rotate, most=ROTATIONS_A_STATEMENT)
 
     async def stop(self) -> None:
         await self._rotations.stop()

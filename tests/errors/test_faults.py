@@ -59,7 +59,7 @@ async def test_a_fault_on_the_short_way_is_a_problem_as_well(settings: Settings,
         raise RuntimeError(CANARY)
 
     me, refresh = {("GET", f"{BASE}/me"): fail}, {("POST", f"{BASE}/refresh"): fail}
-    edge = Edge(create_app(settings), Browsers(settings), me, refresh, (), {}, lambda *_: None)
+    edge = Edge(create_app(settings), Browsers(settings), me, refresh, (), {}, count=lambda *_: None)
     async with http(edge) as client:
         answer = await client.request(method, path, json={} if method == "POST" else None)
 

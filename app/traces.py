@@ -1,0 +1,28 @@
+"""How those parts are made that can show in a trace what they do: as they stand, none of them does."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from msgspec import Struct
+from valkey.asyncio import Valkey
+
+from app.cache.batch import Batch
+from app.cache.link import Link
+from app.database import Watch
+from app.edge import Edge
+from app.outbound import Outbound
+
+
+async def _nothing() -> None:
+    pass
+
+
+class Traces(Struct, frozen=True):
+    """What `app.tracing` puts others in the place of, where OTEL_EXPORTER_OTLP_ENDPOINT says whither."""
+
+    edge: Callable[..., Edge] = Edge
+    link: Callable[[int, str, Valkey], Link] = Link
+    batch: Callable[..., Batch[Any, Any]] = Batch
+    outbound: Callable[..., Outbound] = Outbound
+    statements: Watch | None = None
+    stop: Callable[[], Awaitable[None]] = _nothing
