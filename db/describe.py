@@ -26,8 +26,8 @@ HEAD = """\
 
 Made of the models (`app/*/models.py`) by `python -m db.describe`; `make check` says when it is not current. Beside
 these tables there are `schema_history` (which migrations have run, and the oldest release that each allows),
-`schema_version` (Alembic's own), and the views `user_names` (`id` and `username` of `users`) and `user_languages`
-(`user_id` and `language` of `preferences`).
+`schema_version` (Alembic's own), `incarnation` (where the data were first written), and the views `user_names` (`id`
+and `username` of `users`) and `user_languages` (`user_id` and `language` of `preferences`).
 """
 
 

@@ -13,7 +13,15 @@ CONNECT_TIMEOUT = 10  # seconds until a database that does not answer is called 
 
 # What an event says; its id and its time are the database's own.
 EVENT = "event, user_id, actor_id, session_id, ip_address, user_agent, request_id, details"
-ONLY_READ = ("audit_events", "audit_retention", "schema_history", "schema_version", "user_names", "user_languages")
+ONLY_READ = (
+    "audit_events",
+    "audit_retention",
+    "incarnation",
+    "schema_history",
+    "schema_version",
+    "user_names",
+    "user_languages",
+)
 FUNCTIONS = (
     "audit_blank(bigint, boolean, bigint, integer)",
     "audit_add_month(date)",
