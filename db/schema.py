@@ -25,7 +25,12 @@ def engine_for(database_url: str) -> AsyncEngine:
 
 
 async def upgrade(database_url: str) -> None:
-    """Apply every migration that is missing; waits for another start that is at it."""
+    """Apply every migration that is missing; waits for another start that is at it.
+
+    A schema that is newer than this release is left alone: whoever goes back to it runs its `gatehouse migrate`, too.
+    """
+    if not await pending(database_url):
+        return
     engine = engine_for(database_url)
     commands = AlembicCommands(_config(engine))
 

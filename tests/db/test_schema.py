@@ -64,6 +64,18 @@ async def test_a_second_run_changes_nothing(empty: str) -> None:
     assert await history(empty) == sorted(known())
 
 
+async def test_a_schema_that_is_newer_is_left_alone(own_database: str) -> None:
+    """As the release before finds it, which somebody has gone back to."""
+    connection = await asyncpg.connect(own_database)
+    await connection.execute("UPDATE schema_version SET version_num = '9999'")
+    await connection.execute("INSERT INTO schema_history VALUES ('9999', '0.1.0')")
+    await connection.close()
+
+    await schema.upgrade(own_database)
+
+    assert (await history(own_database))[-1] == "9999"
+
+
 async def test_several_at_once_are_one(empty: str) -> None:
     script = "import asyncio, sys; from db import schema; asyncio.run(schema.upgrade(sys.argv[1]))"
     command = [sys.executable, "-W", "ignore", "-c", script, empty]
