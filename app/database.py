@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
@@ -12,6 +12,7 @@ from asyncpg.connection import LoggedQuery
 from asyncpg.pool import PoolConnectionProxy
 
 from app.errors import Unavailable
+from db import incarnation
 
 log = structlog.get_logger(__name__)
 
@@ -86,13 +87,16 @@ class Database:
         name: str = "gatehouse",
         settings: Mapping[str, str] = MappingProxyType({}),
         watch: Watch | None = None,
+        *,
+        lossless_failover: bool = False,
     ) -> None:
         self.url = url
         self.size = size
         self.name = name  # in pg_stat_activity
         self.settings = settings  # of PostgreSQL, beside those of every connection
+        self.lossless_failover = lossless_failover
         self._watch = watch
-        self.away = False  # by what the polls of the outbox say: nobody waits for what does not come
+        self.away = False  # by what the polls of the outbox say: nobody waits for what does not come, or is unfit
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def start(self) -> None:
@@ -103,7 +107,7 @@ class Database:
             timeout=CONNECT_TIMEOUT,
             command_timeout=STATEMENT_TIMEOUT,
             max_inactive_connection_lifetime=IDLE_SECONDS,
-            init=self._watched if self._watch else None,
+            init=self._begin,
             reset=_nothing_to_reset,
             server_settings={
                 "application_name": self.name,
@@ -115,9 +119,13 @@ class Database:
             },
         )
 
-    async def _watched(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        assert self._watch is not None  # noqa: S101 - or this is not called
-        connection.add_query_logger(self._watch)
+    async def _begin(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Use no connection to a database that was brought back from a backup: it ended those that there were."""
+        with suppress(asyncpg.UndefinedFunctionError):  # an older schema, or none: readiness says so
+            if await incarnation.copied(connection, lossless_failover=self.lossless_failover):
+                raise DatabaseUnavailable
+        if self._watch is not None:
+            connection.add_query_logger(self._watch)
 
     async def stop(self) -> None:
         if self._pool is not None:

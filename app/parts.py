@@ -161,7 +161,10 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     """Make the parts; nothing is opened yet."""
     metrics = Metrics()
     traces = traces_of(settings)
-    db = Database(settings.database_url, settings.database_pool_size, watch=traces.statements)
+    lossless = settings.lossless_failover
+    db = Database(
+        settings.database_url, settings.database_pool_size, watch=traces.statements, lossless_failover=lossless
+    )
     entries = Entries(db, settings.valkey_url, strict=settings.strict_revocation, link=traces.link, batch=traces.batch)
     ring = Ring(db, settings)
     access = AccessTokens(ring, settings)
@@ -241,7 +244,9 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     lists = Lists(settings.database_url, cursors, traces.statements)
     census = Census(db)
     maintenance = Maintenance(db, settings)
-    reports = Database(settings.database_url, REPORTS, "gatehouse reports", READING, traces.statements)
+    reports = Database(
+        settings.database_url, REPORTS, "gatehouse reports", READING, traces.statements, lossless_failover=lossless
+    )
     roll_up = RollUp(reports)
     health = Health(db, entries, settings, gpustack.instance if gpustack else None, metrics)
     return Parts(
@@ -344,7 +349,12 @@ def gpustack_of(
 
 def measure(metrics: Metrics, db: Database, entries: Entries, passwords: Passwords, ring: Ring) -> None:
     """The gauges: whether the stores are there, how full the pool and the queues are, how old the key is."""
-    metrics.gauge("auth_database_away", "1: PostgreSQL does not answer.", lambda: entries.outbox.lost, "livemax")
+    metrics.gauge(
+        "auth_database_away",
+        "1: PostgreSQL does not answer, or holds a restored copy that nobody has dealt with.",
+        lambda: entries.outbox.lost or entries.outbox.unfit,
+        "livemax",
+    )
     metrics.gauge(
         "auth_valkey_away", "1: Valkey is away, or not trusted.", lambda: entries.links.current is None, "livemax"
     )

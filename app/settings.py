@@ -68,6 +68,7 @@ class Settings:
 
     database_url: str = field(default="", repr=False)
     database_pool_size: int = 10  # connections a worker; 5 more are held for the outbox, the lists and the reports
+    lossless_failover: bool = False  # on: a new timeline is a synchronous replica that took over, not a restored copy
     valkey_url: str = field(default="", repr=False)
 
     jwt_algorithm: Algorithm = "ES256"
@@ -279,6 +280,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "secret_key_previous": read.secret,
     "database_url": read.url("postgresql", "postgres"),
     "database_pool_size": read.whole(1, 1000, "connections"),
+    "lossless_failover": read.switch,
     "valkey_url": read.url("valkey", "valkeys", "redis", "rediss"),
     "jwt_algorithm": read.one_of("ES256", "EdDSA", "RS256", "HS256"),
     "jwt_secret": read.secret,

@@ -73,6 +73,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield server
 
 
+def copy_migrated(postgres: Postgres, name: str) -> None:
+    """Make a database of this name, at head, that no process takes for a copy."""
+    postgres.create_database(name, template=TEMPLATE)
+    postgres.sql("SELECT incarnation_begin()", name)
+
+
 def by_the_service(url: str) -> str:
     """The same database, by the role that owns nothing."""
     return url.replace("//gatehouse:", f"//{SERVICE}:")
@@ -87,7 +93,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 @pytest.fixture(scope="session")
 def postgres_url(postgres: Postgres) -> str:
     """The migrated database that tests share, with ADMIN in it, by the role that runs the service."""
-    postgres.create_database("shared", template=TEMPLATE)
+    copy_migrated(postgres, "shared")
     url = by_the_service(postgres.url("shared"))
     asyncio.run(first_admin.make(replace(settings_for(url, ""), admin_username=ADMIN.username), ADMIN.password))
     return url
@@ -111,7 +117,7 @@ def apart(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with ExitStack() as stack:
 
         def make(name: str) -> Settings:
-            postgres.create_database(name, template=TEMPLATE)
+            copy_migrated(postgres, name)
             valkey = stack.enter_context(Valkey(tmp_path_factory.mktemp("stores") / "valkey"))
             return settings_for(postgres.url(name), valkey.url)
 
@@ -122,7 +128,7 @@ def apart(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def own_database(postgres: Postgres) -> str:
     """A migrated database of the test's own; it goes with a Valkey of its own."""
     name = f"own_{next(_numbers)}"
-    postgres.create_database(name, template=TEMPLATE)
+    copy_migrated(postgres, name)
     return postgres.url(name)
 
 

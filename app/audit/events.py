@@ -37,6 +37,7 @@ class Event(StrEnum):
     CLEANUP_RAN = "cleanup.ran"
     AUDIT_EXPORTED = "audit.exported"
     KEYS_ROTATED = "keys.rotated"
+    DATABASE_RESTORED = "database.restored"
 
 
 async def record(

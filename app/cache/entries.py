@@ -104,7 +104,8 @@ class Entries:
         """The snapshots under these keys; one round trip to Valkey, shared by all who ask at the moment.
 
         Raises:
-            Unavailable: an entry is in neither store, or (STRICT_REVOCATION) PostgreSQL cannot confirm what is cached.
+            Unavailable: an entry is in neither store, or PostgreSQL is unfit, or (STRICT_REVOCATION) cannot confirm
+                what is cached.
         """
         if time.monotonic() >= self.outbox.trusted_until and not await self._trusted():
             return await self._read(keys, {}, keys)
@@ -131,6 +132,8 @@ class Entries:
                 await self.outbox.poll()
             if time.monotonic() < self.outbox.trusted_until:
                 return True
+            if self.outbox.unfit:
+                raise Unavailable
         if self.outbox.lost and self._strict:
             raise Unavailable
         return self.outbox.lost

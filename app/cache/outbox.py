@@ -15,6 +15,7 @@ from app.background import end
 from app.cache.link import Links, ValkeyAway
 from app.database import UNREACHABLE, Database, Transaction
 from app.errors import Unavailable
+from db import incarnation
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +25,10 @@ MISSES = 2  # polls in a row that fail before PostgreSQL counts as away: one alo
 TRUST = 1.0  # seconds that Valkey is trusted from the start of the last successful poll (T)
 WAIT = 1.1 * TRUST  # seconds after which nobody can still trust what he read before a commit (W > T, clocks drift)
 RELAY_BATCH = 1000  # rows a round trip
-PENDING = "SELECT e.epoch, e.identity, o.id, o.key FROM cache_epoch e LEFT JOIN cache_outbox o ON true"
+PENDING = """
+SELECT e.epoch, e.identity, d.differs, o.id, o.key
+FROM cache_epoch e CROSS JOIN incarnation_differs() AS d (differs) LEFT JOIN cache_outbox o ON true
+"""
 RETRY_INTERVAL = 0.1  # seconds between two tries of a change to have its deletion confirmed
 
 
@@ -41,6 +45,7 @@ class Outbox:
         self.pending: frozenset[str] = frozenset()  # keys that are asked of PostgreSQL and not filled
         self.trusted_until = 0.0  # on the monotonic clock
         self.lost = False  # PostgreSQL is away
+        self.told_by: Sequence[str] = ()  # why neither store is to be believed, where `unfit`
         self._database = database
         self._links = links
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
@@ -50,8 +55,17 @@ class Outbox:
         self._left_behind: dict[int, str] = {}  # rows that two polls have shown
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def unfit(self) -> bool:
+        """PostgreSQL holds a copy out of a backup, or an older schema."""
+        return bool(self.told_by)
+
     async def start(self) -> None:
-        await self.poll()
+        """Nothing is read of PostgreSQL before a poll has told that it may be."""
+        self._database.away = True
+        for _ in range(MISSES):
+            if self._database.away and not self.unfit:
+                await self.poll()
         self._tasks = [asyncio.create_task(self._keep_polling()), asyncio.create_task(self._keep_relaying())]
 
     async def stop(self) -> None:
@@ -78,6 +92,9 @@ class Outbox:
                     self._database.url, timeout=POLL_TIMEOUT, server_settings={"application_name": "gatehouse outbox"}
                 )
             rows = await self._connection.fetch(PENDING, timeout=POLL_TIMEOUT)
+        except asyncpg.UndefinedFunctionError:
+            self._judge([incarnation.SCHEMA])
+            return
         except UNREACHABLE as error:
             await self._hang_up()
             self._misses += 1
@@ -88,14 +105,26 @@ class Outbox:
                 self._database.away = not isinstance(error, asyncpg.UndefinedTableError)
             return
         pending = {row["id"]: row["key"] for row in rows if row["id"] is not None}
+        self._judge(rows[0]["differs"])
+        if self.unfit:
+            return
         self._links.heard(rows[0]["epoch"], rows[0]["identity"])
         self.pending = frozenset(pending.values())
         self._left_behind = {row: key for row, key in pending.items() if row in self._seen}
         self._seen = pending
         self.trusted_until = started + TRUST
+
+    def _judge(self, differs: Sequence[str]) -> None:
+        """PostgreSQL is there; what was revoked since the backup that it holds is live in both stores."""
+        told_by = incarnation.told_by(differs, lossless_failover=self._database.lossless_failover)
+        if told_by and not self.unfit:
+            log.error("database.unfit", told_by=told_by, hint=incarnation.hint(told_by))
+        self.told_by = told_by
         self._misses = 0
         self.lost = False
-        self._database.away = False
+        self._database.away = self.unfit
+        if self.unfit:
+            self.trusted_until = 0.0
 
     async def _hang_up(self) -> None:
         connection, self._connection = self._connection, None

@@ -10,6 +10,7 @@ from importlib.metadata import distribution, version
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import asyncpg
 from argon2 import PasswordHasher
 from valkey.asyncio import Valkey
 from valkey.exceptions import ValkeyError
@@ -30,12 +31,13 @@ from app.proofs.tokens import DAY, LONGEST
 from app.providers import named_urls
 from app.setting_values import LOOPBACK
 from app.settings import Settings, load
-from db import grants, revisions
+from db import grants, incarnation, revisions
 
 TIMEOUT = 2.0  # seconds; a store on the same network answers in milliseconds
 HASHES = 5  # of which the fastest counts: the others shared their core with somebody
 SLOW_HASH_MS = 250.0  # a core signs fewer than four people in a second
 MIN_POSTGRES = 14
+STANDBYS = "SELECT count(*) FROM pg_stat_replication"
 MIN_VALKEY, MIN_REDIS = (8,), (7,)  # older ones may work, and are not tried
 
 
@@ -90,6 +92,7 @@ async def _postgres(settings: Settings, workers: int) -> AsyncGenerator[Finding]
             else:
                 yield Finding("ok", "postgresql", f"{number} at {where}")
             yield await _migrations(db)
+            yield await _incarnation(db, settings)
             yield await _audit(db, settings)
             yield await _connections(db, settings, workers)
     except Unavailable as error:
@@ -105,6 +108,23 @@ async def _migrations(db: database.Connection) -> Finding:
     if oldest := revisions.needed(applied, release):
         return Finding("error", "migrations", f"the schema needs release {oldest} or newer; this is {release}")
     return Finding("ok", "migrations", "at head")
+
+
+async def _incarnation(db: database.Connection, settings: Settings) -> Finding:
+    """Whether the data are a copy out of a backup, and whether a failover would be taken for one."""
+    try:
+        told_by = await incarnation.copied(db, lossless_failover=settings.lossless_failover)
+    except asyncpg.UndefinedFunctionError:
+        told_by = [incarnation.SCHEMA]
+    if told_by:
+        return Finding("error", "data", f"told by {', '.join(told_by)}: {incarnation.hint(told_by)}")
+    if await db.fetchval(STANDBYS) and not settings.lossless_failover:
+        hint = "set LOSSLESS_FAILOVER=on where it is synchronous, or run `gatehouse restored` after each failover"
+        return Finding("warning", "data", f"a replica that takes over counts as a restored backup: {hint}")
+    if settings.lossless_failover and not await db.fetchval("SHOW synchronous_standby_names"):
+        hint = "set synchronous_standby_names, or LOSSLESS_FAILOVER=off"
+        return Finding("warning", "data", f"LOSSLESS_FAILOVER is on, and no replica is synchronous: {hint}")
+    return Finding("ok", "data", "written here, no copy out of a backup")
 
 
 async def _audit(db: database.Connection, settings: Settings) -> Finding:

@@ -119,6 +119,16 @@ def _operating(commands: Commands) -> None:
     )
     _with_settings(migrate)
     _with_json(migrate)
+    restored = _command(
+        commands, "restored", "after a backup was restored: what had ended does not live again", "restored"
+    )
+    restored.add_argument(
+        "--nothing-lost",
+        action="store_true",
+        help="end nothing: it is a copy that lacks nothing (pg_upgrade, a failover)",
+    )
+    _with_settings(restored)
+    _with_json(restored)
     check = _command(commands, "check", "what is wrong with the settings and the stores, and how to mend it", "check")
     check.add_argument("--workers", type=_workers, default=1, help="of the server, for its connections (default 1)")
     _with_settings(check)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from app.cli.refusal import Unfit
 from app.parts import Parts, assemble
 from app.settings import Settings
 
@@ -17,6 +18,8 @@ async def at_work(settings: Settings) -> AsyncGenerator[Parts]:
         async with parts.db.connection():
             pass  # it says what is wrong with PostgreSQL; the outbox would only find that something is
         await parts.entries.start()
+        if parts.entries.outbox.told_by:
+            raise Unfit(parts.entries.outbox.told_by)
         yield parts
     finally:
         await parts.passwords.stop()

@@ -1,6 +1,9 @@
 """What a command says instead of doing its work: one line for the person at the terminal, and exit 1."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+from db import incarnation
 
 
 class Refused(Exception):
@@ -85,6 +88,16 @@ class NobodyNamed(Refused):
 class NoServiceRole(Refused):
     def __init__(self, role: str, reason: str) -> None:
         super().__init__(f"nothing can be granted to {role}: {reason}")
+
+
+class SchemaBehind(Refused):
+    def __init__(self) -> None:
+        super().__init__("the schema is older than this release: run `gatehouse migrate` first")
+
+
+class Unfit(Refused):
+    def __init__(self, told_by: Sequence[str]) -> None:
+        super().__init__(f"PostgreSQL cannot be used ({', '.join(told_by)}): {incarnation.hint(told_by)}")
 
 
 class NoGpustack(Refused):

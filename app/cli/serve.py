@@ -11,7 +11,7 @@ from app.cli import database, runtime
 from app.cli.server import Server, free_address
 from app.errors import Unavailable
 from app.settings import Settings, load
-from db import revisions
+from db import incarnation, revisions
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,8 @@ async def _prepare(settings: Settings, workers: int) -> None:
         async with database.connection(settings) as db:
             budget = await database.budget(db, settings, workers, running=False)
             missing = revisions.missing(await revisions.applied(db))
+            lossless = settings.lossless_failover
+            told_by = [] if missing else await incarnation.copied(db, lossless_failover=lossless)
         if not budget.suffices:
             hint = "raise max_connections, or lower DATABASE_POOL_SIZE or --workers"
             log.warning(
@@ -52,6 +54,8 @@ async def _prepare(settings: Settings, workers: int) -> None:
             )
         if missing:
             log.warning("database.schema_behind", hint="run `gatehouse migrate`; until then /health/ready says 503")
+        elif told_by:
+            log.error("database.unfit", told_by=told_by, hint=incarnation.hint(told_by))
         elif settings.admin_password:
             await _make_first_admin(settings)
     except Unavailable as error:

@@ -51,6 +51,7 @@ EVENTS: Mapping[str, tuple[str, str]] = {
     Event.CLEANUP_RAN: (PLAIN, mark("The clean-up ran")),
     Event.AUDIT_EXPORTED: (PLAIN, mark("The audit trail was exported")),
     Event.KEYS_ROTATED: (PLAIN, mark("The signing key was replaced")),
+    Event.DATABASE_RESTORED: (BAD, mark("The database was restored from a backup")),
 }
 NEW_CODES = (GOOD, mark("New recovery codes were created"))
 CONFIRMED = (PLAIN, mark("Confirmed who you are"))
@@ -67,6 +68,7 @@ REASONS: Mapping[str, str] = {
     "not_me": mark("because of “This was not me”"),
     "revoked_by_admin": mark("by an administrator"),
     "revoked_by_client": mark("by an application"),
+    "restored": mark("because the database was restored from a backup"),
 }
 FIELDS: Mapping[str, str] = {
     "email": mark("e-mail address"),

@@ -79,7 +79,7 @@ class Health:
 
     async def ready(self, *, degraded_ok: bool = False) -> bool:
         """Whether requests can be served; with `degraded_ok` also if only cached sessions can be told."""
-        if self.draining:
+        if self.draining or self._entries.outbox.unfit:
             return False
         _, migrations = await self._schema()
         self._last_ready = migrations.status is Status.OK

@@ -19,7 +19,7 @@ from app.identity import import_lines
 from app.identity.imports import Imports
 from tests.cli.conftest import Run, environment_for
 from tests.cli.kit import gatehouse
-from tests.conftest import TEMPLATE
+from tests.conftest import copy_migrated
 from tests.identity.importkit import ndjson, new_line
 from tests.kit import Person, SignedIn, new_name, new_password, problem
 
@@ -115,7 +115,7 @@ def test_accounts_move_with_their_passwords_to_another_gatehouse(
     run: Run, here: Path, environment: dict[str, str], stored: str, postgres: Postgres, valkey_url: str
 ) -> None:
     name = new_name("moved").replace("-", "_")
-    postgres.create_database(name, template=TEMPLATE)
+    copy_migrated(postgres, name)
     elsewhere = environment_for(postgres.url(name), valkey_url)
     line = new_line(password_hash=stored, email=f"{new_name()}@example.org", full_name="Ada")
     (here / "users").write_bytes(ndjson(line))

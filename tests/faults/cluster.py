@@ -200,6 +200,7 @@ class Cluster:
     async def begin_anew(self, name: str) -> None:
         """Another database, with the administrator and nothing else, and an empty Valkey; for the next replicas."""
         self.postgres.create_database(name, template=DATABASE)
+        self.postgres.sql("SELECT incarnation_begin()", name)
         self.database = name
         async with self.client(self.primary) as client:
             await client.flushall()

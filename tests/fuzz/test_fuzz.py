@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.cli.embedded import Postgres
-from tests.conftest import TEMPLATE
+from tests.conftest import copy_migrated
 from tests.fuzz.documented import Fuzzer
 from tests.fuzz.house import House, serving
 from tests.fuzz.tokens import Forger
@@ -17,7 +17,7 @@ CASES, MUTATIONS = 200, 80
 
 @pytest.fixture(scope="module")
 async def house(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    postgres.create_database("fuzzed", template=TEMPLATE)
+    copy_migrated(postgres, "fuzzed")
     async with serving(tmp_path_factory.mktemp("fuzz"), postgres.url("fuzzed")) as house:
         yield house
 

@@ -13,7 +13,7 @@ from app.database import Database
 from app.keys import queries, ring
 from app.keys.controllers import KEEP_SECONDS
 from app.keys.ring import Ring
-from tests.conftest import TEMPLATE
+from tests.conftest import copy_migrated
 from tests.keys.kit import JWKS, JWT_SECRET, kid, published, rotate, sign_in, status
 from tests.kit import SignedIn, new_name, problem, until
 from tests.replica import Start, settings_for
@@ -48,7 +48,7 @@ async def test_until_there_is_a_key_nobody_is_told_that_there_is_none(
     replica = await start(database_url=postgres.url(name))
     problem(await replica.client.get(JWKS), 503, "unavailable")
 
-    postgres.create_database(name, template=TEMPLATE)
+    copy_migrated(postgres, name)
 
     async def to_be_had() -> bool:
         return (await replica.client.get(JWKS)).status_code == 200
