@@ -70,6 +70,10 @@ coverage: install ## Count the lines and branches that the suite reaches: 95 % o
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='app/identity/*,app/mail/*,app/sessions/*' --fail-under=100
 
+.PHONY: test-upgrade
+test-upgrade: install ## The release before (REF, else the newest tag) beside this one on the schema that this one has made
+	$(BIN)/python -m tests.upgrade $(if $(REF),--ref $(REF))
+
 .PHONY: browser
 browser: install
 	@command -v node > /dev/null && command -v npm > /dev/null || { echo "Node.js 20 or newer with npm is needed, for an OpenID provider to sign in with and for axe-core" >&2; exit 1; }

@@ -1,0 +1,1 @@
+"""A release beside the one before it, on the schema of the newer: `make test-upgrade`."""

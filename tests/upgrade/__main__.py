@@ -1,0 +1,154 @@
+"""`make test-upgrade`: the release before this one and this one side by side, on the schema that this one has made.
+
+In the order of an upgrade: the schema of the release before, people who have signed in; the migrations of this one
+under its feet; a replica of each, and what clients rely on between them, both ways; then back to the release before.
+"""
+
+import argparse
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from httpx import Client, HTTPError
+
+from app.cli.embedded import Postgres, Valkey
+from db.revisions import known
+from tests.servers import free_port
+from tests.upgrade.conversation import BASE, Admin, Broken, Replica, login, me, register, talk
+from tests.upgrade.releases import NoRelease, Release, before, checked_out, present
+
+START_SECONDS = 60.0  # until a server is ready, or will not be
+STOP_SECONDS = 30.0
+LEAVES_ALONE = "0011"  # who knows this migration has a `gatehouse migrate` that does nothing to a newer schema
+ADMIN = Admin("admin", f"{secrets.token_urlsafe(12)}-Zebra")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m tests.upgrade", description="Two releases on one schema.")
+    parser.add_argument("--ref", help="the release to go from (default: the newest tag, or what the history shows)")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    try:
+        commit = before(arguments.ref)
+        with tempfile.TemporaryDirectory() as folder:
+            directory = Path(folder)
+            directory.chmod(0o711)  # PostgreSQL runs as somebody else where we are root
+            with checked_out(commit, directory / "before") as old:
+                say(
+                    f"from {old.name} to this tree ({max(known())}), installed after {time.monotonic() - started:.0f} s"
+                )
+                upgrade(old, present(), directory)
+    except (NoRelease, Broken) as error:
+        sys.stderr.write(f"test-upgrade: {error}\n")
+        return 1
+    say(f"both releases go together on this schema ({time.monotonic() - started:.0f} s)")
+    return 0
+
+
+def upgrade(old: Release, new: Release, directory: Path) -> None:
+    with Postgres(directory / "postgres", settings=["fsync=off"]) as postgres, Valkey(directory / "valkey") as valkey:
+        environment = environment_for(postgres.url(), valkey.url)
+        migrate(old, environment, directory)
+        with ExitStack() as stack:
+            first = stack.enter_context(serving(old, environment, directory))
+            someone = register(first)
+            session = login(first, someone)
+            me(first, session)
+            say(f"  {first.name}: {migrate(new, environment, directory)}, under its feet")
+            if not is_ready(first):
+                raise Broken(f"{first.name} is not ready any more on the new schema")
+            me(first, session)
+            second = stack.enter_context(serving(new, environment, directory))
+            me(second, session)
+            talk(first, second, ADMIN, say)
+            talk(second, first, ADMIN, say)
+        if old.newest >= LEAVES_ALONE:
+            say(f"  {old.name}: {migrate(old, environment, directory)}")
+        with serving(old, environment, directory) as back:
+            me(back, session)
+            talk(back, back, ADMIN, say)
+        say(f"  {old.name}: started anew on the new schema, it knows who was signed in")
+
+
+def environment_for(database_url: str, valkey_url: str) -> dict[str, str]:
+    limits = ("LOGIN", "MFA", "ACCOUNT", "REGISTER", "FORGOT", "FORGOT_IP")
+    return {
+        "PATH": os.environ["PATH"],
+        "ENVIRONMENT": "production",
+        "PUBLIC_URL": "https://auth.example.test",
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "DATABASE_URL": database_url,
+        "VALKEY_URL": valkey_url,
+        "ADMIN_USERNAME": ADMIN.username,
+        "ADMIN_PASSWORD": ADMIN.password,
+        "TRUSTED_PROXIES": "127.0.0.1/32",
+        "ARGON2_MEMORY_KIB": "8192",
+        "ARGON2_TIME_COST": "1",
+        "DRAIN_SECONDS": "0",
+        **{f"RATE_LIMIT_{name}": "off" for name in limits},
+    }
+
+
+def migrate(release: Release, environment: Mapping[str, str], directory: Path) -> str:
+    """What it said."""
+    done = subprocess.run(
+        [release.command, "migrate"], env=environment, cwd=directory, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Broken(f"`gatehouse migrate` of {release.name}: {done.stdout}{done.stderr}")
+    return (done.stdout.splitlines() or ["it said nothing"])[0]
+
+
+@contextmanager
+def serving(release: Release, environment: Mapping[str, str], directory: Path) -> Iterator[Replica]:
+    """A server of this release, once it is ready."""
+    port = free_port()
+    log = directory / f"{release.name}-{port}.log"
+    with log.open("wb") as out, Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        process = subprocess.Popen(
+            [release.command, "serve", "--host", "127.0.0.1", "--port", str(port)],
+            env=environment,
+            cwd=directory,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+        replica = Replica(release.name, client)
+        try:
+            become_ready(replica, process)
+            yield replica
+        except Broken as broken:
+            raise Broken(f"{broken}\n--- {release.name}:\n{log.read_text()[-2000:]}") from broken
+        finally:
+            process.terminate()
+            process.wait(STOP_SECONDS)
+
+
+def become_ready(replica: Replica, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not is_ready(replica):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise Broken(f"{replica.name} does not become ready")
+        time.sleep(0.05)
+
+
+def is_ready(replica: Replica) -> bool:
+    try:
+        return replica.http.get(f"{BASE}/health/ready").status_code == 200
+    except HTTPError:
+        return False
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
