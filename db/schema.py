@@ -1,18 +1,24 @@
 """Bringing the schema to head: safe from any number of replicas at once, in one transaction."""
 
 import io
+import re
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 import asyncpg
 from advanced_alchemy.alembic.commands import AlembicCommands
 from advanced_alchemy.config import AlembicAsyncConfig, SQLAlchemyAsyncConfig
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from db import locking
 from db.revisions import applied, known, missing
 
 CONNECT_TIMEOUT = 10  # seconds until a database that does not answer is called unreachable
+RUNNING = re.compile(r"^-- Running upgrade (?:\d+)? ?-> (\d+)$", re.MULTILINE)  # Alembic's line above each migration
 
 
 def engine_for(database_url: str) -> AsyncEngine:
@@ -63,7 +69,21 @@ def plan(revisions: list[str]) -> str:
     commands.config.output_buffer = out
     before = sorted(known() - set(revisions))
     commands.upgrade(f"{before[-1] if before else 'base'}:{revisions[-1]}", sql=True)
-    return out.getvalue()
+    statements = statements_of(ScriptDirectory.from_config(commands.config))
+    return RUNNING.sub(lambda line: f"{line[0]}\n{_locks(line[1], statements)}", out.getvalue())
+
+
+def statements_of(scripts: ScriptDirectory) -> dict[str, list[str]]:
+    """The SQL of each migration."""
+    return {script.revision: script.module.STATEMENTS for script in scripts.walk_revisions()}
+
+
+def _locks(revision: str, statements: Mapping[str, list[str]]) -> str:
+    """What it locks, as comments; not of tables that it makes itself."""
+    tables = locking.indexes(chain.from_iterable(statements.values()))
+    found = locking.locked(statements[revision], tables)
+    lines = [f"-- locks {table} ({mode}): {locking.WAITS[mode]}" for table, mode in found.items()]
+    return "\n".join(lines or ["-- locks no table that is there before"])
 
 
 def _config(engine: AsyncEngine) -> SQLAlchemyAsyncConfig:

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, text
 from db import locks, tables
 
 LOCK_TIMEOUT = "5s"  # a table that is busy longer fails the migration instead of stopping every request behind it
+FIRST = (f"SELECT pg_advisory_xact_lock({locks.MIGRATION})", f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
 
 
 def migrate(connection: Connection) -> None:
@@ -16,8 +17,8 @@ def migrate(connection: Connection) -> None:
         transaction_per_migration=False,
     )
     with context.begin_transaction():
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({locks.MIGRATION})"))
-        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+        for statement in FIRST:
+            connection.execute(text(statement))
         context.run_migrations()
 
 
@@ -26,6 +27,8 @@ if context.is_offline_mode():
         dialect_name="postgresql", target_metadata=tables.metadata, version_table="schema_version", literal_binds=True
     )
     with context.begin_transaction():
+        for statement in FIRST:
+            context.execute(statement)
         context.run_migrations()
 else:
     migrate(context.config.attributes["connection"])
