@@ -8,7 +8,6 @@ import pytest
 from app.cli.embedded import Postgres
 from db.revisions import known
 from tests.cli.conftest import Run, environment_for
-from tests.cli.kit import gatehouse
 from tests.conftest import SERVICE, by_the_service
 from tests.kit import new_name
 
@@ -44,14 +43,6 @@ def test_a_plan_at_head_is_empty(run: Run, environment: dict[str, str], capsys: 
     assert run("migrate", "--plan", "--json", **environment) == 0
 
     assert json.loads(capsys.readouterr().out) == {"pending": [], "sql": ""}
-
-
-def test_two_at_once_both_succeed(here: Path, empty: dict[str, str]) -> None:
-    with (
-        gatehouse("migrate", cwd=here, environment=empty) as one,
-        gatehouse("migrate", cwd=here, environment=empty) as other,
-    ):
-        assert (one.ends(), other.ends()) == (0, 0), one.output + other.output
 
 
 def test_the_first_administrator_is_made_once_and_only_if_asked_for(

@@ -1,8 +1,6 @@
 """The schema: made by the migrations, however often and however many at once; and what the models say it is."""
 
-import asyncio
 import re
-import sys
 
 import asyncpg
 import pytest
@@ -74,17 +72,6 @@ async def test_a_schema_that_is_newer_is_left_alone(own_database: str) -> None:
     await schema.upgrade(own_database)
 
     assert (await history(own_database))[-1] == "9999"
-
-
-async def test_several_at_once_are_one(empty: str) -> None:
-    script = "import asyncio, sys; from db import schema; asyncio.run(schema.upgrade(sys.argv[1]))"
-    command = [sys.executable, "-W", "ignore", "-c", script, empty]
-
-    processes = [await asyncio.create_subprocess_exec(*command) for _ in range(3)]
-
-    assert [await process.wait() for process in processes] == [0, 0, 0]
-    assert await schema.pending(empty) == []
-    assert await history(empty) == sorted(known())
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(empty: str) -> None:
