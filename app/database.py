@@ -122,8 +122,8 @@ class Database:
     async def _begin(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Use no connection to a database that was brought back from a backup: it ended those that there were."""
         with suppress(asyncpg.UndefinedFunctionError):  # an older schema, or none: readiness says so
-            if await incarnation.copied(connection, lossless_failover=self.lossless_failover):
-                raise DatabaseUnavailable
+            if told_by := await incarnation.copied(connection, lossless_failover=self.lossless_failover):
+                raise DatabaseUnavailable from incarnation.Unfit(told_by)
         if self._watch is not None:
             connection.add_query_logger(self._watch)
 

@@ -17,6 +17,14 @@ HINT = (
 OLD = "its schema is older than this release: run `gatehouse migrate`; until then every answer is 503"
 
 
+class Unfit(Exception):
+    """Why a database must not be used, and what to do about it."""
+
+    def __init__(self, told_by: Sequence[str]) -> None:
+        self.detail = f"PostgreSQL cannot be used ({', '.join(told_by)}): {hint(told_by)}"
+        super().__init__(self.detail)
+
+
 class Connection(Protocol):
     """What asyncpg's connections, pooled or not, have in common."""
 

@@ -4,10 +4,10 @@ import argparse
 import asyncio
 
 from app.cli import first_admin
-from app.cli.refusal import NoServiceRole, Unfit
+from app.cli.refusal import NoServiceRole
 from app.cli.terminal import answer
 from app.settings import load
-from db import grants, restoration, schema
+from db import grants, incarnation, restoration, schema
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise NoServiceRole(arguments.grant, str(unfit)) from unfit
     lossless = settings.lossless_failover
     if told_by := asyncio.run(restoration.copied(settings.database_url, lossless_failover=lossless)):
-        raise Unfit(told_by)
+        raise incarnation.Unfit(told_by)
     made = bool(settings.admin_password) and asyncio.run(first_admin.make(settings, settings.admin_password))
     lines = [f"schema: applied {', '.join(missing)}" if missing else "schema: at head, nothing to do"]
     lines += [f"granted what the service needs to {role}" for role in granted]

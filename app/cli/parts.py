@@ -3,9 +3,9 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from app.cli.refusal import Unfit
 from app.parts import Parts, assemble
 from app.settings import Settings
+from db.incarnation import Unfit
 
 
 @asynccontextmanager

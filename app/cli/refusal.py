@@ -1,9 +1,6 @@
 """What a command says instead of doing its work: one line for the person at the terminal, and exit 1."""
 
-from collections.abc import Sequence
 from pathlib import Path
-
-from db import incarnation
 
 
 class Refused(Exception):
@@ -95,9 +92,9 @@ class SchemaBehind(Refused):
         super().__init__("the schema is older than this release: run `gatehouse migrate` first")
 
 
-class Unfit(Refused):
-    def __init__(self, told_by: Sequence[str]) -> None:
-        super().__init__(f"PostgreSQL cannot be used ({', '.join(told_by)}): {incarnation.hint(told_by)}")
+class NotTheOwner(Refused):
+    def __init__(self) -> None:
+        super().__init__("only the owner of the tables can say so: set DATABASE_URL to its, as for `gatehouse migrate`")
 
 
 class NoGpustack(Refused):

@@ -5,6 +5,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.database import UNREACHABLE, DatabaseUnavailable
 from app.errors import AppError, ValidationFailed
+from db.incarnation import Unfit
 
 
 def translate(error: BaseException) -> str | None:
@@ -12,7 +13,7 @@ def translate(error: BaseException) -> str | None:
     found = _origin(error)
     if isinstance(found, ValidationFailed):
         return "; ".join(f"{each['field']} {each['message']}" for each in found.errors)
-    if isinstance(found, AppError):
+    if isinstance(found, AppError | Unfit):
         return found.detail
     if isinstance(found, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
         return "the schema of the database is missing or old: run `gatehouse migrate` first"

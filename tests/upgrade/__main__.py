@@ -17,7 +17,7 @@ from pathlib import Path
 
 from httpx import Client, HTTPError
 
-from app.cli.embedded import Postgres, Valkey
+from app.cli.embedded import DATABASE, Postgres, Valkey
 from db.revisions import known
 from tests.servers import free_port
 from tests.upgrade.conversation import BASE, Admin, Broken, Replica, login, me, register, talk
@@ -60,12 +60,21 @@ def upgrade(old: Release, new: Release, directory: Path) -> None:
             someone = register(first)
             session = login(first, someone)
             me(first, session)
+            second = stack.enter_context(serving(new, environment, directory, ready=False))
+            if (status := second.ask("GET", "/me", session["access_token"]).status_code) != 503:
+                raise Broken(f"{second.name} answers {status} on a schema that lacks its migrations")
+            say(f"  {second.name}: not ready, and answers 503, before its migrations")
             say(f"  {first.name}: {migrate(new, environment, directory)}, under its feet")
-            if not is_ready(first):
-                raise Broken(f"{first.name} is not ready any more on the new schema")
+            expect(first, 200)
             me(first, session)
-            second = stack.enter_context(serving(new, environment, directory))
+            expect(second, 200)
             me(second, session)
+            with too_new(postgres):
+                expect(first, 503)
+                expect(second, 503)
+            expect(first, 200)
+            expect(second, 200)
+            say("  both: not ready while the schema asks for a newer release than they are")
             talk(first, second, ADMIN, say)
             talk(second, first, ADMIN, say)
         if old.newest >= LEAVES_ALONE:
@@ -74,6 +83,14 @@ def upgrade(old: Release, new: Release, directory: Path) -> None:
             me(back, session)
             talk(back, back, ADMIN, say)
         say(f"  {old.name}: started anew on the new schema, it knows who was signed in")
+
+
+@contextmanager
+def too_new(postgres: Postgres) -> Iterator[None]:
+    """A migration that no release of today works on."""
+    postgres.sql("INSERT INTO schema_history (revision, oldest_release) VALUES ('9999', '99.0.0')", DATABASE)
+    yield
+    postgres.sql("DELETE FROM schema_history WHERE revision = '9999'", DATABASE)
 
 
 def environment_for(database_url: str, valkey_url: str) -> dict[str, str]:
@@ -106,8 +123,10 @@ def migrate(release: Release, environment: Mapping[str, str], directory: Path) -
 
 
 @contextmanager
-def serving(release: Release, environment: Mapping[str, str], directory: Path) -> Iterator[Replica]:
-    """A server of this release, once it is ready."""
+def serving(
+    release: Release, environment: Mapping[str, str], directory: Path, *, ready: bool = True
+) -> Iterator[Replica]:
+    """A server of this release, once it is ready; or once it says that it is not."""
     port = free_port()
     log = directory / f"{release.name}-{port}.log"
     with log.open("wb") as out, Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
@@ -121,7 +140,7 @@ def serving(release: Release, environment: Mapping[str, str], directory: Path) -
         )
         replica = Replica(release.name, client)
         try:
-            become_ready(replica, process)
+            expect(replica, 200 if ready else 503, process)
             yield replica
         except Broken as broken:
             raise Broken(f"{broken}\n--- {release.name}:\n{log.read_text()[-2000:]}") from broken
@@ -130,19 +149,21 @@ def serving(release: Release, environment: Mapping[str, str], directory: Path) -
             process.wait(STOP_SECONDS)
 
 
-def become_ready(replica: Replica, process: "subprocess.Popen[bytes]") -> None:
+def expect(replica: Replica, status: int, process: "subprocess.Popen[bytes] | None" = None) -> None:
+    """Return once it says of itself that it is ready (200), or not (503)."""
     deadline = time.monotonic() + START_SECONDS
-    while not is_ready(replica):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise Broken(f"{replica.name} does not become ready")
+    while readiness(replica) != status:
+        if time.monotonic() > deadline or (process and process.poll() is not None):
+            raise Broken(f"{replica.name} does not say {status} to who asks whether it is ready")
         time.sleep(0.05)
 
 
-def is_ready(replica: Replica) -> bool:
+def readiness(replica: Replica) -> int:
+    """0 while nobody listens."""
     try:
-        return replica.http.get(f"{BASE}/health/ready").status_code == 200
+        return replica.http.get(f"{BASE}/health/ready").status_code
     except HTTPError:
-        return False
+        return 0
 
 
 def say(line: str) -> None:
