@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
@@ -120,10 +120,13 @@ class Database:
         )
 
     async def _begin(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Use no connection to a database that was brought back from a backup: it ended those that there were."""
-        with suppress(asyncpg.UndefinedFunctionError):  # an older schema, or none: readiness says so
-            if told_by := await incarnation.copied(connection, lossless_failover=self.lossless_failover):
-                raise DatabaseUnavailable from incarnation.Unfit(told_by)
+        """Use no connection to a database that is brought back from a backup: that has ended those that there were."""
+        try:
+            told_by = await incarnation.copied(connection, lossless_failover=self.lossless_failover)
+        except asyncpg.UndefinedFunctionError:
+            told_by = [incarnation.SCHEMA]
+        if told_by:
+            raise DatabaseUnavailable from incarnation.Unfit(told_by)
         if self._watch is not None:
             connection.add_query_logger(self._watch)
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 SCHEMA = "schema"  # is older than the table: nobody can tell
 TIMELINE = "timeline"
+ROW = "row"  # was written by another transaction, or is not there (yet)
 DIFFERS = "SELECT incarnation_differs()"
 HINT = (
     "its data are a copy (a backup that was restored, a replica that took over): run `gatehouse restored` as the owner "

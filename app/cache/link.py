@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
+import asyncpg
 import libvalkey
 import structlog
 from valkey.asyncio import BlockingConnectionPool, Valkey
@@ -162,7 +163,7 @@ class Links:
                 try:
                     await self._open()
                     log.info("valkey.connected", epoch=self.epoch)
-                except (ValkeyAway, Unavailable) as error:
+                except (ValkeyAway, Unavailable, asyncpg.PostgresError) as error:
                     log.warning("valkey.away", reason=str(error.__cause__ or error)[:200])
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, RECONNECT_MOST)

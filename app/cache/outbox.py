@@ -95,7 +95,7 @@ class Outbox:
         except asyncpg.UndefinedFunctionError:
             self._judge([incarnation.SCHEMA])
             return
-        except UNREACHABLE as error:
+        except (*UNREACHABLE, asyncpg.PostgresError) as error:  # half of a restored backup has tables, and no rights
             await self._hang_up()
             self._misses += 1
             if self._misses >= MISSES:
@@ -105,7 +105,7 @@ class Outbox:
                 self._database.away = not isinstance(error, asyncpg.UndefinedTableError)
             return
         pending = {row["id"]: row["key"] for row in rows if row["id"] is not None}
-        self._judge(rows[0]["differs"])
+        self._judge(rows[0]["differs"] if rows else [incarnation.ROW])
         if self.unfit:
             return
         self._links.heard(rows[0]["epoch"], rows[0]["identity"])

@@ -1,5 +1,6 @@
 """A backup that was brought back is known for one, serves nobody, and what had ended does not live again."""
 
+import asyncio
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from httpx import AsyncClient
 from app.cli.embedded import Postgres
 from db import restoration, schema
 from db.tables import metadata
+from tests.conftest import by_the_service
 from tests.db.backups import copy_files, dump, replace, restore
 from tests.identity.factorkit import first_step, second_step, with_factor
 from tests.identity.mailkit import forgot, joined, link_in, reset
@@ -31,8 +33,12 @@ async def test_nothing_that_ended_after_the_backup_lives_again(
     start: Start, own_database: str, postgres: Postgres, postbox: Postbox, tmp_path: Path
 ) -> None:
     name = own_database.rpartition("/")[2]
-    mail = {"smtp_url": postbox.url, "mail_from": "Gatehouse <no-reply@example.test>"}
-    replica = await start(**mail)
+    settings = {
+        "database_url": by_the_service(own_database),
+        "smtp_url": postbox.url,
+        "mail_from": "Gatehouse <no-reply@example.test>",
+    }
+    replica = await start(**settings)
     client = replica.client
     ada, _ = await joined(client, postbox)
     stays, leaves, replaced = [await log_in(client, ada) for _ in range(3)]
@@ -47,15 +53,16 @@ async def test_nothing_that_ended_after_the_backup_lives_again(
     late = await register(client)
     assert await reset(client, link, ada.password) == 204
 
-    replace(postgres, name, file)
+    restoring = asyncio.create_task(asyncio.to_thread(replace, postgres, name, file))
 
     async def is_refused() -> bool:
         answer = await leaves.ask("GET", "/me")
         assert answer.status_code in (401, 503), answer.text  # at no moment is it let in
-        return await status(client, "/health/ready?degraded=ok") == 503
+        return restoring.done() and await status(client, "/health/ready?degraded=ok") == 503
 
     await until(is_refused)
-    other = (await start(**mail)).client
+    await restoring
+    other = (await start(**settings)).client
     for path in ("/health/ready", "/health/ready?degraded=ok", "/health/startup", "/me"):
         problem(await leaves.ask("GET", path, at=other), 503, "unavailable")
     body = {"username": ada.username, "password": ada.password}
