@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
-from app import guesses, providers
+from app import guesses, providers, valkey_url
 from app import setting_values as read
 from app.providers import Provider
 from app.setting_values import Network, Rate
@@ -251,7 +251,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "secret_key_previous": read.secret,
     "database_url": read.url("postgresql", "postgres"),
     "database_pool_size": read.whole(1, 1000, "connections"),
-    "valkey_url": read.url("valkey", "valkeys", "redis", "rediss"),
+    "valkey_url": valkey_url.checked,
     "jwt_algorithm": read.one_of("ES256", "EdDSA", "RS256", "HS256"),
     "jwt_secret": read.secret,
     "access_token_expire_minutes": read.whole(1, 1440, "minutes"),

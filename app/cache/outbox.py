@@ -163,7 +163,7 @@ class Outbox:
         """
         try:
             async with self._links.use() as link:
-                await link.client.delete(*(link.key(key) for key in set(rows.values())))
+                await link.delete(list(set(rows.values())))
         except (ValkeyAway, ResponseError) as error:
             if isinstance(error, ResponseError):  # a replica now, or locked: the keeper finds out who is who
                 self._links.drop(self._links.current)

@@ -11,9 +11,11 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from argon2 import PasswordHasher
-from valkey.asyncio import Valkey
 from valkey.exceptions import ValkeyError
 
+from app import valkey_url
+from app.cache.link import find
+from app.cache.server import Server, close
 from app.cli import database
 from app.cli.terminal import answer
 from app.errors import Unavailable
@@ -129,28 +131,37 @@ async def _connections(db: database.Connection, settings: Settings, workers: int
 
 
 async def _valkey(settings: Settings) -> AsyncGenerator[Finding]:
-    where = _where(settings.valkey_url)
-    client = Valkey.from_url(settings.valkey_url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+    url = valkey_url.parse(settings.valkey_url)
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            found = await find(url)
+            infos = [(server, await _info(server)) for server in found.servers]
+    except (ValkeyError, OSError, TimeoutError) as error:
+        reason = str(error) or "no answer in time"
+        where = _where(settings.valkey_url)
+        yield Finding("error", "valkey", f"{where} cannot be used: {reason}; see VALKEY_URL, and that it runs")
+        return
+    for server, info in infos:
+        host, port = server.address
+        yield _server(info, f"{host}:{port}")
+        yield _memory(info)
+    if not settings.development and not url.encrypted and any(host not in LOOPBACK for host, _ in url.hosts):
+        yield Finding("warning", "valkey", "the way to it is not encrypted: use valkeys:// in VALKEY_URL")
+
+
+async def _info(server: Server) -> dict[str, Any]:
+    client = server.client()
     try:
         info: dict[str, Any] = await client.info()
-    except (ValkeyError, OSError) as error:
-        yield Finding("error", "valkey", f"{where} cannot be used: {error}; see VALKEY_URL, and that it runs")
-        return
     finally:
-        await client.aclose()
-    yield _server(info, where)
-    yield _memory(info)
-    parts = urlsplit(settings.valkey_url)
-    if not settings.development and parts.scheme in ("valkey", "redis") and parts.hostname not in LOOPBACK:
-        yield Finding("warning", "valkey", "the way to it is not encrypted: use valkeys:// in VALKEY_URL")
+        await close(client)
+    return info
 
 
 def _server(info: dict[str, Any], where: str) -> Finding:
     ours = info.get("valkey_version")
     name, oldest = ("Valkey", MIN_VALKEY) if ours else ("Redis", MIN_REDIS)
     number = str(ours or info.get("redis_version"))
-    if info.get("role") != "master":
-        return Finding("error", "valkey", f"{name} {number} at {where} is a replica: name the primary in VALKEY_URL")
     if _numbers(number) < oldest:
         return Finding(
             "warning", "valkey", f"{name} {number} at {where} is older than what is tried: {name} {oldest[0]}"

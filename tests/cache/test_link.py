@@ -7,7 +7,7 @@ import signal
 import pytest
 from valkey.asyncio import Valkey as Client
 
-from app.cache import link as link_module
+from app.cache import server as server_module
 from app.cache.link import ValkeyAway
 from app.cli.embedded import Valkey
 from tests.cache.conftest import Start, as_ten_seconds_later, epoch
@@ -146,7 +146,7 @@ async def test_the_deadline_counts_for_all_commands_of_a_use(start: Start) -> No
 
     with pytest.raises(ValkeyAway):
         async with one.entries.links.use():
-            await asyncio.sleep(link_module.DEADLINE * 20)
+            await asyncio.sleep(server_module.DEADLINE * 20)
 
     assert one.entries.links.current is None
 
@@ -212,7 +212,7 @@ async def test_without_postgresql_the_same_server_is_still_trusted(start: Start)
 async def test_a_connection_that_the_server_ended_while_it_rested_is_opened_anew(
     start: Start, own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_module, "IDLE", 0.0)
+    monkeypatch.setattr(server_module, "IDLE", 0.0)
     one = await start()
     await one.get("a")
     current = one.entries.links.current

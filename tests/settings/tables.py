@@ -40,7 +40,15 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         )
     ],
     "DATABASE_POOL_SIZE": [("1", 1), ("1000", 1000)],
-    "VALKEY_URL": [(url, url) for url in ("valkeys://cache", "redis://cache:6379", "rediss://[::1]:6379/1")],
+    "VALKEY_URL": [
+        (url, url)
+        for url in (
+            "valkeys://cache",
+            "redis://cache:6379",
+            "rediss://[::1]:6379/1",
+            f"valkeys://user:p%40ss,word@cache?ssl_ca_certs={EXAMPLE}&ssl_certfile={EXAMPLE}&ssl_keyfile={EXAMPLE}",
+        )
+    ],
     "JWT_ALGORITHM": [("ES256", "ES256"), ("eddsa", "EdDSA"), ("RS256", "RS256")],
     "JWT_SECRET": [(OTHER_SECRET, OTHER_SECRET)],
     "ACCESS_TOKEN_EXPIRE_MINUTES": [("1", 1), ("1440", 1440)],
@@ -174,7 +182,24 @@ BAD: dict[str, list[str]] = {
         "postgresql://",
     ],
     "DATABASE_POOL_SIZE": ["0", "1001", "-1", "1.5", "1e2", "ten", "\u0665"],
-    "VALKEY_URL": [f"http://:{CANARY}@cache", f"valkey://:{CANARY}@cache:0", f"valkey://:{CANARY}@cache:x"],
+    "VALKEY_URL": [
+        f"http://:{CANARY}@cache",
+        f"valkey://:{CANARY}@cache:0",
+        f"valkey://:{CANARY}@cache:x",
+        f"valkey://:{CANARY}@",
+        f"valkey://:{CANARY}@one,two",
+        f"valkey://:{CANARY}@cache/{CANARY}",
+        f"valkey://:{CANARY}@cache?ssl_ca_certs={EXAMPLE}",
+        f"valkeys://:{CANARY}@cache?ssl_cert_reqs=none",
+        f"valkeys://:{CANARY}@cache?{CANARY}",
+        f"valkeys://:{CANARY}@cache?ssl_ca_certs=/nowhere/{CANARY}",
+        f"valkeys://cache?ssl_ca_certs={EXAMPLE}&ssl_ca_certs={EXAMPLE}",
+        f"valkeys://cache?ssl_keyfile={EXAMPLE}",
+        f"valkey+sentinel://:{CANARY}@one",
+        f"valkey+sentinel://:{CANARY}@one/0/mymaster",
+        f"valkey+cluster://:{CANARY}@one/1",
+        f"valkey+cluster://one?sentinel_password={CANARY}",
+    ],
     "JWT_ALGORITHM": ["none", "ES512"],
     "JWT_SECRET": [CANARY],
     "ACCESS_TOKEN_EXPIRE_MINUTES": ["0", "1441"],
