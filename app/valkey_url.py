@@ -16,6 +16,8 @@ SCHEMES: dict[str, tuple[Kind, bool]] = {  # and whether the way is encrypted
     "redis": ("server", False),
     "valkeys": ("server", True),
     "rediss": ("server", True),
+    "valkey+sentinel": ("sentinel", False),
+    "valkeys+sentinel": ("sentinel", True),
 }
 PORT, SENTINEL_PORT = 6379, 26379  # where the URL says none
 ENCRYPTION = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # parameters; the names are valkey-py's
@@ -74,7 +76,7 @@ def parse(raw: str) -> ValkeyUrl:
     kind, encrypted = SCHEMES[match["scheme"].lower()]
     hosts = _hosts(match["hosts"], SENTINEL_PORT if kind == "sentinel" else PORT)
     if kind == "server" and len(hosts) > 1:
-        raise ValueError("has to name one host")
+        raise ValueError("has to name one host; for several there are valkey+sentinel:// and valkey+cluster://")
     service, database = _path(kind, match["path"] or "")
     given = _parameters(match["query"] or "", (*ENCRYPTION * encrypted, *SENTINEL * (kind == "sentinel")))
     if "ssl_keyfile" in given and "ssl_certfile" not in given:

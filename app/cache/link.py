@@ -10,7 +10,7 @@ from valkey.exceptions import ResponseError, ValkeyError
 
 from app import valkey_url
 from app.background import end
-from app.cache import server
+from app.cache import sentinel, server
 from app.cache.server import CONNECT_DEADLINE, DEADLINE, Link, Server
 from app.database import Database
 from app.deadlines import Deadlines
@@ -166,10 +166,11 @@ class Links:
 
 
 async def find(url: ValkeyUrl) -> Server:
-    """Who has the memory at the moment: the server of this name.
+    """Who has the memory at the moment: the server of this name, or the primary that sentinels know.
 
     Raises:
         ValkeyError, OSError: that cannot be said.
     """
     context = url.context()
-    return await server.find(url, context, url.hosts[0])
+    address = url.hosts[0] if url.kind == "server" else await sentinel.primary(url, context)
+    return await server.find(url, context, address)

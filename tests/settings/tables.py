@@ -47,6 +47,8 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
             "redis://cache:6379",
             "rediss://[::1]:6379/1",
             f"valkeys://user:p%40ss,word@cache?ssl_ca_certs={EXAMPLE}&ssl_certfile={EXAMPLE}&ssl_keyfile={EXAMPLE}",
+            "valkey+sentinel://:hunter2@one,two:26380,[2001:db8::1]:26379/mymaster/0?sentinel_password=hunter3",
+            f"valkeys+sentinel://one/mymaster?ssl_ca_certs={EXAMPLE}",
         )
     ],
     "JWT_ALGORITHM": [("ES256", "ES256"), ("eddsa", "EdDSA"), ("RS256", "RS256")],
