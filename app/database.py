@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ class Transaction(Protocol):
     """What statements run on inside a transaction."""
 
     async def execute(self, query: str, *args: object, timeout: float = ...) -> str: ...  # noqa: ASYNC109 - asyncpg's
-    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]: ...
+    async def fetch(self, query: str, *args: object, timeout: float = ...) -> list[asyncpg.Record]: ...  # noqa: ASYNC109
     async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None: ...
     async def fetchval(self, query: str, *args: object) -> Any: ...  # noqa: ANN401 - as the statement says
 
@@ -28,6 +28,9 @@ CONNECT_TIMEOUT = 2.0  # seconds; a database on the same network answers in mill
 ACQUIRE_TIMEOUT = 2.0  # seconds a request waits for a connection before it is 503
 STATEMENT_TIMEOUT = 5.0  # seconds; the longest statement of a request is a page of a list
 IDLE_SECONDS = 300.0  # a connection unused as long is closed: a burst does not hold the budget for ever
+
+# What every session asks of PostgreSQL. What nobody waits for any more ends by itself.
+OWN = {"jit": "off", "statement_timeout": f"{round(STATEMENT_TIMEOUT)}s"}
 
 UNREACHABLE = (
     OSError,
@@ -72,16 +75,45 @@ async def _nothing_to_reset(_: object) -> None:
     """
 
 
+def opened_as(name: str, settings: Mapping[str, str] = MappingProxyType({}), *, pooled: bool) -> dict[str, Any]:
+    """How a connection is opened that is `name` in pg_stat_activity.
+
+    A pooler gives the server's session to somebody else after each transaction: no statement stays prepared, and it
+    takes no parameter but those that it can carry along. The role has to have the others (docs/operations.md).
+    """
+    carried = {"application_name": name, "timezone": "UTC"}
+    if pooled:
+        return {"server_settings": carried, "statement_cache_size": 0}
+    return {"server_settings": {**carried, **OWN, **settings}}
+
+
 class Database:
-    """The pool. Connections are made when needed, so that a process starts, and recovers, without PostgreSQL."""
+    """The pool. Connections are made when needed, so that a process starts, and recovers, without PostgreSQL.
+
+    Args:
+        url: where.
+        size: connections at most.
+        name: in pg_stat_activity.
+        settings: of PostgreSQL, beside those of every connection.
+        pooled: a pooler in transaction mode stands between (DATABASE_POOLER).
+    """
 
     def __init__(
-        self, url: str, size: int, name: str = "gatehouse", settings: Mapping[str, str] = MappingProxyType({})
+        self,
+        url: str,
+        size: int,
+        name: str = "gatehouse",
+        settings: Mapping[str, str] = MappingProxyType({}),
+        *,
+        pooled: bool = False,
     ) -> None:
         self.url = url
         self.size = size
-        self.name = name  # in pg_stat_activity
-        self.settings = settings  # of PostgreSQL, beside those of every connection
+        self.pooled = pooled
+        self._opened_as = opened_as(name, settings, pooled=pooled)
+        self._prelude = ""  # of each transaction, which asks for itself what a session would have had
+        if pooled and settings:
+            self._prelude = "; ".join(f"SET LOCAL {each} = '{value}'" for each, value in {**OWN, **settings}.items())
         self.away = False  # by what the polls of the outbox say: nobody waits for what does not come
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
@@ -94,14 +126,7 @@ class Database:
             command_timeout=STATEMENT_TIMEOUT,
             max_inactive_connection_lifetime=IDLE_SECONDS,
             reset=_nothing_to_reset,
-            server_settings={
-                "application_name": self.name,
-                "timezone": "UTC",
-                "jit": "off",
-                # what nobody waits for any more ends by itself
-                "statement_timeout": f"{round(1000 * STATEMENT_TIMEOUT)}ms",
-                **self.settings,
-            },
+            **self._opened_as,
         )
 
     async def stop(self) -> None:
@@ -141,6 +166,8 @@ class Database:
             DatabaseUnavailable: as for `connection`; the transaction may or may not have been committed.
         """
         async with self.connection() as connection, connection.transaction():
+            if self._prelude:
+                await connection.execute(self._prelude)
             yield connection
 
     @asynccontextmanager
@@ -151,7 +178,13 @@ class Database:
             DatabaseUnavailable: as for `connection`.
         """
         async with self.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            if self._prelude:
+                await connection.execute(self._prelude)
             yield connection
+
+    def _single(self) -> AbstractAsyncContextManager["PoolConnectionProxy[asyncpg.Record] | Transaction"]:
+        """What a statement by itself runs on."""
+        return self.transaction() if self._prelude else self.connection()
 
     async def fetch(
         self,
@@ -159,15 +192,15 @@ class Database:
         *args: object,
         timeout: float = STATEMENT_TIMEOUT,  # noqa: ASYNC109 - asyncpg's own word
     ) -> list[asyncpg.Record]:
-        async with self.connection() as connection:
+        async with self._single() as connection:
             return await connection.fetch(query, *args, timeout=timeout)
 
     async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:
-        async with self.connection() as connection:
+        async with self._single() as connection:
             return await connection.fetchrow(query, *args)
 
     async def execute(self, query: str, *args: object) -> str:
-        async with self.connection() as connection:
+        async with self._single() as connection:
             return await connection.execute(query, *args)
 
     def gauge(self) -> tuple[int, int]:

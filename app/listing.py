@@ -144,8 +144,8 @@ def _written(statement: Select[Any]) -> tuple[str, list[object]]:
 class Lists:
     """Reads pages, on a few connections of its own."""
 
-    def __init__(self, database_url: str, cursors: Cursors) -> None:
-        self._db = Database(database_url, CONNECTIONS, "gatehouse lists", PLANNING)
+    def __init__(self, database_url: str, cursors: Cursors, *, pooled: bool = False) -> None:
+        self._db = Database(database_url, CONNECTIONS, "gatehouse lists", PLANNING, pooled=pooled)
         self._cursors = cursors
 
     async def start(self) -> None:

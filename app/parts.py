@@ -158,7 +158,7 @@ class Parts:
 def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     """Make the parts; nothing is opened yet."""
     metrics = Metrics()
-    db = Database(settings.database_url, settings.database_pool_size)
+    db = Database(settings.database_url, settings.database_pool_size, pooled=settings.pooled)
     entries = Entries(db, settings.valkey_url, strict=settings.strict_revocation)
     ring = Ring(db, settings)
     access = AccessTokens(ring, settings)
@@ -235,10 +235,10 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
             "preferences": preferences.all_of,
         },
     )
-    lists = Lists(settings.database_url, cursors)
+    lists = Lists(settings.database_url, cursors, pooled=settings.pooled)
     census = Census(db)
     maintenance = Maintenance(db, settings)
-    reports = Database(settings.database_url, REPORTS, "gatehouse reports", READING)
+    reports = Database(settings.database_url, REPORTS, "gatehouse reports", READING, pooled=settings.pooled)
     roll_up = RollUp(reports)
     health = Health(db, entries, settings, gpustack.instance if gpustack else None)
     return Parts(

@@ -59,6 +59,7 @@ class Settings:
 
     database_url: str = field(default="", repr=False)
     database_pool_size: int = 10  # connections a worker; 5 more are held for the outbox, the lists and the reports
+    database_pooler: Literal["none", "transaction"] = "none"  # what stands between, and how it hands sessions out
     valkey_url: str = field(default="", repr=False)
 
     jwt_algorithm: Algorithm = "ES256"
@@ -117,6 +118,11 @@ class Settings:
     @property
     def development(self) -> bool:
         return self.environment == "development"
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the sessions of PostgreSQL are but a transaction long."""
+        return self.database_pooler == "transaction"
 
     @property
     def mail_sender(self) -> tuple[str, str]:
@@ -251,6 +257,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "secret_key_previous": read.secret,
     "database_url": read.url("postgresql", "postgres"),
     "database_pool_size": read.whole(1, 1000, "connections"),
+    "database_pooler": read.one_of("none", "transaction"),
     "valkey_url": valkey_url.checked,
     "jwt_algorithm": read.one_of("ES256", "EdDSA", "RS256", "HS256"),
     "jwt_secret": read.secret,

@@ -13,7 +13,7 @@ from valkey.exceptions import ResponseError
 
 from app.background import end
 from app.cache.link import Links, ValkeyAway
-from app.database import UNREACHABLE, Database, Transaction
+from app.database import UNREACHABLE, Database, Transaction, opened_as
 from app.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -74,9 +74,8 @@ class Outbox:
         started = time.monotonic()
         try:
             if self._connection is None:
-                self._connection = await asyncpg.connect(
-                    self._database.url, timeout=POLL_TIMEOUT, server_settings={"application_name": "gatehouse outbox"}
-                )
+                how = opened_as("gatehouse outbox", pooled=self._database.pooled)
+                self._connection = await asyncpg.connect(self._database.url, timeout=POLL_TIMEOUT, **how)
             rows = await self._connection.fetch(PENDING, timeout=POLL_TIMEOUT)
         except UNREACHABLE as error:
             await self._hang_up()

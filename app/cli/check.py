@@ -18,6 +18,7 @@ from app.cache.link import find
 from app.cache.server import Server, close
 from app.cli import database
 from app.cli.terminal import answer
+from app.database import OWN
 from app.errors import Unavailable
 from app.federation import configured
 from app.federation.answers import ProviderUnusable
@@ -93,10 +94,14 @@ async def _postgres(settings: Settings, workers: int) -> AsyncGenerator[Finding]
                 yield Finding("ok", "postgresql", f"{number} at {where}")
             yield await _migrations(db)
             yield await _audit(db, settings)
+            yield await _session(db, settings)
             yield await _connections(db, settings, workers)
     except Unavailable as error:
         reason = str(error.__cause__) or "no answer in time"
-        yield Finding("error", "postgresql", f"{where} cannot be used: {reason}; see DATABASE_URL, and that it runs")
+        hint = "see DATABASE_URL, and that it runs"
+        if "unsupported startup parameter" in reason:
+            hint = "if that is PgBouncer's word, set DATABASE_POOLER=transaction"
+        yield Finding("error", "postgresql", f"{where} cannot be used: {reason}; {hint}")
 
 
 async def _migrations(db: database.Connection) -> Finding:
@@ -122,9 +127,25 @@ async def _audit(db: database.Connection, settings: Settings) -> Finding:
     return Finding("ok", "audit", f"{role} can only add to the audit trail, and delete what is older than {days} days")
 
 
+async def _session(db: database.Connection, settings: Settings) -> Finding:
+    """Whether statements that nobody waits for end by themselves: behind a pooler that is the role's to say."""
+    lacking = [f"{name} = '{value}'" for name, value in OWN.items() if await db.fetchval(f"SHOW {name}") != value]
+    if not lacking:
+        return Finding("ok", "session", ", ".join(f"{name} {value}" for name, value in OWN.items()))
+    if not settings.pooled:
+        hint = "if a pooler stands between, set DATABASE_POOLER=transaction"
+        return Finding("warning", "session", f"what was asked of it is not so: {', '.join(lacking)}; {hint}")
+    role = await db.fetchval("SELECT quote_ident(current_user)")
+    hint = "; ".join(f"ALTER ROLE {role} SET {each}" for each in lacking)
+    return Finding("warning", "session", f"no pooler carries these along, so the role should have them: {hint}")
+
+
 async def _connections(db: database.Connection, settings: Settings, workers: int) -> Finding:
     budget = await database.budget(db, settings, workers, running=True)
     text = f"{budget.own} of this server (--workers {workers}) and {budget.others} of others, of {budget.limit}"
+    if settings.pooled:
+        text = f"{budget.own} of this server (--workers {workers}) to the pooler, which bounds those to PostgreSQL"
+        return Finding("ok", "connections", f"{text} and has to have room for them: max_client_conn")
     if budget.suffices:
         return Finding("ok", "connections", text)
     return Finding("warning", "connections", f"{text}; raise max_connections, or lower DATABASE_POOL_SIZE or --workers")

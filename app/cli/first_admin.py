@@ -18,7 +18,7 @@ async def make(settings: Settings, password: str) -> bool:
 @asynccontextmanager
 async def means(settings: Settings) -> AsyncGenerator[tuple[Database, Passwords]]:
     """What it takes to make an account."""
-    db, passwords = Database(settings.database_url, size=1), Passwords(settings, workers=1)
+    db, passwords = Database(settings.database_url, size=1, pooled=settings.pooled), Passwords(settings, workers=1)
     await db.start()
     try:
         yield db, passwords

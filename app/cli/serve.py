@@ -45,7 +45,7 @@ async def _prepare(settings: Settings, workers: int) -> None:
         async with database.connection(settings) as db:
             budget = await database.budget(db, settings, workers, running=False)
             missing = revisions.missing(await revisions.applied(db))
-        if not budget.suffices:
+        if not budget.suffices and not settings.pooled:
             hint = "raise max_connections, or lower DATABASE_POOL_SIZE or --workers"
             log.warning(
                 "database.connections_short", own=budget.own, others=budget.others, limit=budget.limit, hint=hint

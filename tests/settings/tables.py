@@ -40,6 +40,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         )
     ],
     "DATABASE_POOL_SIZE": [("1", 1), ("1000", 1000)],
+    "DATABASE_POOLER": [("none", "none"), ("Transaction", "transaction")],
     "VALKEY_URL": [
         (url, url)
         for url in (
@@ -184,6 +185,7 @@ BAD: dict[str, list[str]] = {
         "postgresql://",
     ],
     "DATABASE_POOL_SIZE": ["0", "1001", "-1", "1.5", "1e2", "ten", "\u0665"],
+    "DATABASE_POOLER": ["session", "on"],
     "VALKEY_URL": [
         f"http://:{CANARY}@cache",
         f"valkey://:{CANARY}@cache:0",
