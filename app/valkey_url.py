@@ -18,6 +18,8 @@ SCHEMES: dict[str, tuple[Kind, bool]] = {  # and whether the way is encrypted
     "rediss": ("server", True),
     "valkey+sentinel": ("sentinel", False),
     "valkeys+sentinel": ("sentinel", True),
+    "valkey+cluster": ("cluster", False),
+    "valkeys+cluster": ("cluster", True),
 }
 PORT, SENTINEL_PORT = 6379, 26379  # where the URL says none
 ENCRYPTION = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # parameters; the names are valkey-py's

@@ -10,7 +10,8 @@ from valkey.exceptions import ResponseError, ValkeyError
 
 from app import valkey_url
 from app.background import end
-from app.cache import sentinel, server
+from app.cache import cluster, sentinel, server
+from app.cache.cluster import Cluster
 from app.cache.server import CONNECT_DEADLINE, DEADLINE, Link, Server
 from app.database import Database
 from app.deadlines import Deadlines
@@ -165,12 +166,14 @@ class Links:
         return cast("int", row["epoch"])
 
 
-async def find(url: ValkeyUrl) -> Server:
-    """Who has the memory at the moment: the server of this name, or the primary that sentinels know.
+async def find(url: ValkeyUrl) -> Server | Cluster:
+    """Who has the memory at the moment: the server of this name, the primary that sentinels know, or a cluster.
 
     Raises:
         ValkeyError, OSError: that cannot be said.
     """
     context = url.context()
+    if url.kind == "cluster":
+        return await cluster.find(url, context)
     address = url.hosts[0] if url.kind == "server" else await sentinel.primary(url, context)
     return await server.find(url, context, address)

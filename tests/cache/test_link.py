@@ -126,6 +126,20 @@ async def test_a_primary_demoted_under_its_clients_is_left(
     await client.aclose()
 
 
+async def test_a_primary_demoted_under_its_clients_is_left_by_who_fills(
+    start: Start, own_valkey: Valkey, second_valkey: Valkey
+) -> None:
+    one = await start()
+    client = Client.from_url(own_valkey.url)
+    await client.config_set("masterauth", second_valkey.password)
+    await client.replicaof("127.0.0.1", str(second_valkey.port))
+
+    assert await one.get("a") == [""]
+
+    assert one.entries.links.current is None
+    await client.aclose()
+
+
 async def test_a_hung_server_costs_one_deadline_and_is_left(start: Start, own_valkey: Valkey) -> None:
     one = await start()
     await one.change("a", "1")

@@ -50,6 +50,8 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
             f"valkeys://user:p%40ss,word@cache?ssl_ca_certs={EXAMPLE}&ssl_certfile={EXAMPLE}&ssl_keyfile={EXAMPLE}",
             "valkey+sentinel://:hunter2@one,two:26380,[2001:db8::1]:26379/mymaster/0?sentinel_password=hunter3",
             f"valkeys+sentinel://one/mymaster?ssl_ca_certs={EXAMPLE}",
+            "valkey+cluster://one:6379,two:6379,three:6379",
+            "valkeys+cluster://:hunter2@one/0",
         )
     ],
     "JWT_ALGORITHM": [("ES256", "ES256"), ("eddsa", "EdDSA"), ("RS256", "RS256")],

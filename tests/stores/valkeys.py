@@ -1,5 +1,7 @@
 """Valkey as more than one server: a primary with a replica and sentinels, and a cluster; all from the wheel."""
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +14,8 @@ from app.cli.embedded import Valkey
 from tests.kit import until
 
 SERVICE = "mymaster"
+PASSWORD = "of-the-servers"
+THIRDS = ((0, 5460), (5461, 10922), (10923, 16383))  # slots
 SENTINELS = 3
 DOWN_AFTER_MS = 400  # that a server does not answer before a sentinel takes it for gone
 
@@ -45,6 +49,12 @@ class Member(Valkey):
         with self.client() as client:
             said: Any = client.info("replication")
         return bool(said["role"] == "master")
+
+    def follows(self) -> bool:
+        """Whether it is a replica that has all."""
+        with self.client() as client:
+            said: Any = client.info("replication")
+        return bool(said["role"] == "slave" and said["master_link_status"] == "up")
 
     def ask(self, *command: str | int) -> Any:
         with self.client() as client:
@@ -94,7 +104,7 @@ class Watched:
     """A primary, a replica, and three sentinels that know of each other and of the replica."""
 
     def __init__(self, directory: Path) -> None:
-        password, other = "of-the-servers", "of-the-sentinels"
+        password, other = PASSWORD, "of-the-sentinels"
         self.primary = Member(directory / "a", password)
         self._directory, self._password, self._other = directory, password, other
         self.sentinels: list[Sentinel] = []
@@ -125,3 +135,79 @@ class Watched:
 def sentinel_url(sentinels: Sequence[Sentinel], password: str, sentinel_password: str) -> str:
     hosts = ",".join(f"{children.LOOPBACK}:{each.port}" for each in sentinels)
     return f"valkey+sentinel://:{password}@{hosts}/{SERVICE}/0?sentinel_password={sentinel_password}"
+
+
+class Node(Member):
+    """One of a cluster; who is not heard of for a second counts as gone."""
+
+    def __init__(self, directory: Path, password: str) -> None:
+        self.bus_port = children.free_port()
+        more = ("cluster-enabled yes", f"cluster-port {self.bus_port}", "cluster-node-timeout 1000")
+        super().__init__(directory, password, *more, "cluster-replica-validity-factor 0")
+
+    @property
+    def id(self) -> str:
+        return str(self.ask("CLUSTER", "MYID"))
+
+    def sees(self, nodes: int) -> bool:
+        """Whether it knows as many, and all slots have a server."""
+        said = dict(line.split(":") for line in str(self.ask("CLUSTER", "INFO")).split())
+        return said["cluster_state"] == "ok" and said["cluster_known_nodes"] == str(nodes)
+
+
+class Cluster:
+    """Three primaries with a third of the slots each; and a replica of the first, where one is asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.nodes: list[Node] = []
+
+    def start(self, stack: ExitStack, replicas: int = 0) -> Self:
+        for number in range(len(THIRDS) + replicas):
+            self.nodes.append(stack.enter_context(Node(self._directory / str(number), PASSWORD)))
+        for number, each in enumerate(self.nodes, start=1):
+            each.ask("CLUSTER", "SET-CONFIG-EPOCH", number)
+            each.ask("CLUSTER", "MEET", children.LOOPBACK, self.nodes[0].port, self.nodes[0].bus_port)
+        for (first, last), each in zip(THIRDS, self.nodes, strict=False):
+            each.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
+        return self
+
+    @property
+    def url(self) -> str:
+        return f"valkey+cluster://:{PASSWORD}@{','.join(f'{children.LOOPBACK}:{each.port}' for each in self.nodes)}"
+
+    async def ready(self) -> None:
+        """Return once all see all, and the replicas have what their primary has."""
+        await until(lambda: all(each.sees(len(self.nodes)) for each in self.nodes), 30.0)
+        for each in self.nodes[len(THIRDS) :]:
+            each.ask("CLUSTER", "REPLICATE", self.nodes[0].id)
+            await until(each.follows, 30.0)
+
+    def kill_first(self) -> None:
+        os.kill(self.nodes.pop(0).pid, signal.SIGKILL)
+
+    def owner(self, slot: int) -> Node:
+        """Who has the slot, by the cluster's own word."""
+        for first, last, (_, _, id_, *_), *_ in self.nodes[-1].ask("CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return next(each for each in self.nodes if each.id == id_)
+        raise LookupError(slot)
+
+    def begin_move(self, slot: int, there: Node) -> Node:
+        """The slot is on its way from whoever has it: what is not there any more is asked of the other one."""
+        here = self.owner(slot)
+        there.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", here.id)
+        here.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", there.id)
+        return here
+
+    def move_keys(self, slot: int, here: Node, there: Node) -> int:
+        """Of the slot; how many there were."""
+        keys = here.ask("CLUSTER", "GETKEYSINSLOT", slot, 1000)
+        if keys:
+            here.ask("MIGRATE", children.LOOPBACK, there.port, "", 0, 5000, "AUTH", PASSWORD, "KEYS", *keys)
+        return len(keys)
+
+    def end_move(self, slot: int, there: Node) -> None:
+        for each in (there, *self.nodes):
+            if each.is_primary():
+                each.ask("CLUSTER", "SETSLOT", slot, "NODE", there.id)
