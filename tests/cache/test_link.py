@@ -130,6 +130,7 @@ async def test_a_primary_demoted_under_its_clients_is_left_by_who_fills(
     start: Start, own_valkey: Valkey, second_valkey: Valkey
 ) -> None:
     one = await start()
+    await one.get("b")  # by a connection that has seen a primary, and stays
     client = Client.from_url(own_valkey.url)
     await client.config_set("masterauth", second_valkey.password)
     await client.replicaof("127.0.0.1", str(second_valkey.port))
