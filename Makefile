@@ -86,6 +86,14 @@ BROWSER_TESTS = $(BIN)/python -m pytest -o addopts="-ra --import-mode=importlib"
 test-browser: browser ## The console's pages, passkeys and sign-in by a provider in a real browser (needs node 20 and Chromium, which root gets from Debian)
 	$(BROWSER_TESTS) tests/browser
 
+.PHONY: test-stores
+test-stores: install ## Stores as others run them: Sentinel, a cluster, TLS, PgBouncer (redis-server and pgbouncer, which root gets from Debian)
+	@for tool in redis-server pgbouncer; do \
+	  PATH=$$PATH:/usr/sbin command -v $$tool > /dev/null || { test $$(id -u) = 0 && apt-get install --yes --quiet --no-install-recommends $$tool > /dev/null; } \
+	    || { echo "$$tool is needed: apt-get install --no-install-recommends $$tool" >&2; exit 1; }; \
+	done
+	$(BIN)/python -m pytest -o addopts="-ra --import-mode=importlib" tests/stores
+
 .PHONY: screenshots
 screenshots: browser ## Take pictures of every page of the console into docs/images
 	$(BROWSER_TESTS) tests/browser/take_screenshots.py

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import asyncpg
 import structlog
@@ -12,6 +12,7 @@ from asyncpg.connection import LoggedQuery
 from asyncpg.pool import PoolConnectionProxy
 
 from app.errors import Unavailable
+from app.settings import Settings
 from db import incarnation
 
 log = structlog.get_logger(__name__)
@@ -24,7 +25,7 @@ class Transaction(Protocol):
     """What statements run on inside a transaction."""
 
     async def execute(self, query: str, *args: object, timeout: float = ...) -> str: ...  # noqa: ASYNC109 - asyncpg's
-    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]: ...
+    async def fetch(self, query: str, *args: object, timeout: float = ...) -> list[asyncpg.Record]: ...  # noqa: ASYNC109
     async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None: ...
     async def fetchval(self, query: str, *args: object) -> Any: ...  # noqa: ANN401 - as the statement says
 
@@ -33,6 +34,9 @@ CONNECT_TIMEOUT = 2.0  # seconds; a database on the same network answers in mill
 ACQUIRE_TIMEOUT = 2.0  # seconds a request waits for a connection before it is 503
 STATEMENT_TIMEOUT = 5.0  # seconds; the longest statement of a request is a page of a list
 IDLE_SECONDS = 300.0  # a connection unused as long is closed: a burst does not hold the budget for ever
+
+# What every session asks of PostgreSQL. What nobody waits for any more ends by itself.
+OWN = {"jit": "off", "statement_timeout": f"{round(STATEMENT_TIMEOUT)}s"}
 
 UNREACHABLE = (
     OSError,
@@ -77,8 +81,30 @@ async def _nothing_to_reset(_: object) -> None:
     """
 
 
+def opened_as(name: str, settings: Mapping[str, str] = MappingProxyType({}), *, pooled: bool) -> dict[str, Any]:
+    """How a connection is opened that is `name` in pg_stat_activity.
+
+    A pooler gives the server's session to somebody else after each transaction: no statement stays prepared, and it
+    takes no parameter but those that it can carry along. The role has to have the others (docs/operations.md).
+    """
+    carried = {"application_name": name, "timezone": "UTC"}
+    if pooled:
+        return {"server_settings": carried, "statement_cache_size": 0}
+    return {"server_settings": {**carried, **OWN, **settings}}
+
+
 class Database:
-    """The pool. Connections are made when needed, so that a process starts, and recovers, without PostgreSQL."""
+    """The pool. Connections are made when needed, so that a process starts, and recovers, without PostgreSQL.
+
+    Args:
+        url: where.
+        size: connections at most.
+        name: in pg_stat_activity.
+        settings: of PostgreSQL, beside those of every connection.
+        pooled: a pooler in transaction mode stands between (DATABASE_POOLER).
+        lossless_failover: another timeline is no restored copy (LOSSLESS_FAILOVER).
+        watch: told of every statement.
+    """
 
     def __init__(
         self,
@@ -86,18 +112,37 @@ class Database:
         size: int,
         name: str = "gatehouse",
         settings: Mapping[str, str] = MappingProxyType({}),
-        watch: Watch | None = None,
         *,
+        pooled: bool = False,
         lossless_failover: bool = False,
+        watch: Watch | None = None,
     ) -> None:
         self.url = url
         self.size = size
-        self.name = name  # in pg_stat_activity
-        self.settings = settings  # of PostgreSQL, beside those of every connection
+        self.pooled = pooled
         self.lossless_failover = lossless_failover
+        self._opened_as = opened_as(name, settings, pooled=pooled)
+        self._prelude = ""  # of each transaction, which asks for itself what a session would have had
+        if pooled and settings:
+            self._prelude = "; ".join(f"SET LOCAL {each} = '{value}'" for each, value in {**OWN, **settings}.items())
         self._watch = watch
         self.away = False  # by what the polls of the outbox say: nobody waits for what does not come, or is unfit
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        size: int,
+        name: str = "gatehouse",
+        session: Mapping[str, str] = MappingProxyType({}),
+        watch: Watch | None = None,
+    ) -> Self:
+        """The one that the settings name."""
+        lossless = settings.lossless_failover
+        return cls(
+            settings.database_url, size, name, session, pooled=settings.pooled, lossless_failover=lossless, watch=watch
+        )
 
     async def start(self) -> None:
         self._pool = await asyncpg.create_pool(
@@ -109,14 +154,7 @@ class Database:
             max_inactive_connection_lifetime=IDLE_SECONDS,
             init=self._begin,
             reset=_nothing_to_reset,
-            server_settings={
-                "application_name": self.name,
-                "timezone": "UTC",
-                "jit": "off",
-                # what nobody waits for any more ends by itself
-                "statement_timeout": f"{round(1000 * STATEMENT_TIMEOUT)}ms",
-                **self.settings,
-            },
+            **self._opened_as,
         )
 
     async def _begin(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -167,6 +205,8 @@ class Database:
             DatabaseUnavailable: as for `connection`; the transaction may or may not have been committed.
         """
         async with self.connection() as connection, connection.transaction():
+            if self._prelude:
+                await connection.execute(self._prelude)
             yield connection
 
     @asynccontextmanager
@@ -177,7 +217,13 @@ class Database:
             DatabaseUnavailable: as for `connection`.
         """
         async with self.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            if self._prelude:
+                await connection.execute(self._prelude)
             yield connection
+
+    def _single(self) -> AbstractAsyncContextManager["PoolConnectionProxy[asyncpg.Record] | Transaction"]:
+        """What a statement by itself runs on."""
+        return self.transaction() if self._prelude else self.connection()
 
     async def fetch(
         self,
@@ -185,15 +231,15 @@ class Database:
         *args: object,
         timeout: float = STATEMENT_TIMEOUT,  # noqa: ASYNC109 - asyncpg's own word
     ) -> list[asyncpg.Record]:
-        async with self.connection() as connection:
+        async with self._single() as connection:
             return await connection.fetch(query, *args, timeout=timeout)
 
     async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:
-        async with self.connection() as connection:
+        async with self._single() as connection:
             return await connection.fetchrow(query, *args)
 
     async def execute(self, query: str, *args: object) -> str:
-        async with self.connection() as connection:
+        async with self._single() as connection:
             return await connection.execute(query, *args)
 
     def gauge(self) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from sqlalchemy.util import LRUCache
 from app.database import Database, Transaction, Watch
 from app.errors import UseCursor
 from app.keys.cursors import Cursors
+from app.settings import Settings
 
 MOST_ROWS = 10_000  # that page numbers reach, and that are counted exactly
 FAR_BEYOND = 4 * MOST_ROWS  # rows: where the planner sees as many, there are more than MOST_ROWS
@@ -145,8 +146,8 @@ def _written(statement: Select[Any]) -> tuple[str, list[object]]:
 class Lists:
     """Reads pages, on a few connections of its own."""
 
-    def __init__(self, database_url: str, cursors: Cursors, watch: Watch | None = None) -> None:
-        self._db = Database(database_url, CONNECTIONS, "gatehouse lists", PLANNING, watch)
+    def __init__(self, settings: Settings, cursors: Cursors, watch: Watch | None = None) -> None:
+        self._db = Database.of(settings, CONNECTIONS, "gatehouse lists", PLANNING, watch)
         self._cursors = cursors
 
     async def start(self) -> None:

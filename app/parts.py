@@ -161,11 +161,8 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
     """Make the parts; nothing is opened yet."""
     metrics = Metrics()
     traces = traces_of(settings)
-    lossless = settings.lossless_failover
-    db = Database(
-        settings.database_url, settings.database_pool_size, watch=traces.statements, lossless_failover=lossless
-    )
-    entries = Entries(db, settings.valkey_url, strict=settings.strict_revocation, link=traces.link, batch=traces.batch)
+    db = Database.of(settings, settings.database_pool_size, watch=traces.statements)
+    entries = Entries(db, settings.valkey_url, strict=settings.strict_revocation, shown=traces.link, batch=traces.batch)
     ring = Ring(db, settings)
     access = AccessTokens(ring, settings)
     rights = RoleTable(db)
@@ -241,12 +238,10 @@ def assemble(settings: Settings) -> Parts:  # noqa: PLR0915 - one line a part
             "preferences": preferences.all_of,
         },
     )
-    lists = Lists(settings.database_url, cursors, traces.statements)
+    lists = Lists(settings, cursors, traces.statements)
     census = Census(db)
     maintenance = Maintenance(db, settings)
-    reports = Database(
-        settings.database_url, REPORTS, "gatehouse reports", READING, traces.statements, lossless_failover=lossless
-    )
+    reports = Database.of(settings, REPORTS, "gatehouse reports", READING, traces.statements)
     roll_up = RollUp(reports)
     health = Health(db, entries, settings, gpustack.instance if gpustack else None, metrics)
     return Parts(

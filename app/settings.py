@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
-from app import guesses, providers
+from app import guesses, providers, valkey_url
 from app import setting_values as read
 from app.providers import Provider
 from app.setting_values import Network, Rate
@@ -68,6 +68,7 @@ class Settings:
 
     database_url: str = field(default="", repr=False)
     database_pool_size: int = 10  # connections a worker; 5 more are held for the outbox, the lists and the reports
+    database_pooler: Literal["none", "transaction"] = "none"  # what stands between, and how it hands sessions out
     lossless_failover: bool = False  # on: a new timeline is a synchronous replica that took over, not a restored copy
     valkey_url: str = field(default="", repr=False)
 
@@ -135,6 +136,11 @@ class Settings:
     @property
     def development(self) -> bool:
         return self.environment == "development"
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the sessions of PostgreSQL are but a transaction long."""
+        return self.database_pooler == "transaction"
 
     @property
     def mail_sender(self) -> tuple[str, str]:
@@ -280,8 +286,9 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "secret_key_previous": read.secret,
     "database_url": read.url("postgresql", "postgres"),
     "database_pool_size": read.whole(1, 1000, "connections"),
+    "database_pooler": read.one_of("none", "transaction"),
     "lossless_failover": read.switch,
-    "valkey_url": read.url("valkey", "valkeys", "redis", "rediss"),
+    "valkey_url": valkey_url.checked,
     "jwt_algorithm": read.one_of("ES256", "EdDSA", "RS256", "HS256"),
     "jwt_secret": read.secret,
     "access_token_expire_minutes": read.whole(1, 1440, "minutes"),

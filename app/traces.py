@@ -4,10 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from msgspec import Struct
-from valkey.asyncio import Valkey
 
 from app.cache.batch import Batch
-from app.cache.link import Link
+from app.cache.server import Link
 from app.database import Watch
 from app.edge import Edge
 from app.outbound import Outbound
@@ -21,7 +20,7 @@ class Traces(Struct, frozen=True):
     """What `app.tracing` puts others in the place of, where OTEL_EXPORTER_OTLP_ENDPOINT says whither."""
 
     edge: Callable[..., Edge] = Edge
-    link: Callable[[int, str, Valkey], Link] = Link
+    link: Callable[[Link], Link] = lambda link: link
     batch: Callable[..., Batch[Any, Any]] = Batch
     outbound: Callable[..., Outbound] = Outbound
     statements: Watch | None = None

@@ -41,7 +41,7 @@ from valkey.asyncio.client import Pipeline
 
 from app import logs
 from app.cache.batch import Batch
-from app.cache.link import Link
+from app.cache.server import Command, Link
 from app.edge import Count, Edge
 from app.outbound import Answer, Outbound
 from app.settings import Settings
@@ -244,14 +244,36 @@ def _commands(names: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 
 class TracedLink(Link):
-    def __init__(self, tracer: Tracer, epoch: int, identity: str, client: Valkey) -> None:
-        super().__init__(epoch, identity, TracedValkey(tracer, client))
+    """What another link does, in spans."""
+
+    def __init__(self, tracer: Tracer, link: Link) -> None:
+        super().__init__(link.epoch, link.identity, link.client)
         self._tracer = tracer
+        self._link = link
+
+    def at(self, key: str) -> Valkey:
+        return TracedValkey(self._tracer, self._link.at(key))
 
     async def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         name, attributes = _commands(["MGET"])
         with asking(self._tracer, name, attributes | {"db.operation.batch.size": len(keys)}):
-            return await super().mget(keys)
+            return await self._link.mget(keys)
+
+    async def run(self, commands: Sequence[tuple[str, Command]]) -> list[Any]:
+        name, attributes = _commands([str(command[0]) for _, command in commands])
+        with asking(self._tracer, name, attributes):
+            return await self._link.run(commands)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        name, attributes = _commands(["DEL"])
+        with asking(self._tracer, name, attributes | {"db.operation.batch.size": len(keys)}):
+            await self._link.delete(keys)
+
+    async def ping(self) -> None:
+        await self._link.ping()
+
+    async def close(self) -> None:
+        await self._link.close()
 
 
 class TracedValkey(Valkey):

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from msgspec import Struct
-from valkey.asyncio import Valkey
 from valkey.exceptions import ResponseError
 
 from app.cache.batch import Batch
-from app.cache.link import Link, Links, ValkeyAway
+from app.cache.link import Links, ValkeyAway
 from app.cache.outbox import Outbox
+from app.cache.server import Link
 from app.database import Database
 from app.errors import Unavailable
 
@@ -76,10 +76,10 @@ class Entries:
         valkey_url: str,
         *,
         strict: bool = False,
-        link: Callable[[int, str, Valkey], Link] = Link,
+        shown: Callable[[Link], Link] = lambda link: link,
         batch: Callable[..., Batch[str, Found]] = Batch,
     ) -> None:
-        self.links = Links(valkey_url, database, link)
+        self.links = Links(valkey_url, database, shown)
         self.outbox = Outbox(database, self.links)
         self._strict = strict
         self._loads: dict[str, Load] = {}
@@ -154,7 +154,7 @@ class Entries:
         """Delete entries whose change is no revocation and takes no right; where Valkey is away they just expire."""
         try:
             async with self.links.use() as link:
-                await link.client.delete(*(link.key(key) for key in keys))
+                await link.delete(keys)
         except (ValkeyAway, ResponseError):
             log.info("cache.not_forgotten", keys=len(keys))
 
@@ -189,10 +189,13 @@ class Entries:
         nonces = {key: PLACEHOLDER + secrets.token_bytes(12) for key in old}
         try:
             async with self.links.use() as link:
-                pipe = link.client.pipeline(transaction=False)
-                for key, nonce in nonces.items():
-                    pipe.execute_command("EVAL", LEASE, 1, link.key(key), nonce, LEASE_SECONDS, old[key])
-                taken = await pipe.execute(raise_on_error=False)
+                named = {link.key(key): (nonce, old[key]) for key, nonce in nonces.items()}
+                taken = await link.run(
+                    [
+                        (key, ("EVAL", LEASE, 1, key, nonce, LEASE_SECONDS, found_old))
+                        for key, (nonce, found_old) in named.items()
+                    ]
+                )
         except (ValkeyAway, ResponseError):
             return Leases(0, {})
         ours = (answer == b"OK" for answer in taken)
@@ -205,12 +208,12 @@ class Entries:
             async with self.links.use() as link:
                 if link.epoch != leases.epoch:
                     return
-                pipe = link.client.pipeline(transaction=False)
+                fills = []
                 for key, nonce in leases.nonces.items():
-                    truth = truths[key]
+                    truth, name = truths[key], link.key(key)
                     life = max(1, round(1000 * min(truth.seconds, ENTRY_SECONDS)))
-                    pipe.execute_command("EVAL", FILL, 1, link.key(key), nonce, SNAPSHOT + truth.snapshot, life)
-                await pipe.execute(raise_on_error=False)
+                    fills.append((name, ("EVAL", FILL, 1, name, nonce, SNAPSHOT + truth.snapshot, life)))
+                await link.run(fills)
         except (ValkeyAway, ResponseError):
             return  # the placeholders expire
 

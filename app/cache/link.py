@@ -1,33 +1,27 @@
-"""The way to Valkey: one server whose identity is known, in one epoch; dropped whole at the first doubt."""
+"""The way to Valkey: one memory whose identity is known, in one epoch; dropped whole at the first doubt."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import asyncpg
-import libvalkey
 import structlog
-from valkey.asyncio import BlockingConnectionPool, Valkey
-from valkey.asyncio.connection import AbstractConnection
-from valkey.asyncio.retry import Retry
-from valkey.backoff import NoBackoff
-from valkey.exceptions import ConnectionError as ValkeyConnectionError
 from valkey.exceptions import ResponseError, ValkeyError
 
+from app import valkey_url
 from app.background import end
+from app.cache import cluster, sentinel, server
+from app.cache.cluster import Cluster
+from app.cache.server import CONNECT_DEADLINE, DEADLINE, Link, Server
 from app.database import Database
 from app.deadlines import Deadlines
 from app.errors import Unavailable
+from app.valkey_url import ValkeyUrl
 
 log = structlog.get_logger(__name__)
 
-DEADLINE = 0.25  # seconds for whatever Valkey is asked: a round trip takes 0.0002, and PostgreSQL can answer instead
-CONNECT_DEADLINE = 1.0  # seconds to connect and learn who answers: a TLS handshake and two questions
-LATE = 0.05  # seconds that it may be exceeded
-CONNECTIONS = 32  # a process; lookups use one, the others are for limits, fills and deletions of a moment
-IDLE = 1.0  # seconds; a connection that rested longer may have been closed by a server that ends idle ones
+LATE = 0.05  # seconds that DEADLINE may be exceeded
 RECONNECT_FIRST, RECONNECT_MOST = 0.1, 1.0  # seconds between two tries to reach Valkey: the breaker's rest
 GRANT_INTERVAL = 10  # seconds between two epochs: two servers that are both reachable must not take turns faster
 
@@ -36,47 +30,12 @@ class ValkeyAway(Exception):
     """Valkey cannot be reached, is not trusted, or did not answer within DEADLINE."""
 
 
-@dataclass(eq=False)
-class Link:
-    """Connections to one server, each of which was checked to be this server when it was opened."""
-
-    epoch: int
-    identity: str
-    client: Valkey
-    users: int = 0  # a link that was dropped is closed by the last who uses it, not under anybody's feet
-    _reader: AbstractConnection | None = None
-    _read_at: float = 0.0  # on the loop's clock
-
-    def key(self, key: str) -> str:
-        return self.prefix + key
-
-    def __post_init__(self) -> None:
-        self.prefix = f"gatehouse:{self.epoch}:"
-
-    async def mget(self, keys: Sequence[str]) -> list[bytes | None]:
-        """What stands under these keys. One caller at a time (a `Batch` sees to that).
-
-        It goes by a connection of its own and is packed in C: by the client's own way, which takes a connection from
-        the pool and packs in Python, it would be three times as much work, and half of all that `/verify` costs.
-        """
-        pool, now = self.client.connection_pool, asyncio.get_running_loop().time()
-        if self._reader is not None and now - self._read_at > IDLE:
-            rested, self._reader = self._reader, None
-            await pool.release(rested)  # which looks whether it is still good when it gives it out again
-        self._reader = reader = self._reader or await pool.get_connection("MGET")  # type: ignore[no-untyped-call]
-        self._read_at = now
-        prefix = self.prefix
-        command = libvalkey.pack_command(("MGET", *[prefix + key for key in keys]))
-        await reader.send_packed_command(command, check_health=False)
-        return cast("list[bytes | None]", await reader.read_response())
-
-
 class Links:
     """Keeps one link open and the epoch right; `current` is None while Valkey is away or not yet known."""
 
-    def __init__(self, url: str, database: Database, link: Callable[[int, str, Valkey], Link] = Link) -> None:
+    def __init__(self, url: str, database: Database, shown: Callable[[Link], Link] = lambda link: link) -> None:
         self.url = url
-        self._link = link
+        self._shown = shown  # to whoever wants to see what it does
         self.current: Link | None = None
         self.epoch = 0  # the newest this process has heard of
         self.learned_at = 0.0  # when, on the monotonic clock
@@ -99,7 +58,7 @@ class Links:
         await end(self._keeper)
         self.current = None
         for link in list(self._links):
-            await _close(link.client)  # whoever still uses it is told that Valkey is away,
+            await link.close()  # whoever still uses it is told that Valkey is away,
             self._close_unused(link)  # and closes what he was just opening
         await asyncio.gather(*self._closing, return_exceptions=True)
 
@@ -109,7 +68,7 @@ class Links:
 
         Raises:
             ValkeyAway: whatever went wrong but a refusal of the command itself; the link is dropped.
-            ResponseError: the server answered, and refused.
+            ResponseError: a server answered, and refused, though it is the one to ask.
         """
         link = self.current
         if link is None:
@@ -118,8 +77,11 @@ class Links:
         try:
             with self._deadlines.within(DEADLINE):
                 yield link
-        except ResponseError:
-            raise
+        except ResponseError as error:
+            if not server.is_elsewhere(error):
+                raise
+            self.drop(link)
+            raise ValkeyAway(repr(error)) from error
         except (ValkeyError, OSError, TimeoutError) as error:
             self.drop(link)
             raise ValkeyAway(repr(error)) from error
@@ -141,7 +103,7 @@ class Links:
 
     def _close(self, link: Link) -> None:
         self._links.remove(link)
-        task = asyncio.get_running_loop().create_task(_close(link.client))
+        task = asyncio.get_running_loop().create_task(link.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -172,24 +134,21 @@ class Links:
         """Find out who answers, have the epoch granted to it, and take it into use.
 
         Raises:
-            ValkeyAway: nobody answers, or a replica, or the epoch belongs to another server at the moment.
-            Unavailable: PostgreSQL cannot say, and this is not the server that was trusted last.
+            ValkeyAway: nobody answers, or a replica, or the epoch belongs to another memory at the moment.
+            Unavailable: PostgreSQL cannot say, and this is not the memory that was trusted last.
         """
-        probe = self._client(None)
         try:
             async with asyncio.timeout(CONNECT_DEADLINE):
-                identity = await _identify(probe)
+                found = await find(valkey_url.parse(self.url))
         except (ValkeyError, OSError, TimeoutError) as error:
             raise ValkeyAway(repr(error)) from error
-        finally:
-            await _close(probe)
         try:
-            epoch = await self._granted(identity)
+            epoch = await self._granted(found.identity)
         except Unavailable:
-            if identity != self._identity:
+            if found.identity != self._identity:
                 raise
-            epoch = self.epoch  # the same server as ever: what is cached goes on serving without PostgreSQL
-        self.current = self._link(epoch, identity, self._client(identity))
+            epoch = self.epoch  # the same as ever: what is cached goes on serving without PostgreSQL
+        self.current = self._shown(found.link(epoch))
         self._links.add(self.current)
 
     async def _granted(self, identity: str) -> int:
@@ -208,46 +167,15 @@ class Links:
         self.heard(row["epoch"], row["identity"])
         return cast("int", row["epoch"])
 
-    def _client(self, identity: str | None) -> Valkey:
-        async def check(connection: AbstractConnection) -> None:
-            await connection.on_connect()
-            if identity is not None and await _identity_of(connection) != identity:
-                raise ValkeyConnectionError("another server answers at this address")
 
-        pool = BlockingConnectionPool.from_url(
-            self.url,
-            max_connections=CONNECTIONS,
-            timeout=DEADLINE,
-            socket_timeout=None,  # whoever asks has a deadline, and this one would cost a task a command
-            socket_connect_timeout=CONNECT_DEADLINE,
-            valkey_connect_func=check,
-            retry=Retry(NoBackoff(), 0),
-        )
-        return Valkey(connection_pool=pool)
+async def find(url: ValkeyUrl) -> Server | Cluster:
+    """Who has the memory at the moment: the server of this name, the primary that sentinels know, or a cluster.
 
-
-async def _identify(client: Valkey) -> str:
-    connection = cast("AbstractConnection", await client.connection_pool.get_connection("INFO"))  # type: ignore[no-untyped-call]
-    try:
-        return await _identity_of(connection)
-    finally:
-        await client.connection_pool.release(connection)
-
-
-async def _identity_of(connection: AbstractConnection) -> str:
-    """`run_id` alone survives two fail-overs with a lost write in between; `master_replid` is new at each (C7)."""
-    said: dict[str, str] = {}
-    for section in ("server", "replication"):
-        await connection.send_command("INFO", section)
-        answer: Any = await connection.read_response()
-        text = answer.decode() if isinstance(answer, bytes) else str(answer)
-        said |= dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    if said.get("role") != "master":
-        raise ValkeyConnectionError("this server is a replica")
-    return f"{said['run_id']}:{said['master_replid']}"
-
-
-async def _close(client: Valkey) -> None:
-    with suppress(ValkeyError, OSError, TimeoutError):
-        await client.aclose()
-        await client.connection_pool.disconnect()
+    Raises:
+        ValkeyError, OSError: that cannot be said.
+    """
+    context = url.context()
+    if url.kind == "cluster":
+        return await cluster.find(url, context)
+    address = url.hosts[0] if url.kind == "server" else await sentinel.primary(url, context)
+    return await server.find(url, context, address)

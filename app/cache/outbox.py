@@ -13,7 +13,7 @@ from valkey.exceptions import ResponseError
 
 from app.background import end
 from app.cache.link import Links, ValkeyAway
-from app.database import UNREACHABLE, Database, Transaction
+from app.database import UNREACHABLE, Database, Transaction, opened_as
 from app.errors import Unavailable
 from db import incarnation
 
@@ -88,9 +88,8 @@ class Outbox:
         started = time.monotonic()
         try:
             if self._connection is None:
-                self._connection = await asyncpg.connect(
-                    self._database.url, timeout=POLL_TIMEOUT, server_settings={"application_name": "gatehouse outbox"}
-                )
+                how = opened_as("gatehouse outbox", pooled=self._database.pooled)
+                self._connection = await asyncpg.connect(self._database.url, timeout=POLL_TIMEOUT, **how)
             rows = await self._connection.fetch(PENDING, timeout=POLL_TIMEOUT)
         except asyncpg.UndefinedFunctionError:
             self._judge([incarnation.SCHEMA])
@@ -192,7 +191,7 @@ class Outbox:
         """
         try:
             async with self._links.use() as link:
-                await link.client.delete(*(link.key(key) for key in set(rows.values())))
+                await link.delete(list(set(rows.values())))
         except (ValkeyAway, ResponseError) as error:
             if isinstance(error, ResponseError):  # a replica now, or locked: the keeper finds out who is who
                 self._links.drop(self._links.current)

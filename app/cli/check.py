@@ -12,11 +12,14 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from argon2 import PasswordHasher
-from valkey.asyncio import Valkey
 from valkey.exceptions import ValkeyError
 
+from app import valkey_url
+from app.cache.link import find
+from app.cache.server import Server, close
 from app.cli import database
 from app.cli.terminal import answer
+from app.database import OWN
 from app.errors import Unavailable
 from app.federation import configured
 from app.federation.answers import ProviderUnusable
@@ -94,10 +97,14 @@ async def _postgres(settings: Settings, workers: int) -> AsyncGenerator[Finding]
             yield await _migrations(db)
             yield await _incarnation(db, settings)
             yield await _audit(db, settings)
+            yield await _session(db, settings)
             yield await _connections(db, settings, workers)
     except Unavailable as error:
         reason = str(error.__cause__) or "no answer in time"
-        yield Finding("error", "postgresql", f"{where} cannot be used: {reason}; see DATABASE_URL, and that it runs")
+        hint = "see DATABASE_URL, and that it runs"
+        if "unsupported startup parameter" in reason:
+            hint = "if that is PgBouncer's word, set DATABASE_POOLER=transaction"
+        yield Finding("error", "postgresql", f"{where} cannot be used: {reason}; {hint}")
 
 
 async def _migrations(db: database.Connection) -> Finding:
@@ -140,37 +147,62 @@ async def _audit(db: database.Connection, settings: Settings) -> Finding:
     return Finding("ok", "audit", f"{role} can only add to the audit trail, and delete what is older than {days} days")
 
 
+async def _session(db: database.Connection, settings: Settings) -> Finding:
+    """Whether statements that nobody waits for end by themselves: behind a pooler that is the role's to say."""
+    lacking = [f"{name} = '{value}'" for name, value in OWN.items() if await db.fetchval(f"SHOW {name}") != value]
+    if not lacking:
+        return Finding("ok", "session", ", ".join(f"{name} {value}" for name, value in OWN.items()))
+    if not settings.pooled:
+        hint = "if a pooler stands between, set DATABASE_POOLER=transaction"
+        return Finding("warning", "session", f"what was asked of it is not so: {', '.join(lacking)}; {hint}")
+    role = await db.fetchval("SELECT quote_ident(current_user)")
+    hint = "; ".join(f"ALTER ROLE {role} SET {each}" for each in lacking)
+    return Finding("warning", "session", f"no pooler carries these along, so the role should have them: {hint}")
+
+
 async def _connections(db: database.Connection, settings: Settings, workers: int) -> Finding:
     budget = await database.budget(db, settings, workers, running=True)
     text = f"{budget.own} of this server (--workers {workers}) and {budget.others} of others, of {budget.limit}"
+    if settings.pooled:
+        text = f"{budget.own} of this server (--workers {workers}) to the pooler, which bounds those to PostgreSQL"
+        return Finding("ok", "connections", f"{text} and has to have room for them: max_client_conn")
     if budget.suffices:
         return Finding("ok", "connections", text)
     return Finding("warning", "connections", f"{text}; raise max_connections, or lower DATABASE_POOL_SIZE or --workers")
 
 
 async def _valkey(settings: Settings) -> AsyncGenerator[Finding]:
-    where = _where(settings.valkey_url)
-    client = Valkey.from_url(settings.valkey_url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+    url = valkey_url.parse(settings.valkey_url)
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            found = await find(url)
+            infos = [(server, await _info(server)) for server in found.servers]
+    except (ValkeyError, OSError, TimeoutError) as error:
+        reason = str(error) or "no answer in time"
+        where = _where(settings.valkey_url)
+        yield Finding("error", "valkey", f"{where} cannot be used: {reason}; see VALKEY_URL, and that it runs")
+        return
+    for server, info in infos:
+        host, port = server.address
+        yield _server(info, f"{host}:{port}")
+        yield _memory(info)
+    if not settings.development and not url.encrypted and any(host not in LOOPBACK for host, _ in url.hosts):
+        yield Finding("warning", "valkey", "the way to it is not encrypted: use valkeys:// in VALKEY_URL")
+
+
+async def _info(server: Server) -> dict[str, Any]:
+    client = server.client()
     try:
         info: dict[str, Any] = await client.info()
-    except (ValkeyError, OSError) as error:
-        yield Finding("error", "valkey", f"{where} cannot be used: {error}; see VALKEY_URL, and that it runs")
-        return
     finally:
-        await client.aclose()
-    yield _server(info, where)
-    yield _memory(info)
-    parts = urlsplit(settings.valkey_url)
-    if not settings.development and parts.scheme in ("valkey", "redis") and parts.hostname not in LOOPBACK:
-        yield Finding("warning", "valkey", "the way to it is not encrypted: use valkeys:// in VALKEY_URL")
+        await close(client)
+    return info
 
 
 def _server(info: dict[str, Any], where: str) -> Finding:
     ours = info.get("valkey_version")
     name, oldest = ("Valkey", MIN_VALKEY) if ours else ("Redis", MIN_REDIS)
     number = str(ours or info.get("redis_version"))
-    if info.get("role") != "master":
-        return Finding("error", "valkey", f"{name} {number} at {where} is a replica: name the primary in VALKEY_URL")
     if _numbers(number) < oldest:
         return Finding(
             "warning", "valkey", f"{name} {number} at {where} is older than what is tried: {name} {oldest[0]}"

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from app.database import CONNECT_TIMEOUT, reachable
+from app.database import CONNECT_TIMEOUT, opened_as, reachable
 from app.settings import Settings
 
 # What an ordinary role may have. Of others' rows an unprivileged role sees little more than their database.
@@ -45,7 +45,12 @@ async def connection(settings: Settings) -> AsyncGenerator[Connection]:
         DatabaseUnavailable: it cannot be had, or breaks.
     """
     async with reachable():
-        opened = await asyncpg.connect(settings.database_url, timeout=CONNECT_TIMEOUT, command_timeout=CONNECT_TIMEOUT)
+        opened = await asyncpg.connect(
+            settings.database_url,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=CONNECT_TIMEOUT,
+            **opened_as("gatehouse", pooled=settings.pooled),
+        )
         try:
             yield opened
         finally:

@@ -18,8 +18,7 @@ async def make(settings: Settings, password: str) -> bool:
 @asynccontextmanager
 async def means(settings: Settings) -> AsyncGenerator[tuple[Database, Passwords]]:
     """What it takes to make an account."""
-    db = Database(settings.database_url, size=1, lossless_failover=settings.lossless_failover)
-    passwords = Passwords(settings, workers=1)
+    db, passwords = Database.of(settings, size=1), Passwords(settings, workers=1)
     await db.start()
     try:
         yield db, passwords

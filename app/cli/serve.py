@@ -47,7 +47,7 @@ async def _prepare(settings: Settings, workers: int) -> None:
             missing = revisions.missing(await revisions.applied(db))
             lossless = settings.lossless_failover
             told_by = [] if missing else await incarnation.copied(db, lossless_failover=lossless)
-        if not budget.suffices:
+        if not budget.suffices and not settings.pooled:
             hint = "raise max_connections, or lower DATABASE_POOL_SIZE or --workers"
             log.warning(
                 "database.connections_short", own=budget.own, others=budget.others, limit=budget.limit, hint=hint

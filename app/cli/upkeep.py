@@ -54,7 +54,7 @@ async def _clean_up(settings: Settings) -> CleanupReport:
 
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncGenerator[Database]:
-    db = Database(settings.database_url, size=1)
+    db = Database.of(settings, size=1)
     await db.start()
     try:
         yield db

@@ -125,7 +125,7 @@ class Health:
         started = time.perf_counter()
         try:
             async with self._entries.links.use() as link:
-                await link.client.ping()
+                await link.ping()
         except (ValkeyAway, ResponseError):
             return Check(Status.DOWN, None)
         return Check(Status.OK, _ms_since(started))

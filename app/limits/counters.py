@@ -150,11 +150,8 @@ class Shared:
     async def _call(self, together: Sequence[Asked]) -> None:
         try:
             async with self._links.use() as link:
-                pipe = link.client.pipeline(transaction=False)
-                for asked in together:
-                    for script, *keys_and_arguments in asked.calls:
-                        pipe.eval(script, 2, *keys_and_arguments)
-                answers = iter(await pipe.execute(raise_on_error=False))
+                calls = [call for asked in together for call in asked.calls]
+                answers = iter(await link.run([(key, ("EVAL", script, 2, key, *rest)) for script, key, *rest in calls]))
         except Exception as error:  # noqa: BLE001 - it is handed to everybody who waits
             for asked in together:
                 if not asked.answers.done():

@@ -45,7 +45,7 @@ class Violations:
     async def _is_first(self, key: str, seconds: int) -> bool:
         try:
             async with self._links.use() as link:
-                return bool(await link.client.set(key, b"", nx=True, ex=max(1, seconds)))
+                return bool(await link.at(key).set(key, b"", nx=True, ex=max(1, seconds)))
         except (ValkeyAway, ResponseError):
             now = time.monotonic()
             if self._noted.get(key, 0.0) > now:

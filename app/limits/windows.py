@@ -9,9 +9,11 @@ from typing import Any
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
+from valkey.asyncio import Valkey
 from valkey.exceptions import ResponseError
 
-from app.cache.link import Link, Links, ValkeyAway
+from app.cache.link import Links, ValkeyAway
+from app.cache.server import Link
 from app.errors import RateLimited
 from app.limits.counters import Limit, Twin
 from app.setting_values import Rate
@@ -31,7 +33,7 @@ class Windows:
         self._twin = Twin()
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._link: Link | None = None
-        self._limiter: MovingWindowRateLimiter | None = None
+        self._limiters: dict[Valkey, MovingWindowRateLimiter] = {}  # on that link
 
     async def hit(self, name: str, key: str, rate: Rate | None) -> None:
         """Count an event.
@@ -53,7 +55,7 @@ class Windows:
         """Seconds until there is room; 0 if there was."""
         item = RateLimitItemPerSecond(limit.most, limit.seconds, namespace="window")
         async with self._turns, self._links.use() as link:
-            limiter = self._limiter_on(link)
+            limiter = self._limiter_on(link, limit.tag)
             if await limiter.hit(item, limit.tag):
                 return 0
             leaves_at, room = await limiter.get_window_stats(item, limit.tag)
@@ -67,10 +69,13 @@ class Windows:
         self._twin.settle(event, (limit,), failed=True)
         return 0
 
-    def _limiter_on(self, link: Link) -> MovingWindowRateLimiter:
-        if self._limiter is None or self._link is not link:
-            self._link = link
-            connections: Any = link.client.connection_pool  # the library takes more than its annotations say
+    def _limiter_on(self, link: Link, tag: str) -> MovingWindowRateLimiter:
+        """The one on the server that has this tag's keys."""
+        if self._link is not link:
+            self._link, self._limiters = link, {}
+        client = link.at(tag)
+        if client not in self._limiters:
+            connections: Any = client.connection_pool  # the library takes more than its annotations say
             storage = RedisStorage("valkey://", key_prefix="gatehouse:limit", connection_pool=connections)
-            self._limiter = MovingWindowRateLimiter(storage)
-        return self._limiter
+            self._limiters[client] = MovingWindowRateLimiter(storage)
+        return self._limiters[client]

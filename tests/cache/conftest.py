@@ -55,7 +55,8 @@ class Process:
 
     async def in_valkey(self, id_: str) -> bytes | None:
         async with self.entries.links.use() as link:
-            value: bytes | None = await link.client.get(link.key(f"t:{id_}"))
+            name = link.key(f"t:{id_}")
+            value: bytes | None = await link.at(name).get(name)
         return value
 
     async def outbox(self) -> list[str]:

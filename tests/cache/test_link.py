@@ -7,7 +7,7 @@ import signal
 import pytest
 from valkey.asyncio import Valkey as Client
 
-from app.cache import link as link_module
+from app.cache import server as server_module
 from app.cache.link import ValkeyAway
 from app.cli.embedded import Valkey
 from tests.cache.conftest import Start, as_ten_seconds_later, epoch
@@ -126,6 +126,21 @@ async def test_a_primary_demoted_under_its_clients_is_left(
     await client.aclose()
 
 
+async def test_a_primary_demoted_under_its_clients_is_left_by_who_fills(
+    start: Start, own_valkey: Valkey, second_valkey: Valkey
+) -> None:
+    one = await start()
+    await one.get("b")  # by a connection that has seen a primary, and stays
+    client = Client.from_url(own_valkey.url)
+    await client.config_set("masterauth", second_valkey.password)
+    await client.replicaof("127.0.0.1", str(second_valkey.port))
+
+    assert await one.get("a") == [""]
+
+    assert one.entries.links.current is None
+    await client.aclose()
+
+
 async def test_a_hung_server_costs_one_deadline_and_is_left(start: Start, own_valkey: Valkey) -> None:
     one = await start()
     await one.change("a", "1")
@@ -146,7 +161,7 @@ async def test_the_deadline_counts_for_all_commands_of_a_use(start: Start) -> No
 
     with pytest.raises(ValkeyAway):
         async with one.entries.links.use():
-            await asyncio.sleep(link_module.DEADLINE * 20)
+            await asyncio.sleep(server_module.DEADLINE * 20)
 
     assert one.entries.links.current is None
 
@@ -212,7 +227,7 @@ async def test_without_postgresql_the_same_server_is_still_trusted(start: Start)
 async def test_a_connection_that_the_server_ended_while_it_rested_is_opened_anew(
     start: Start, own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_module, "IDLE", 0.0)
+    monkeypatch.setattr(server_module, "IDLE", 0.0)
     one = await start()
     await one.get("a")
     current = one.entries.links.current

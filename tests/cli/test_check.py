@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from valkey import Valkey as Client
 
 from app.cli.check import _memory, _server, _where
 from app.cli.embedded import Postgres, Valkey
@@ -63,6 +64,19 @@ def test_a_dead_valkey_is_an_error(
     assert valkey["status"] == "error"
     assert "VALKEY_URL" in valkey["message"]
     assert found["postgresql"][0]["status"] == "ok"
+
+
+def test_a_replica_is_an_error(
+    run: Run, environment: dict[str, str], own_valkey: Valkey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Client.from_url(own_valkey.url) as client:
+        client.replicaof("127.0.0.1", 1)
+
+    assert run("check", "--json", **{**environment, "VALKEY_URL": own_valkey.url}) == 1
+
+    (valkey,) = findings(capsys)["valkey"]
+    assert valkey["status"] == "error"
+    assert "replica" in valkey["message"]
 
 
 def test_a_dead_database_is_an_error(run: Run, environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,10 +243,9 @@ def test_no_password_and_no_key_is_printed(
         ({"valkey_version": "7.2.5", "redis_version": "7.2.4", "role": "master"}, "warning"),
         ({"redis_version": "7.4.1", "role": "master"}, "ok"),
         ({"redis_version": "6.2.0", "role": "master"}, "warning"),
-        ({"valkey_version": "9.1.2", "role": "slave"}, "error"),
     ],
 )
-def test_the_server_has_to_be_a_primary_and_should_be_one_that_was_tried(info: dict[str, str], status: str) -> None:
+def test_the_server_should_be_one_that_was_tried(info: dict[str, str], status: str) -> None:
     assert _server(info, "cache:6379").status == status
 
 

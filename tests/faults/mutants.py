@@ -54,7 +54,9 @@ def without(directory: Path, *mutants: Mutant) -> Path:
     return directory
 
 
-ENTRIES, OUTBOX, LINK, BATCH = (f"app/cache/{name}.py" for name in ("entries", "outbox", "link", "batch"))
+ENTRIES, OUTBOX, LINK, SERVER, BATCH = (
+    f"app/cache/{name}.py" for name in ("entries", "outbox", "link", "server", "batch")
+)
 AUTHENTICATOR = "app/sessions/authenticator.py"
 ASKED = "        found = await self._entries.get(keys)\n        self.checks"
 FAILS = (
@@ -74,7 +76,7 @@ MUTANTS = (
     Mutant(
         "2: a revocation deletes nothing",
         OUTBOX,
-        "                await link.client.delete(*(link.key(key) for key in set(rows.values())))",
+        "                await link.delete(list(set(rows.values())))",
         "                pass",
         scenes.plain,
         "ended_credentials",
@@ -121,15 +123,15 @@ MUTANTS = (
     ),
     Mutant(
         "4: a connection does not ask who answers",
-        LINK,
-        "if identity is not None and await _identity_of(connection) != identity:",
+        SERVER,
+        "if identity is not None and await identity_of(connection) != identity:",
         "if False:",
         scenes.older_dump_unnoticed,
         "ended_credentials",
     ),
     Mutant(
         "4: an identity without `master_replid`",
-        LINK,
+        SERVER,
         "return f\"{said['run_id']}:{said['master_replid']}\"",
         'return said["run_id"]',
         scenes.back_again,

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from app.cache.link import IDLE
+from app.cache.server import IDLE
 from app.cli.embedded import Valkey
 from tests.faults.cluster import Cluster, Replica
 from tests.faults.history import History, Operation

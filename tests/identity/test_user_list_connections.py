@@ -14,13 +14,14 @@ from app.keys.cursors import Cursors
 from app.listing import Lists
 from app.parts import Parts
 from tests.kit import SignedIn
+from tests.replica import settings_for
 
 MADE = insert(table("permissions", column("name"))).values(name="x:y").returning(column("name")).cte()
 
 
 @pytest.fixture
 async def lists(postgres_url: str) -> AsyncIterator[Lists]:
-    lists = Lists(postgres_url, Cursors("secret"))
+    lists = Lists(settings_for(postgres_url, ""), Cursors("secret"))
     await lists.start()
     yield lists
     await lists.stop()
@@ -37,7 +38,7 @@ async def test_lists_read_and_cannot_write(lists: Lists, parts: Parts) -> None:
 
 
 async def test_a_database_that_is_away_is_unavailable() -> None:
-    lists = Lists("postgresql://127.0.0.1:1/nowhere", Cursors("secret"))
+    lists = Lists(settings_for("postgresql://127.0.0.1:1/nowhere", ""), Cursors("secret"))
     for _ in range(2):  # not started yet, and started in vain
         with pytest.raises(DatabaseUnavailable):
             async with lists.reading():
@@ -67,7 +68,7 @@ async def test_a_connection_that_broke_while_nobody_used_it_is_replaced(lists: L
 
 async def test_a_slow_list_is_given_up(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "STATEMENT_TIMEOUT", 0.1)
-    lists = Lists(postgres_url, Cursors("secret"))
+    lists = Lists(settings_for(postgres_url, ""), Cursors("secret"))
     await lists.start()
     with pytest.raises(DatabaseUnavailable):
         async with lists.reading() as snapshot:
@@ -79,7 +80,7 @@ async def test_who_finds_every_connection_taken_waits_a_while(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "ACQUIRE_TIMEOUT", 0.1)
-    lists = Lists(postgres_url, Cursors("secret"))
+    lists = Lists(settings_for(postgres_url, ""), Cursors("secret"))
     await lists.start()
     async with lists.reading(), lists.reading():
         with pytest.raises(DatabaseUnavailable):

@@ -5,7 +5,8 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from app.cache.link import Link, Links, ValkeyAway
+from app.cache.link import Links, ValkeyAway
+from app.cache.server import Link
 from app.errors import RateLimited
 from app.limits import counters
 from app.limits.attempts import Attempts, Counter

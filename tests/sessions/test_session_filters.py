@@ -19,6 +19,7 @@ from app.sessions.amr import FACTORS
 from app.sessions.models import Session as SessionRow
 from app.uuid7 import uuid7
 from tests.kit import Person, SignedIn, problem
+from tests.replica import settings_for
 from tests.sessions.kit import ids, page
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -184,7 +185,7 @@ async def crowded(own_database: str, owner: Database) -> AsyncIterator[Lists]:
     await owner.execute("INSERT INTO users (username) SELECT 'user-' || n FROM generate_series(1, 1000) n")
     await owner.execute(CROWD)
     await owner.execute("ANALYZE sessions")
-    lists = Lists(own_database, Cursors("secret"))
+    lists = Lists(settings_for(own_database, ""), Cursors("secret"))
     await lists.start()
     yield lists
     await lists.stop()

@@ -1,0 +1,1 @@
+"""Stores as others run them: sentinels, clusters, poolers."""
