@@ -170,6 +170,11 @@ LOADTEST = $(BIN)/python -m loadtests $(if $(SCENARIO),--scenario $(SCENARIO)) $
 loadtest: install ## Load held to bounds (SCENARIO, USERS, SECONDS) on HOST, or on two replicas of its own
 	$(if $(HOST),$(LOADTEST) --host $(HOST),$(BIN)/python -m bench.replicas $(LOADTEST))
 
+.PHONY: scale
+scale: install ## What 1, 2 and 4 replicas carry at the same p99, each held to a share of a core (Linux, root, 12 minutes; SHARE)
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/plot.txt
+	$(BIN)/python -m bench.scale $(if $(SHARE),--share $(SHARE))
+
 .PHONY: messages
 messages: install ## What the console says, for who translates it; BEGIN=de begins a language
 	$(BIN)/python -m tests.messages $(if $(BEGIN),--begin $(BEGIN))
@@ -186,6 +191,7 @@ lock: install ## Resolve the dependencies anew into requirements/*.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --group browser --constraint requirements/dev.txt -o requirements/browser.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --group build --constraint requirements/dev.txt -o requirements/build.txt
 	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --group deploy --constraint requirements/dev.txt -o requirements/deploy.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 --group plot --constraint requirements/dev.txt -o requirements/plot.txt
 	echo 'gpustack==2.3.0' | $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade --python-version 3.11 - -o requirements/gpustack.txt
 	echo uv | $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade - -o requirements/uv.txt
 

@@ -16,9 +16,11 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 
 from app.cli.embedded import Postgres, Valkey
+from bench.shares import Share
 from bench.stack import BASE, BIN, START_SECONDS, free_port, refuse
 
 ADMIN = "admin"
@@ -69,15 +71,19 @@ def migrate(environment: Mapping[str, str], directory: Path) -> None:
 
 
 @contextmanager
-def running(environment: Mapping[str, str], directory: Path, logs: Sequence[Path]) -> Iterator[list[str]]:
-    """One replica for each log; their addresses, once all of them are ready."""
+def running(
+    environment: Mapping[str, str], directory: Path, logs: Sequence[Path], shares: Sequence[Share] = ()
+) -> Iterator[list[str]]:
+    """One replica for each log, within its share of the cores if there is one; their addresses, once all are ready."""
     processes: list[subprocess.Popen[bytes]] = []
     urls = []
     try:
-        for path in logs:
+        for path, share in zip_longest(logs, shares):
             port = free_port()
             urls.append(f"http://127.0.0.1:{port}")
             command: list[str | Path] = [BIN / "gatehouse", "serve", "--host", "127.0.0.1", "--port", str(port)]
+            if share is not None:
+                command = share.within(command)
             with path.open("wb") as log:
                 processes.append(
                     subprocess.Popen(  # noqa: S603 - our own program

@@ -6,7 +6,6 @@ what a cache could do wrong: an old entry left, one written again by a reader wh
 
 import itertools
 import math
-import os
 import random
 import time
 from collections import deque
@@ -26,6 +25,7 @@ from loadtests.person import (
     UNAUTHORIZED,
     Person,
     Session,
+    administrator,
     expect,
     fail,
     new_password,
@@ -195,11 +195,6 @@ verdict.hold_to(
         times=tuple(Time(f"GET {AFTER}{name}", 400, 1000, WHY) for name in ENDINGS),
     )
 )
-
-
-def administrator() -> tuple[str, str]:
-    """From the environment, for everybody on a machine can read the words of a command."""
-    return os.environ.get("LOADTEST_ADMIN_USERNAME", "admin"), os.environ.get("LOADTEST_ADMIN_PASSWORD", "")
 
 
 def equip(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - locust's, and more with each release

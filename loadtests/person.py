@@ -5,6 +5,7 @@ locust has patched threads and sleep when this is imported: each is a greenlet's
 
 import itertools
 import json
+import os
 import random
 import secrets
 import time
@@ -136,6 +137,11 @@ def _retry_after(answer: ResponseContextManager) -> float:
     else:
         fail(answer, "no Retry-After")
     return seconds or RETRY_SECONDS
+
+
+def administrator() -> tuple[str, str]:
+    """From the environment, for everybody on a machine can read the words of a command."""
+    return os.environ.get("LOADTEST_ADMIN_USERNAME", "admin"), os.environ.get("LOADTEST_ADMIN_PASSWORD", "")
 
 
 def new_password() -> str:

@@ -24,6 +24,14 @@ def say(line: str) -> None:
     print(line, flush=True)  # noqa: T201 - what a run is for
 
 
+def _say_the_last(**_: object) -> None:
+    if _last:
+        say("\n".join(_last))
+
+
+listen(events.quit, _say_the_last)
+
+
 def say_last(line: str) -> None:
     """After locust's own tables."""
     _last.append(line)
@@ -60,7 +68,6 @@ def hold_to(bounds: Bounds) -> None:
         environment.process_exit_code = BROKEN if broken else HELD
 
     listen(events.quitting, conclude)
-    listen(events.quit, lambda **_: say("\n".join(_last)))
 
 
 def _seen(entry: StatsEntry) -> Seen:

@@ -1,4 +1,4 @@
-"""Just enough of a service for the hunt, at two addresses: replicas that hear of each other's endings, or do not."""
+"""Just enough of a service, at two addresses: replicas that hear of each other's changes, or do not."""
 
 import json
 import secrets
@@ -11,6 +11,7 @@ from typing import Any
 from tests.kit import BASE
 
 ADMIN_ID, PERSON_ID = 1, 2
+READ = {"/me", "/verify", "/preferences", f"/sessions/{PERSON_ID}"}
 Answer = tuple[int, dict[str, Any]]
 
 
@@ -19,6 +20,7 @@ class Replicas:
 
     def __init__(self, *, hear: bool) -> None:
         self.ended: tuple[set[str], set[str]] = (set(), set())
+        self.risen = [False, False]  # whether the person is an administrator as well
         self._hear = hear
         self._owners: dict[str, int] = {}
         self._generations: dict[str, int] = {}
@@ -43,6 +45,12 @@ class Replicas:
         for number, ended in enumerate(self.ended):
             if self._hear or number == at:
                 ended.update(sessions)
+
+    def appoint(self, at: int, *, is_admin: bool) -> None:
+        """Of a promotion all hear."""
+        for number in range(len(self.risen)):
+            if self._hear or is_admin or number == at:
+                self.risen[number] = is_admin
 
     def others(self, session: str) -> set[str]:
         """The other sessions of the only person there is."""
@@ -75,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_POST = do_DELETE = do_GET  # noqa: N815 - names that http.server looks for
+    do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - names that http.server looks for
 
     def log_message(self, *_: object) -> None:
         """Nobody reads it."""
@@ -89,11 +97,17 @@ class Handler(BaseHTTPRequestHandler):
             return self.replicas.log_in(body)
         if path == "/refresh":
             return self.replicas.refresh(body, self.number)
+        if path == f"/users/{PERSON_ID}":
+            self.replicas.appoint(self.number, is_admin=body["is_admin"])
+            return 200, {}
         return self._answer_session(path, self.headers["Authorization"].removeprefix("Bearer ").partition("/")[0])
 
     def _answer_session(self, path: str, session: str) -> Answer:
         if session in self.replicas.ended[self.number]:
             return 401, {"code": "session_revoked"}
+        if "?require=" in path and not self.replicas.risen[self.number]:
+            return 403, {"code": "forbidden"}
+        path = path.partition("?")[0]
         ending = {
             "/logout": {session},
             "/logout/all": {session, *self.replicas.others(session)},
@@ -101,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
             f"/sessions/{PERSON_ID}": self.replicas.others(session),
         }.get(path, {path.rpartition("/")[2]} if path.startswith("/sessions/") else set())
         self.replicas.end(ending, self.number)
-        return (200, {"id": PERSON_ID}) if path in {"/me", "/verify", f"/sessions/{PERSON_ID}"} else (204, {})
+        return (200, {"id": PERSON_ID}) if path in READ else (204, {})
 
 
 @contextmanager

@@ -1,0 +1,141 @@
+"""What replicas, stores and the load take: processors, statements, commands, memory, connections."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import valkey
+
+from app.cli.embedded import Postgres, Valkey
+
+KIB = 1024
+MIB = 1 << 20
+STATEMENTS = "shared_preload_libraries=pg_stat_statements"  # a setting that PostgreSQL has to be started with
+CALLS = (
+    "SELECT sum(s.calls) FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = 'gatehouse'"
+)
+COMMITS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'gatehouse'"
+LINKS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'gatehouse%'"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Sums since the processes began; processors in seconds."""
+
+    at: float  # on the monotonic clock
+    processors: Mapping[str, float]  # by what they are of
+    busiest_load: float  # seconds of the one process of the load that took the most
+    machine: float  # all that was not idle
+    statements: int
+    transactions: int
+    commands: int
+
+
+@dataclass(frozen=True)
+class Use:
+    """Between two readings; processors in cores."""
+
+    seconds: float
+    processors: Mapping[str, float]
+    busiest_load: float
+    machine: float
+    statements: int
+    transactions: int
+    commands: int
+
+    @classmethod
+    def between(cls, first: Reading, last: Reading) -> "Use":
+        seconds = last.at - first.at
+        return cls(
+            seconds,
+            {name: (last.processors[name] - first.processors[name]) / seconds for name in last.processors},
+            (last.busiest_load - first.busiest_load) / seconds,
+            (last.machine - first.machine) / seconds,
+            last.statements - first.statements,
+            last.transactions - first.transactions,
+            last.commands - first.commands,
+        )
+
+    def __str__(self) -> str:
+        taken = ", ".join(f"{name} {cores:.2f}" for name, cores in self.processors.items())
+        return f"cores: {taken}, machine {self.machine:.2f}"
+
+
+class Meters:
+    """Reads them; `replicas` and `load` name the processes of the moment."""
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        store: Valkey,
+        replicas: Callable[[], Iterable[int]],
+        load: Callable[[], Iterable[int]],
+    ) -> None:
+        self._postgres = postgres
+        self._valkey = valkey.Valkey.from_url(store.url)
+        self._store = store
+        self._replicas = replicas
+        self._load = load
+        postgres.sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+
+    def read(self) -> Reading:
+        load = [_seconds(pid) for pid in self._load()]
+        machine = psutil.cpu_times()
+        return Reading(
+            time.monotonic(),
+            {
+                "replicas": sum(map(_seconds, self._replicas())),
+                "PostgreSQL": sum(map(_seconds, family(self._postgres.pid))) + _of_the_dead(self._postgres.pid),
+                "Valkey": _seconds(self._store.pid),
+                "load": sum(load),
+            },
+            max(load, default=0.0),
+            sum(machine) - machine.idle - machine.iowait,
+            int(self._postgres.sql(CALLS) or 0),
+            int(self._postgres.sql(COMMITS)),
+            sum(each["calls"] for each in self._commands().values()),
+        )
+
+    def links(self) -> tuple[int, int]:
+        """Connections of the service to PostgreSQL and to Valkey."""
+        clients: int = self._valkey.info("clients")["connected_clients"]  # type: ignore[index]
+        return int(self._postgres.sql(LINKS)), clients - 1  # one is ours
+
+    def _commands(self) -> Mapping[str, Mapping[str, int]]:
+        """By command; those of a script count each."""
+        return {
+            name: figures
+            for name, figures in self._valkey.info("commandstats").items()  # type: ignore[union-attr]
+            if name != "cmdstat_info"  # is ours
+        }
+
+
+def family(pid: int) -> list[int]:
+    """A process, and all that came of it and lives."""
+    try:
+        process = psutil.Process(pid)
+        return [pid, *(child.pid for child in process.children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def proportional_memory(pid: int) -> tuple[float, float]:
+    """Resident MiB, whole and with what is shared counted by its part (PSS)."""
+    figures = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+    resident, proportional = (int(figures[name].split()[0]) / KIB for name in ("Rss", "Pss"))
+    return resident, proportional
+
+
+def _seconds(pid: int) -> float:
+    try:
+        taken = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(taken.user + taken.system)
+
+
+def _of_the_dead(pid: int) -> float:
+    taken = psutil.Process(pid).cpu_times()
+    return float(taken.children_user + taken.children_system)

@@ -1,0 +1,189 @@
+"""How much the replicas named carry together: the highest rate of requests at which 99 of 100 are answered in time.
+
+Each person's requests go to all replicas in turn, the next one after a logout or a demotion to another replica than the
+one that did it. `--rate` goes on at one rate instead of looking for the highest. What was found is a line of JSON for
+each part of the run, for whoever started it.
+"""
+
+import itertools
+import random
+import threading
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from locust import constant, events, task
+from locust.contrib.fasthttp import ResponseContextManager
+from locust.env import Environment
+from locust.runners import WorkerRunner
+
+from loadtests import verdict
+from loadtests.bounds import VIOLATION
+from loadtests.pace import Turns, arrive, marked
+from loadtests.person import (
+    NO_CONTENT,
+    OK,
+    UNAUTHORIZED,
+    Person,
+    Session,
+    administrator,
+    expect,
+    fail,
+)
+from loadtests.trials import SIGN_IN, Trials
+
+FORBIDDEN = 403
+# A stay: one sign-in in 197 requests, three refreshes, one promotion, one demotion, one logout. It is no multiple of a
+# number of replicas, so that a sign-in is another one's each time.
+LOOKS = ["/verify", "/verify", "/me", "/verify", "/verify", "/me", "/verify", "/verify", "/preferences", "/verify"]
+ROUNDS = 18  # of looks
+REFRESH_AFTER = 6  # rounds
+TRIES = 4  # with what has ended, on one replica after another
+RIGHT = "users:read"
+ADMIN_SECONDS = 300.0  # after which the administrator signs in anew: half of what a login counts as fresh
+
+
+class Traveller(Person):
+    """Stays for a while, is an administrator for a moment, leaves and comes back."""
+
+    wait_time = constant(0)
+    _starts = itertools.count()
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.turns: Turns | None = None  # none until all are in: then they go as fast as they can
+        self.next_replica = itertools.cycle(random.sample(self.replicas, len(self.replicas)))
+        self.session: Session | None = None
+        self.round = (-1 - 7 * next(self._starts)) % ROUNDS  # so that their sign-ins are spread from the beginning
+
+    def on_start(self) -> None:
+        self.register()
+        self.session = self.sign_in()
+        office.session(self)
+        arrive(self.environment)
+        self.turns = Turns()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        session: Session | None = None,
+        body: dict[str, Any] | None = None,
+        *,
+        at: str = "",
+        name: str = "",
+    ) -> ResponseContextManager:
+        counted_as, late = self.turns.wait() if self.turns else ("", 0.0)
+        name = marked(name or path.partition("?")[0], counted_as)
+        answer = super().ask(method, path, session, body, at=at or next(self.next_replica), name=name)
+        answer.request_meta["response_time"] += late
+        return answer
+
+    @task
+    def stay(self) -> None:
+        session = self.session or self._come()
+        self.session = None  # one that broke off is not gone on with
+        if session is None:
+            return
+        for number in range(self.round, ROUNDS):
+            for path in LOOKS:
+                self._expect("GET", path, session, OK)
+            if number % REFRESH_AFTER == REFRESH_AFTER - 1:
+                session = self.refresh(session)
+                if session is None:
+                    return
+        self.round = 0
+        self._rise_and_fall(session)
+        self._leave(session)
+
+    def _come(self) -> Session | None:
+        """No second try before its turn: a sign-in that is refused is a failure here."""
+        with self.ask("POST", SIGN_IN, body={"username": self.username, "password": self.password}) as answer:
+            found = expect(answer, OK)
+        return Session.of(found) if found else None
+
+    def _rise_and_fall(self, session: Session) -> None:
+        if not self._appoint(session, is_admin=True):
+            return
+        self._expect("GET", f"/verify?require={RIGHT}", session, OK, "/verify as an administrator")
+        if self._appoint(session, is_admin=False):
+            path = f"/verify?require={RIGHT}"
+            self._try_in_vain(path, session, FORBIDDEN, "/verify after a demotion", "served after a demotion")
+
+    def _appoint(self, session: Session, *, is_admin: bool) -> bool:
+        admin = office.session(self)
+        body = {"is_admin": is_admin}
+        return self._expect("PATCH", f"/users/{session.user_id}", admin, OK, "/users/{user_id}", body)
+
+    def _leave(self, session: Session) -> None:
+        self._expect("GET", "/me", session, OK)
+        if self._expect("POST", "/logout", session, NO_CONTENT):
+            self._try_in_vain("/me", session, UNAUTHORIZED, "/me after a logout", "served after a logout")
+
+    def _try_in_vain(self, path: str, session: Session, status: int, name: str, violation: str) -> None:
+        for _ in range(TRIES):
+            with self.ask("GET", path, session, name=name) as answer:
+                if answer.status_code == OK:
+                    answer.request_meta["name"] = VIOLATION + violation
+                    fail(answer, "200")
+                else:
+                    expect(answer, status)
+
+    def _expect(
+        self,
+        method: str,
+        path: str,
+        session: Session,
+        status: int,
+        name: str = "",
+        body: dict[str, Any] | None = None,
+    ) -> bool:
+        with self.ask(method, path, session, body, name=name) as answer:
+            expect(answer, status)
+            return bool(answer.status_code == status)
+
+
+class Office:
+    """The administrator of this process's people."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._since = 0.0
+        self._door = threading.Lock()
+
+    def session(self, person: Person) -> Session:
+        with self._door:
+            if self._session is None or time.monotonic() - self._since > ADMIN_SECONDS:
+                self._session = person.sign_in(*administrator())
+                self._since = time.monotonic()
+            return self._session
+
+
+office = Office()
+
+
+def options(parser: ArgumentParser, **_: Any) -> None:  # noqa: ANN401 - locust's
+    group = parser.add_argument_group("scale")
+    group.add_argument("--first", type=float, default=100.0, metavar="RATE", help="requests/s to begin with")
+    group.add_argument("--stride", type=float, default=1.3, metavar="FACTOR", help="of rates, until one does not hold")
+    group.add_argument(
+        "--precision", type=float, default=1.05, metavar="FACTOR", help="between what holds and what not"
+    )
+    group.add_argument("--in-time", type=float, default=100.0, metavar="MS", help="for 99 of 100, but sign-ins")
+    group.add_argument("--part-seconds", type=float, default=12.0, help="that a rate is held to count")
+    group.add_argument("--settle-seconds", type=float, default=4.0, help="of a new rate that do not count")
+    group.add_argument("--idle-seconds", type=float, default=10.0, help="in which nobody asks, before all else")
+    group.add_argument("--rate", type=float, default=0.0, help="go on at so many requests/s, and look for no other")
+
+
+def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - locust's, and more with each release
+    runner, chosen = environment.runner, environment.parsed_options
+    if runner is None or chosen is None or isinstance(runner, WorkerRunner):
+        return
+    if not administrator()[1]:
+        verdict.refuse("promotions need an administrator: LOADTEST_ADMIN_USERNAME (admin), LOADTEST_ADMIN_PASSWORD")
+    threading.Thread(target=Trials(environment, runner, chosen).run, daemon=True).start()
+
+
+verdict.listen(events.init_command_line_parser, options)
+verdict.listen(events.init, begin)

@@ -1,0 +1,48 @@
+"""A run at a given rate finds replicas that do not hear of a demotion or a logout, and counts what it asked."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.loadtests.service import serving
+
+ROOT = Path(__file__).parents[2]
+RATE, SECONDS = 300, 2  # a stay is 197 requests
+
+
+def travel(host: str) -> tuple[int, str, dict[str, Any]]:
+    words = ["--host", host, "--headless", "--only-summary", "--users", "1", "--rate", str(RATE)]
+    words += ["--part-seconds", str(SECONDS), "--settle-seconds", "0.2", "--idle-seconds", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "locust", "-f", "loadtests/scale.py", *words],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "LOADTEST_ADMIN_PASSWORD": "any"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"event": "tried"')]
+    assert len(told) == 1, done.stdout + done.stderr
+    return done.returncode, done.stdout, told[0]
+
+
+def test_replicas_that_do_not_hear_of_a_demotion_or_a_logout_are_found() -> None:
+    with serving(hear=False) as host:
+        status, output, _ = travel(host)
+
+    assert status == 1
+    assert "VIOLATION: served after a demotion" in output
+    assert "VIOLATION: served after a logout" in output
+
+
+def test_replicas_that_hear_are_not_accused_and_asked_at_the_rate() -> None:
+    with serving(hear=True) as host:
+        status, output, told = travel(host)
+
+    assert status == 0, output
+    assert told["failures"] == 0
+    assert told["sign_ins"] >= 1
+    assert told["requests"] <= RATE * (told["seconds"] + 0.5)  # what was due, but for the turn that a message took
