@@ -1,8 +1,8 @@
 """`python -m bench.replicas COMMAND …`: the command beside replicas of its own, on stores out of their wheels.
 
-The command finds their addresses in LOADTEST_HOST, with commas, and an administrator in LOADTEST_ADMIN_USERNAME and
-LOADTEST_ADMIN_PASSWORD. Its exit status is ours. Settings of the service that the environment has hold, but for those
-that `environment_of` gives.
+The command finds their addresses in LOADTEST_HOST, with commas, an administrator in LOADTEST_ADMIN_USERNAME and
+LOADTEST_ADMIN_PASSWORD, and a token that has expired in LOADTEST_EXPIRED_TOKEN. Its exit status is ours. Settings of
+the service that the environment has hold, but for those that `environment_of` gives.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from app.cli.embedded import Postgres, Valkey
+from bench.expired import expired_token
 from bench.shares import Share
 from bench.stack import BASE, BIN, START_SECONDS, free_port, refuse
 
@@ -47,6 +48,7 @@ def main() -> int:
             with running(environment, directory, logs) as urls:
                 found = {"LOADTEST_HOST": ",".join(urls), "LOADTEST_ADMIN_USERNAME": ADMIN}
                 found["LOADTEST_ADMIN_PASSWORD"] = environment["ADMIN_PASSWORD"]
+                found["LOADTEST_EXPIRED_TOKEN"] = expired_token(environment, urls[0])
                 return _run(arguments.command, {**os.environ, **found})
 
 
