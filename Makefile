@@ -170,6 +170,10 @@ LOADTEST = $(BIN)/python -m loadtests $(if $(SCENARIO),--scenario $(SCENARIO)) $
 loadtest: install ## Load held to bounds (SCENARIO, USERS, SECONDS) on HOST, or on two replicas of its own
 	$(if $(HOST),$(LOADTEST) --host $(HOST),$(BIN)/python -m bench.replicas $(LOADTEST))
 
+.PHONY: loadtest-ui
+loadtest-ui: install ## The same by hand, on locust's own pages at http://127.0.0.1:8089 (HOST, PORT)
+	$(if $(HOST),$(LOADTEST) --host $(HOST),$(BIN)/python -m bench.replicas $(LOADTEST)) --ui $(if $(PORT),--port $(PORT))
+
 .PHONY: scale
 scale: install ## What 1, 2 and 4 replicas carry at the same p99, each held to a share of a core (Linux, root, 12 minutes; SHARE)
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/plot.txt

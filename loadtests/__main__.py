@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,13 @@ class Plan:
 
 
 # So many keep two replicas, their stores and the load busy on two cores without drowning them.
-PLANS = {"steady": Plan(30, 6), "rush": Plan(120, 30), "refresh": Plan(20, 5), "hunt": Plan(8, 4)}
+PLANS = {
+    "steady": Plan(30, 6),
+    "rush": Plan(120, 30),
+    "refresh": Plan(20, 5),
+    "hunt": Plan(8, 4),
+    "attack": Plan(36, 12),
+}
 
 
 def main() -> int:
@@ -35,6 +42,8 @@ def main() -> int:
     for host in hosts:
         if not _ready(host):
             return _complain(f"{host}{READY} does not say that it is ready")
+    if arguments.ui:
+        return _serve(",".join(hosts), arguments.port)
     arguments.reports.mkdir(parents=True, exist_ok=True)
     broken = []
     for scenario in PLANS if arguments.scenario == "all" else [arguments.scenario]:
@@ -52,7 +61,18 @@ def _run(scenario: str, host: str, users: int | None, seconds: int, report: Path
     command: list[str | Path] = [sys.executable, "-m", "locust", "-f", HERE / f"{scenario}.py", "--host", host]
     command += ["--headless", "--only-summary", "--loglevel", "WARNING", "--html", report]
     command += ["--users", str(users), "--spawn-rate", str(min(plan.rate, users)), "--run-time", str(seconds)]
-    command += ["--stop-timeout", str(STOP_SECONDS)]
+    return _locust([*command, "--stop-timeout", str(STOP_SECONDS)])
+
+
+def _serve(host: str, port: int) -> int:
+    """Locust's own pages, for this machine alone; nothing is held to bounds."""
+    files = ",".join(str(HERE / f"{scenario}.py") for scenario in PLANS)
+    print(f"loadtests: http://127.0.0.1:{port} drives {host}; Ctrl-C ends it", flush=True)  # noqa: T201
+    command: list[str | Path] = [sys.executable, "-m", "locust", "-f", files, "--host", host, "--class-picker"]
+    return _locust([*command, "--web-host", "127.0.0.1", "--web-port", str(port), "--loglevel", "WARNING"])
+
+
+def _locust(command: Sequence[str | Path]) -> int:
     with subprocess.Popen(command, cwd=HERE.parent) as locust:  # noqa: S603 - our own words
         signals: list[int] = []
 
@@ -92,6 +112,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--users", type=_number, help="people at a time")
     parser.add_argument("--seconds", type=_number, default=20, help="of each scenario (default 20)")
     parser.add_argument("--reports", type=Path, default=Path(".reports"), metavar="DIR", help="(default .reports)")
+    parser.add_argument(
+        "--ui", action="store_true", help="serve locust's own pages instead, to start any of them by hand"
+    )
+    parser.add_argument("--port", type=_number, default=8089, help="of these pages (default %(default)s)")
     return parser
 
 

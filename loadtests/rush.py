@@ -58,10 +58,11 @@ accounts = Accounts()
 
 
 def before_dawn(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - locust's, and more with each release
-    if environment.parsed_options is not None and environment.shape_class is not None:
+    if environment.parsed_options is not None and Commuter in environment.user_classes:
         accounts.make(environment, environment.parsed_options.num_users)
         environment.stats.clear_all()
-        environment.shape_class.reset_time()  # type: ignore[no-untyped-call]  # the rush begins now
+        if environment.shape_class is not None:
+            environment.shape_class.reset_time()  # type: ignore[no-untyped-call]  # the rush begins now
 
 
 verdict.listen(events.test_start, before_dawn)
@@ -99,7 +100,7 @@ class Morning(LoadTestShape):
         options = self.runner.environment.parsed_options
         people: int = options.num_users
         seconds: float = self.get_run_time()  # type: ignore[no-untyped-call]
-        if seconds >= options.run_time:
+        if options.run_time and seconds >= options.run_time:
             return None
         if seconds < DAWN_SECONDS:
             return max(1, round(people * EARLY)), people / RAMP_SECONDS

@@ -55,8 +55,8 @@ def hold_to(bounds: Bounds) -> None:
     """At the end of the run; by itself locust minds every failure, and no slowness."""
 
     def conclude(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - locust's, and more with each release
-        if environment.process_exit_code is not None:
-            return  # given up: the figures mean nothing
+        if environment.process_exit_code is not None or environment.web_ui is not None:
+            return  # given up, or tried by hand: the figures mean nothing
         entries = environment.stats.entries.values()
         findings = judge([_seen(entry) for entry in entries], bounds)
         for finding in findings:
