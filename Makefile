@@ -179,6 +179,10 @@ scale: install ## What 1, 2 and 4 replicas carry at the same p99, each held to a
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/plot.txt
 	$(BIN)/python -m bench.scale $(if $(SHARE),--share $(SHARE))
 
+.PHONY: steady
+steady: install ## Two replicas at half of what they carry for MINUTES=10: memory, connections, 5xx (Linux, root)
+	$(BIN)/python -m bench.steady --minutes $(MINUTES)
+
 .PHONY: messages
 messages: install ## What the console says, for who translates it; BEGIN=de begins a language
 	$(BIN)/python -m tests.messages $(if $(BEGIN),--begin $(BEGIN))

@@ -6,6 +6,7 @@ each part of the run, for whoever started it.
 """
 
 import itertools
+import os
 import random
 import threading
 import time
@@ -36,8 +37,10 @@ FORBIDDEN = 403
 # A stay: one sign-in in 197 requests, three refreshes, one promotion, one demotion, one logout. It is no multiple of a
 # number of replicas, so that a sign-in is another one's each time.
 LOOKS = ["/verify", "/verify", "/me", "/verify", "/verify", "/me", "/verify", "/verify", "/preferences", "/verify"]
-ROUNDS = 18  # of looks
-REFRESH_AFTER = 6  # rounds
+STAY = 180  # looks
+REFRESH_AFTER = 60  # looks
+PROCESS = 1000  # people of one process at most
+GOLDEN = 0.618034  # each next fraction of it falls into one of the widest gaps that those before it have left
 TRIES = 4  # with what has ended, on one replica after another
 RIGHT = "users:read"
 ADMIN_SECONDS = 300.0  # after which the administrator signs in anew: half of what a login counts as fresh
@@ -54,7 +57,8 @@ class Traveller(Person):
         self.turns: Turns | None = None  # none until all are in: then they go as fast as they can
         self.next_replica = itertools.cycle(random.sample(self.replicas, len(self.replicas)))
         self.session: Session | None = None
-        self.round = (-1 - 7 * next(self._starts)) % ROUNDS  # so that their sign-ins are spread from the beginning
+        # sign-ins are spread from the beginning, over all processes
+        self.first_look = int((os.getpid() * PROCESS + next(self._starts)) * GOLDEN % 1 * STAY)
 
     def on_start(self) -> None:
         self.register()
@@ -85,14 +89,13 @@ class Traveller(Person):
         self.session = None  # one that broke off is not gone on with
         if session is None:
             return
-        for number in range(self.round, ROUNDS):
-            for path in LOOKS:
-                self._expect("GET", path, session, OK)
+        for number in range(self.first_look, STAY):
+            self._expect("GET", LOOKS[number % len(LOOKS)], session, OK)
             if number % REFRESH_AFTER == REFRESH_AFTER - 1:
                 session = self.refresh(session)
                 if session is None:
                     return
-        self.round = 0
+        self.first_look = 0
         self._rise_and_fall(session)
         self._leave(session)
 

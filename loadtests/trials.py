@@ -50,6 +50,8 @@ class Trials:
     def run(self) -> None:
         try:
             good = self._run()
+            self._pacer.begin(0, 0)
+            time.sleep(self._chosen.settle_seconds * LATE)  # nothing is to be cut off
             self._environment.process_exit_code = verdict.HELD if self._served() == 0 and good else verdict.BROKEN
             self._runner.quit()
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 from tests.loadtests.service import serving
 
 ROOT = Path(__file__).parents[2]
-RATE, SECONDS = 300, 2  # a stay is 197 requests
+RATE, SECONDS = 500, 3  # a stay is 197 requests
 
 
 def travel(host: str) -> tuple[int, str, dict[str, Any]]:

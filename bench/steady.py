@@ -1,0 +1,177 @@
+"""`make steady MINUTES=10`: two replicas at half of what they carry; do memory or connections grow, does a 5xx come?
+
+What they carry is measured first. The memory of verified tokens (app/sessions/authenticator.py) is filled before that,
+for it grows by design until it is full: what grows afterwards is something else.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.sessions.authenticator import REMEMBERED_TOKENS
+from bench import load
+from bench.meters import Meters, Use, proportional_memory
+from bench.scale import IN_TIME, Lab, lab, leave_by_all_doors, travel
+from bench.slope import Slope
+from bench.stack import BASE, refuse, say
+
+REPLICAS = 2
+SHARE = 0.3  # of a core a replica
+SAMPLE_SECONDS = 5.0
+HALF = 0.5
+FIRST = 300.0  # requests a second of both, to begin with
+STRIDE, PRECISION, PART_SECONDS = 1.3, 1.15, 10  # half of it is no finer a figure
+GROWTH = 1.0  # MiB in ten minutes, which may be more than noise, and is still none
+BUDGET = 15  # connections to PostgreSQL a worker: DATABASE_POOL_SIZE and 5
+LINKS = 4  # connections to Valkey a worker
+FILLERS = 64  # people at once who refresh until all memories are full
+
+
+@dataclass(frozen=True)
+class Sample:
+    at: float  # seconds
+    memory: dict[int, tuple[float, float]]  # MiB by worker, resident and proportional
+    links: tuple[int, int]  # connections to PostgreSQL and to Valkey
+
+
+class Recorder(threading.Thread):
+    """Looks every few seconds, until it is over."""
+
+    def __init__(self, meters: Meters, workers: list[int]) -> None:
+        super().__init__(daemon=True)
+        self.samples: list[Sample] = []
+        self._meters = meters
+        self._workers = workers
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(SAMPLE_SECONDS):
+            memory = {pid: proportional_memory(pid) for pid in self._workers}
+            self.samples.append(Sample(time.monotonic(), memory, self._meters.links()))
+
+    def end(self) -> list[Sample]:
+        self._over.set()
+        self.join()
+        return self.samples
+
+
+def workers(lab: Lab) -> list[int]:
+    """The process of each replica that serves: it has the most memory."""
+    return [max(share.pids, key=lambda pid: proportional_memory(pid)[0]) for share in lab.held]
+
+
+async def fill(urls: list[str]) -> None:
+    """Show every replica as many tokens as it remembers."""
+    bases = [f"{url}{BASE}" for url in urls]
+    people = await load.sign_in(bases[0], FILLERS)
+
+    async def go_on(person: load.Person) -> None:
+        connections = [await load.Connection(base).open() for base in bases]
+        for _ in range(REMEMBERED_TOKENS // FILLERS + 1):
+            status, answer = await connections[0].post("/refresh", {"refresh_token": person.refresh_token})
+            if status != 200:  # noqa: PLR2004 - ok
+                refuse(f"refresh answers {status}: {answer.decode()}")
+            body = json.loads(answer)
+            person.refresh_token = body["refresh_token"]
+            for connection in connections:
+                await connection.get("/verify", body["access_token"])
+        for connection in connections:
+            connection.close()
+
+    await asyncio.gather(*(go_on(person) for person in people))
+
+
+def capacity(made: Lab, reports: Path) -> float:
+    found: list[float] = []
+
+    def hear(told: dict[str, Any], _: Meters) -> None:
+        if told["event"] == "found" and told["rate"]:
+            found.append(told["rate"])
+
+    words = [
+        "--in-time",
+        str(IN_TIME),
+        "--part-seconds",
+        str(PART_SECONDS),
+        "--first",
+        str(FIRST),
+        "--idle-seconds",
+        "0",
+    ]
+    words += ["--stride", str(STRIDE), "--precision", str(PRECISION)]
+    status = travel(made, words, reports / "steady-capacity.html", hear)
+    if status != 0 or not found:
+        refuse("what they carry was not found")
+    return found[0]
+
+
+def go_on(made: Lab, rate: float, minutes: float, reports: Path) -> tuple[list[Sample], dict[str, Any], Use, int]:
+    recorder: list[Recorder] = []
+    samples: list[Sample] = []
+    readings: list[Any] = []
+    tried: list[dict[str, Any]] = []
+
+    def hear(told: dict[str, Any], meters: Meters) -> None:
+        if told["event"] == "part begins":
+            recorder.append(Recorder(meters, workers(made)))
+            recorder[0].start()
+        if told["event"].startswith("part"):
+            readings.append(meters.read())
+        if told["event"] == "part ends":
+            samples.extend(recorder[0].end())
+        if told["event"] == "tried":
+            tried.append(told)
+
+    words = ["--rate", str(rate), "--part-seconds", str(60 * minutes), "--idle-seconds", "0"]
+    status = travel(made, words, reports / "steady.html", hear)
+    if not tried:
+        refuse("the load has ended before its time")
+    return samples, tried[0], Use.between(*readings), status
+
+
+def report(samples: list[Sample], told: dict[str, Any], use: Use, carried: float) -> bool:
+    """For docs/performance.md; whether all is as it should be."""
+    minutes = [(sample.at - samples[0].at) / 60 for sample in samples]
+    say(f"\n{told['rate']:.0f} requests/s, half of {carried:.0f}, for {told['seconds'] / 60:.1f} minutes: ")
+    say(f"{told['requests']:,} requests, {told['failures']} not as they should be (5xx among them), ")
+    say(f"p50 {told['p50']:.0f} ms, p99 {told['p99']:.0f} ms; {use}\n")
+    say("| worker | PSS at first, MiB | at last | most | growth in ten minutes, 95 % | within noise |")
+    say("| --- | --- | --- | --- | --- | --- |")
+    grows = False
+    for number, pid in enumerate(samples[0].memory):
+        memory = [sample.memory[pid][1] for sample in samples]
+        slope = Slope.of(minutes, memory)
+        grows |= 10 * (slope.growth - slope.off) > GROWTH
+        growth = f"{10 * slope.growth:+.2f} ± {10 * slope.off:.2f} MiB"
+        figures = f"{memory[0]:.1f} | {memory[-1]:.1f} | {max(memory):.1f}"
+        say(f"| {number + 1} | {figures} | {growth} | {'yes' if slope.is_noise else 'no'} |")
+    most = [max(sample.links[which] for sample in samples) for which in (0, 1)]
+    say(f"\nConnections to PostgreSQL: {most[0]} at most, of {BUDGET * REPLICAS}; to Valkey: {most[1]} at most.\n")
+    kept = not grows and not told["failures"] and most[0] <= BUDGET * REPLICAS and most[1] <= LINKS * REPLICAS
+    say(f"steady: {'all bounds were kept' if kept else 'BROKEN'}")
+    return kept
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m bench.steady", description="Half of what two replicas carry, for long.")
+    parser.add_argument("--minutes", type=float, default=10.0, help="(default %(default)s)")
+    parser.add_argument("--rate", type=float, help="requests a second instead of half of what is carried")
+    parser.add_argument("--reports", type=Path, default=Path(".reports"), metavar="DIR", help="(default .reports)")
+    chosen = parser.parse_args()
+    chosen.reports.mkdir(parents=True, exist_ok=True)
+    leave_by_all_doors()
+    with lab(REPLICAS, SHARE, chosen.reports) as made:
+        asyncio.run(fill(made.urls))
+        carried = chosen.rate / HALF if chosen.rate else capacity(made, chosen.reports)
+        samples, told, use, status = go_on(made, HALF * carried, chosen.minutes, chosen.reports)
+        return 0 if report(samples, told, use, carried) and status == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
