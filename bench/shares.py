@@ -65,17 +65,22 @@ def shares(number: int, cores: float, mount: Path = MOUNT) -> Iterator[list[Shar
 def _parent(mount: Path) -> Path:
     """Where groups that limit processors are made."""
     for first in ("cpu", "cpu,cpuacct"):
-        if (mount / first / "cpu.cfs_quota_us").exists() or (mount / first / "cgroup.procs").exists():
+        if (mount / first / "cgroup.procs").exists():
             return mount / first
-    with suppress(OSError):
-        (mount / "cgroup.subtree_control").write_text("+cpu")
-    try:
-        granted = (mount / "cgroup.subtree_control").read_text(encoding="ascii").split()
-    except OSError:
-        granted = []
-    if "cpu" not in granted:
+    if not _granted(mount):
+        with suppress(OSError):
+            (mount / "cgroup.subtree_control").write_text("+cpu")
+    if not _granted(mount):
         refuse(f"{mount} gives no cgroup that limits processors, neither of version 1 nor of version 2")
     return mount
+
+
+def _granted(mount: Path) -> bool:
+    """Whether groups below this one of version 2 can limit processors."""
+    try:
+        return "cpu" in (mount / "cgroup.subtree_control").read_text(encoding="ascii").split()
+    except OSError:
+        return False
 
 
 def _remove(group: Path) -> None:
