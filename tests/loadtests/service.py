@@ -30,6 +30,12 @@ class Replicas:
         self._passwords[body["username"]] = body["password"]
         return 201, {"id": PERSON_ID}
 
+    def change_password(self, body: dict[str, Any]) -> None:
+        """Of whoever has it: nobody else has the same."""
+        for username, password in self._passwords.items():
+            if password == body["current_password"]:
+                self._passwords[username] = body["new_password"]
+
     def log_in(self, body: dict[str, Any]) -> Answer:
         """Anybody is the administrator; a wrong password is judged however often it comes."""
         if body["username"] != "admin" and self._passwords.get(body["username"]) != body["password"]:
@@ -105,6 +111,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.replicas.log_in(body)
         if path == "/refresh":
             return self.replicas.refresh(body, self.number)
+        if path == "/me/password":
+            self.replicas.change_password(body)
         if path == f"/users/{PERSON_ID}":
             self.replicas.appoint(self.number, is_admin=body["is_admin"])
             return 200, {}
