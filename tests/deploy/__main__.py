@@ -136,10 +136,12 @@ def nginx() -> str:
 
 def haproxy() -> str:
     with certified() as directory:
-        text = (DEPLOY / "haproxy/haproxy.cfg").read_text(encoding="utf-8")
-        text = text.replace("/etc/haproxy/auth.example.org.pem", str(directory / "both.pem"))
-        (directory / "haproxy.cfg").write_text(text, encoding="utf-8")
-        told("haproxy", "-c", "-f", directory / "haproxy.cfg")
+        for name in ("haproxy.cfg", "application.cfg"):
+            text = (DEPLOY / "haproxy" / name).read_text(encoding="utf-8")
+            text = re.sub(r"/etc/haproxy/\S+\.pem", str(directory / "both.pem"), text)
+            text = text.replace("/etc/haproxy", str(DEPLOY / "haproxy"))
+            (directory / name).write_text(text, encoding="utf-8")
+            told("haproxy", "-c", "-dW", "-f", directory / name)
     return "haproxy -c"
 
 
