@@ -51,6 +51,17 @@ check-deploy: install ## The files of deploy/ by what reads them: hadolint, kube
 	@! command -v npm > /dev/null || npm ci --prefix tests/deploy/operators --silent --no-audit --no-fund
 	$(BIN)/python -m tests.deploy
 
+.PHONY: proxies
+proxies: install
+	@for tool in nginx haproxy curl; do \
+	  PATH=$$PATH:/usr/sbin command -v $$tool > /dev/null || { test $$(id -u) = 0 && apt-get install --yes --quiet --no-install-recommends $$tool > /dev/null; } \
+	    || { echo "$$tool is needed: apt-get install --no-install-recommends $$tool" >&2; exit 1; }; \
+	done
+
+.PHONY: test-proxies
+test-proxies: proxies ## nginx and HAProxy as they are shipped, in front of two replicas and of an application (root gets Debian's; three minutes)
+	$(BIN)/python -m pytest -o addopts="-ra --import-mode=importlib --disable-plugin-autoload -p anyio" tests/proxies
+
 .PHONY: rules
 rules: install ## Write Prometheus's rules as Kubernetes has them
 	$(BIN)/python -m tests.deploy.rules
