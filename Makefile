@@ -51,6 +51,14 @@ check-deploy: install ## The files of deploy/ by what reads them: hadolint, kube
 	@! command -v npm > /dev/null || npm ci --prefix tests/deploy/operators --silent --no-audit --no-fund
 	$(BIN)/python -m tests.deploy
 
+# tests that `make test` leaves out
+WITH_THE_REST = $(BIN)/python -m pytest -o addopts="-ra --import-mode=importlib --disable-plugin-autoload -p anyio -p xdist.plugin"
+
+.PHONY: test-probes
+test-probes: install ## The probes of deploy/kubernetes as a kubelet asks them, while stores are killed, hang and are back (two minutes)
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/deploy.txt
+	$(WITH_THE_REST) --numprocesses 3 tests/probes
+
 .PHONY: proxies
 proxies: install
 	@for tool in nginx haproxy curl; do \
@@ -60,7 +68,11 @@ proxies: install
 
 .PHONY: test-proxies
 test-proxies: proxies ## nginx and HAProxy as they are shipped, in front of two replicas and of an application (root gets Debian's; three minutes)
-	$(BIN)/python -m pytest -o addopts="-ra --import-mode=importlib --disable-plugin-autoload -p anyio" tests/proxies
+	$(WITH_THE_REST) tests/proxies
+
+.PHONY: rolling
+rolling: proxies ## Three replicas behind HAProxy started anew one after another under load, with a migration between: no request fails
+	$(BIN)/python -m tests.proxies
 
 .PHONY: rules
 rules: install ## Write Prometheus's rules as Kubernetes has them

@@ -32,6 +32,7 @@ PLANS = {
     "hunt": Plan(8, 4),
     "attack": Plan(36, 12),
 }
+NAMED = {"rolling": Plan(24, 12)}  # says something where replicas are started anew meanwhile: `make rolling`
 
 
 def main() -> int:
@@ -55,7 +56,7 @@ def main() -> int:
 
 
 def _run(scenario: str, host: str, users: int | None, seconds: int, report: Path) -> int:
-    plan = PLANS[scenario]
+    plan = (PLANS | NAMED)[scenario]
     users = users or plan.users
     print(f"\n{scenario}: {users} people for {seconds} s; report in {report}", flush=True)  # noqa: T201
     command: list[str | Path] = [sys.executable, "-m", "locust", "-f", HERE / f"{scenario}.py", "--host", host]
@@ -106,7 +107,7 @@ def _complain(reason: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m loadtests", description="Load from outside, held to bounds.")
-    parser.add_argument("--scenario", choices=["all", *PLANS], default="all")
+    parser.add_argument("--scenario", choices=["all", *PLANS, *NAMED], default="all")
     host = os.environ.get("LOADTEST_HOST", "")
     parser.add_argument("--host", default=host, metavar="URL[,URL]", help="the replicas (default LOADTEST_HOST)")
     parser.add_argument("--users", type=_number, help="people at a time")

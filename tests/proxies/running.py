@@ -34,14 +34,14 @@ http {{
 
 
 class Certified:
-    """A certificate of both names, and who vouches for it."""
+    """A certificate of both names and of the address, and who vouches for it."""
 
     def __init__(self, directory: Path) -> None:
         authority = trustme.CA()
         self.authority = directory / "authority.pem"
         self.both = directory / "both.pem"  # the certificate and its key
         authority.cert_pem.write_to_path(self.authority)
-        authority.issue_cert(SERVICE, APPLICATION).private_key_and_cert_chain_pem.write_to_path(self.both)
+        authority.issue_cert(SERVICE, APPLICATION, "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(self.both)
 
 
 class Proxy(ABC):
