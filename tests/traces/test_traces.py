@@ -268,7 +268,7 @@ async def test_nobody_waits_for_a_collector_that_is_away(traced: Traced, monkeyp
     await replica.parts.traces.stop()
 
 
-def test_a_server_that_is_told_to_stop_sends_what_it_has(settings: Settings, tmp_path: Path) -> None:
+async def test_a_server_that_is_told_to_stop_sends_what_it_has(settings: Settings, tmp_path: Path) -> None:
     port = str(free_port())
     with Collector() as collector:
         traces = {
@@ -321,13 +321,13 @@ def run(settings: Settings, before: str = "", **more: str) -> subprocess.Complet
     return subprocess.run([sys.executable, "-c", script], env=own, capture_output=True, text=True, check=False)
 
 
-def test_where_nobody_looks_at_traces_nothing_of_them_is_there(settings: Settings) -> None:
+async def test_where_nobody_looks_at_traces_nothing_of_them_is_there(settings: Settings) -> None:
     done = run(settings)
 
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
-def test_without_its_package_one_line_says_so(settings: Settings) -> None:
+async def test_without_its_package_one_line_says_so(settings: Settings) -> None:
     missing = "sys.modules['opentelemetry'] = None"
     done = run(settings, missing, OTEL_EXPORTER_OTLP_ENDPOINT="http://collector.example.test:4318")
 
