@@ -305,7 +305,7 @@ def sign_in_providers(settings: Settings, outbound: Outbound) -> Mapping[str, Id
 
 
 def traces_of(settings: Settings) -> Traces:
-    """Its library costs 15 MB a process, and where nobody looks at traces it is not there."""
+    """Its library costs 10 MB a process, and where nobody looks at traces it is not there."""
     if not settings.otel_exporter_otlp_endpoint:
         return Traces()
     made: Traces = importlib.import_module("app.tracing").traces(settings)
