@@ -106,6 +106,24 @@ async def test_a_copy_that_lacks_nothing_goes_on_as_it_was(
     assert (await session.refreshed()).id == session.id
 
 
+async def test_what_valkey_still_has_is_not_told_when_the_copy_goes_away_again(
+    start: Start, own_database: str, postgres: Postgres, tmp_path: Path
+) -> None:
+    """Where PostgreSQL is merely away, it is."""
+    replica = await start()
+    session = await log_in(replica.client, await register(replica.client))
+    assert (await session.ask("GET", "/me")).status_code == 200
+    name = own_database.rpartition("/")[2]
+    replace(postgres, name, dump(own_database, tmp_path / "dump"))
+    await until(lambda: replica.parts.entries.outbox.unfit)
+
+    postgres.sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await until(lambda: replica.parts.entries.outbox.lost)
+
+    problem(await session.ask("GET", "/me"), 503, "unavailable")
+    problem(await replica.client.get("/health/ready?degraded=ok"), 503, "unavailable")
+
+
 async def is_unfit(client: AsyncClient) -> bool:
     return await status(client) == 503
 
