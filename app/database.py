@@ -153,11 +153,17 @@ class Database:
             command_timeout=STATEMENT_TIMEOUT,
             max_inactive_connection_lifetime=IDLE_SECONDS,
             init=self._begin,
+            setup=self._judge if self.pooled else None,  # behind a pooler the database is replaced unseen
             reset=_nothing_to_reset,
             **self._opened_as,
         )
 
     async def _begin(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        await self._judge(connection)
+        if self._watch is not None:
+            connection.add_query_logger(self._watch)
+
+    async def _judge(self, connection: incarnation.Connection) -> None:
         """Use no connection to a database that is brought back from a backup: that has ended those that there were."""
         try:
             told_by = await incarnation.copied(connection, lossless_failover=self.lossless_failover)
@@ -165,8 +171,6 @@ class Database:
             told_by = [incarnation.SCHEMA]
         if told_by:
             raise DatabaseUnavailable from incarnation.Unfit(told_by)
-        if self._watch is not None:
-            connection.add_query_logger(self._watch)
 
     async def stop(self) -> None:
         if self._pool is not None:
