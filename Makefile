@@ -32,7 +32,7 @@ run: install ## Start PostgreSQL, Valkey and the service for a laptop; data in .
 	@$(BIN)/gatehouse dev
 
 .PHONY: check
-check: install ## Style, types, import contracts, generated documents, advisories against what we depend on
+check: install ## Style, types, import contracts, generated documents, advisories against what we depend on, the files of deploy/
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
@@ -40,15 +40,17 @@ check: install ## Style, types, import contracts, generated documents, advisorie
 	$(BIN)/python -m db.describe --check
 	$(BIN)/python -m tests.messages --check
 	$(BIN)/python -m tests.advisories requirements/base.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/deploy.txt
+	$(BIN)/python -m tests.deploy --wheels
 
 .PHONY: check-deploy
 check-deploy: install ## The files of deploy/ by what reads them: hadolint, kubectl, promtool, nginx, … (root gets Debian's)
-	@for tool in promtool:prometheus nginx:nginx haproxy:haproxy; do \
+	@for tool in promtool:prometheus nginx:nginx haproxy:haproxy node:nodejs npm:npm; do \
 	  PATH=$$PATH:/usr/sbin command -v $${tool%:*} > /dev/null || { test $$(id -u) = 0 && apt-get install --yes --quiet --no-install-recommends $${tool#*:} > /dev/null; } \
 	    || { echo "$${tool%:*} is needed: apt-get install --no-install-recommends $${tool#*:}" >&2; exit 1; }; \
 	done
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/deploy.txt
-	@! command -v npm > /dev/null || npm ci --prefix tests/deploy/operators --silent --no-audit --no-fund
+	@npm ci --prefix tests/deploy/operators --silent --no-audit --no-fund
 	$(BIN)/python -m tests.deploy
 
 # tests that `make test` leaves out
