@@ -26,7 +26,7 @@ class Reading:
 
     at: float  # on the monotonic clock
     processors: Mapping[str, float]  # by what they are of
-    busiest_load: float  # seconds of the one process of the load that took the most
+    load: Mapping[int, float]  # by process of the load
     machine: float  # all that was not idle
     statements: int
     transactions: int
@@ -39,7 +39,7 @@ class Use:
 
     seconds: float
     processors: Mapping[str, float]
-    busiest_load: float
+    busiest_load: float  # the one process of the load that took the most
     machine: float
     statements: int
     transactions: int
@@ -51,7 +51,7 @@ class Use:
         return cls(
             seconds,
             {name: (last.processors[name] - first.processors[name]) / seconds for name in last.processors},
-            (last.busiest_load - first.busiest_load) / seconds,
+            max((taken - first.load.get(pid, 0.0) for pid, taken in last.load.items()), default=0.0) / seconds,
             (last.machine - first.machine) / seconds,
             last.statements - first.statements,
             last.transactions - first.transactions,
@@ -81,7 +81,7 @@ class Meters:
         postgres.sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
 
     def read(self) -> Reading:
-        load = [_seconds(pid) for pid in self._load()]
+        load = {pid: _seconds(pid) for pid in self._load()}
         machine = psutil.cpu_times()
         return Reading(
             time.monotonic(),
@@ -89,9 +89,9 @@ class Meters:
                 "replicas": sum(map(_seconds, self._replicas())),
                 "PostgreSQL": sum(map(_seconds, family(self._postgres.pid))) + _of_the_dead(self._postgres.pid),
                 "Valkey": _seconds(self._store.pid),
-                "load": sum(load),
+                "load": sum(load.values()),
             },
-            max(load, default=0.0),
+            load,
             sum(machine) - machine.idle - machine.iowait,
             int(self._postgres.sql(CALLS) or 0),
             int(self._postgres.sql(COMMITS)),

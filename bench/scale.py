@@ -29,6 +29,7 @@ COUNTS = (1, 2, 4)
 SHARE = 0.15  # of a core a replica: four take half a core of two, and leave the rest to the stores and the load
 IN_TIME = 150.0  # milliseconds for 99 of 100 requests, but sign-ins
 PART_SECONDS = 15  # that a rate is held
+IDLE_SECONDS = 20  # before anything is asked: twice as long as the rarest of what replicas do by themselves
 PEOPLE = 40  # at a time, whatever the rate: hardly one waits for an answer when the next request is due
 ARRIVALS = 20  # people a second, while replicas have a core each
 PROCESSES = 2  # of the load: one alone would be the first to be full
@@ -149,7 +150,7 @@ def main() -> int:
         if carried:
             first, stride = carried[0].best.rate / carried[0].replicas * number, STRIDE
         words = ["--in-time", str(chosen.in_time), "--part-seconds", str(chosen.seconds), "--first", str(first)]
-        words += ["--stride", str(stride), "--precision", str(PRECISION)]
+        words += ["--stride", str(stride), "--precision", str(PRECISION), "--idle-seconds", str(IDLE_SECONDS)]
         carried.append(carry(number, chosen.share, words, chosen.reports))
     say(scale_report.table(carried, chosen.in_time))
     scale_report.plot(carried, chosen.in_time, chosen.reports / "scale.png")
