@@ -9,7 +9,7 @@ from typing import Any
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
-from valkey.asyncio import Valkey
+from valkey.asyncio import ConnectionPool
 from valkey.exceptions import ResponseError
 
 from app.cache.link import Links, ValkeyAway
@@ -33,7 +33,7 @@ class Windows:
         self._twin = Twin()
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._link: Link | None = None
-        self._limiters: dict[Valkey, MovingWindowRateLimiter] = {}  # on that link
+        self._limiters: dict[ConnectionPool, MovingWindowRateLimiter] = {}  # on that link
 
     async def hit(self, name: str, key: str, rate: Rate | None) -> None:
         """Count an event.
@@ -73,9 +73,9 @@ class Windows:
         """The one on the server that has this tag's keys."""
         if self._link is not link:
             self._link, self._limiters = link, {}
-        client = link.at(tag)
-        if client not in self._limiters:
-            connections: Any = client.connection_pool  # the library takes more than its annotations say
-            storage = RedisStorage("valkey://", key_prefix="gatehouse:limit", connection_pool=connections)
-            self._limiters[client] = MovingWindowRateLimiter(storage)
-        return self._limiters[client]
+        connections = link.at(tag).connection_pool  # a server has one, however many clients
+        if connections not in self._limiters:
+            taken: Any = connections  # the library takes more than its annotations say
+            storage = RedisStorage("valkey://", key_prefix="gatehouse:limit", connection_pool=taken)
+            self._limiters[connections] = MovingWindowRateLimiter(storage)
+        return self._limiters[connections]

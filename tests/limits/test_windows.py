@@ -3,6 +3,9 @@
 import asyncio
 import time
 
+import pytest
+from valkey.asyncio import Valkey
+
 from app.cache.link import Links
 from app.cli import embedded
 from app.errors import RateLimited
@@ -91,3 +94,17 @@ async def test_while_valkey_is_away_a_process_counts_for_itself(
 
     assert len(refusals) == 47
     assert all(3590 <= int(refusal.headers["Retry-After"]) <= 3600 for refusal in refusals)
+
+
+async def test_a_server_has_one_limiter_whoever_asks_it(
+    links: Links, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that is traced hands out a client of its own each time."""
+    link = links.current
+    assert link is not None
+    monkeypatch.setattr(link, "at", lambda _: Valkey(connection_pool=link.client.connection_pool))
+    windows = Windows(links)
+
+    assert len(await hits([windows], key, 5)) == 2
+
+    assert len(windows._limiters) == 1
