@@ -73,8 +73,8 @@ test-proxies: proxies ## nginx and HAProxy as they are shipped, in front of two 
 	$(WITH_THE_REST) tests/proxies
 
 .PHONY: rolling
-rolling: proxies ## Three replicas behind HAProxy started anew one after another under load, with a migration between: no request fails
-	$(BIN)/python -m tests.proxies
+rolling: proxies ## Three replicas behind HAProxy replaced under load (SECONDS), with a migration between: no request fails
+	$(BIN)/python -m tests.proxies $(if $(SECONDS),--seconds $(SECONDS))
 
 .PHONY: rules
 rules: install ## Write Prometheus's rules as Kubernetes has them

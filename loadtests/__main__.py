@@ -32,7 +32,7 @@ PLANS = {
     "hunt": Plan(8, 4),
     "attack": Plan(36, 12),
 }
-NAMED = {"rolling": Plan(24, 12)}  # says something where replicas are started anew meanwhile: `make rolling`
+NAMED = {"rolling": Plan(24, 6)}  # says something where replicas are started anew meanwhile: `make rolling`
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ started knows none of it, and has to answer as the one before.
 import random
 from collections import deque
 
+from geventhttpclient import client as http
 from locust import between, task
 
 from loadtests import verdict
@@ -16,6 +17,11 @@ from loadtests.person import NO_CONTENT, OK, UNAUTHORIZED, Person, Session, expe
 WHY = "a request that comes just as a replica leaves goes to another one, and waits for no time-out"
 REMEMBERED = 20  # ended tokens of a person
 
+# By itself the client asks a GET again whose connection is closed without an answer: here that is a failure.
+if not http.IDEMPOTENT_METHODS:
+    verdict.refuse("this release of geventhttpclient says elsewhere what it repeats")
+http.IDEMPOTENT_METHODS = frozenset()
+
 verdict.hold_to(
     Bounds(
         failed=Share(0.0, "a replica that leaves says so, and goes on until nobody sends anything"),
@@ -24,7 +30,7 @@ verdict.hold_to(
             Time("GET /verify", 500, 1500, WHY),
             Time("GET /me", 500, 1500, WHY),
             Time("POST /refresh", 750, 1500, WHY),
-            Time("POST /login", 1500, 2500, WHY),
+            Time("POST /login", 2500, 4000, WHY),
             Time("POST /logout", 750, 1500, WHY),
         ),
     )
