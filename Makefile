@@ -195,6 +195,10 @@ LOADTEST = $(BIN)/python -m loadtests $(if $(SCENARIO),--scenario $(SCENARIO)) $
 loadtest: install ## Load held to bounds (SCENARIO, USERS, SECONDS) on HOST, or on two replicas of its own
 	$(if $(HOST),$(LOADTEST) --host $(HOST),$(BIN)/python -m bench.replicas $(LOADTEST))
 
+.PHONY: test-loadtests
+test-loadtests: install ## The scenarios of loadtests/ find what they are for, and accuse nobody else
+	$(WITH_THE_REST) --numprocesses 2 --dist loadfile tests/loadtests/running
+
 .PHONY: loadtest-ui
 loadtest-ui: install ## The same by hand, on locust's own pages at http://127.0.0.1:8089 (HOST, PORT)
 	$(if $(HOST),$(LOADTEST) --host $(HOST),$(BIN)/python -m bench.replicas $(LOADTEST)) --ui $(if $(PORT),--port $(PORT))

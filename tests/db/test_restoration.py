@@ -192,6 +192,7 @@ async def test_a_server_that_was_started_on_restored_files_is_known_by_its_timel
 
     with Postgres(files, settings=["fsync=off", "shared_buffers=16MB", "restore_command=false"]) as other:
         url = other.url()
+        await until(lambda: other.sql("SELECT pg_is_in_recovery()") == "f")
 
         assert other.sql("SELECT system_identifier FROM pg_control_system()") == before
         assert await differs(url) == "timeline"

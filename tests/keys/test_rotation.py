@@ -136,7 +136,7 @@ async def test_forged_names_of_keys_do_not_make_us_look_each_time(
 
     async def counted(db: Any) -> Any:
         nonlocal looks
-        looks += 1
+        looks += db is replica.parts.db
         return await all_keys(db)
 
     monkeypatch.setattr(queries, "all_keys", counted)

@@ -1,1 +1,1 @@
-"""The load harness: its verdict, and that its hunt finds what it is for. Locust stays out of this process."""
+"""The load harness: its verdict and its search. Locust stays out of this process."""

@@ -15,7 +15,7 @@ import psutil
 from tests.loadtests.service import serving
 from tests.servers import free_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PEOPLE = ("Visitor", "Commuter", "Reader", "Hunter", "Guesser")  # one of each scenario
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from tests.loadtests.service import serving
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def hunt(host: str, reports: Path, password: str = "any") -> tuple[int, str]:
-    words = ["--scenario", "hunt", "--users", "1", "--seconds", "2", "--host", host, "--reports", str(reports)]
+    words = ["--scenario", "hunt", "--users", "1", "--seconds", "4", "--host", host, "--reports", str(reports)]
     environment = {"PATH": os.environ["PATH"], "LOADTEST_ADMIN_PASSWORD": password}
     done = subprocess.run(
         [sys.executable, "-m", "loadtests", *words],

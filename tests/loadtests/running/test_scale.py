@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.loadtests.service import serving
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RATE, SECONDS = 500, 3  # a stay is 197 requests
 
 

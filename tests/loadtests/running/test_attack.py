@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.loadtests.service import serving
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def attack(host: str, reports: Path, token: str) -> tuple[int, str]:
