@@ -26,14 +26,14 @@ from bench.shares import Share, shares
 from bench.stack import refuse, say
 
 COUNTS = (1, 2, 4)
-SHARE = 0.15  # of a core a replica: four take half a core of two, and leave the rest to the stores and the load
+SHARE = 0.2  # of a core a replica: four take less than one core of two, and leave the rest to the stores and the load
 IN_TIME = 150.0  # milliseconds for 99 of 100 requests, but sign-ins
-PART_SECONDS = 15  # that a rate is held
+PART_SECONDS = 24  # that a rate is held: some twenty sign-ins of a replica, which the others wait for
 IDLE_SECONDS = 20  # before anything is asked: twice as long as the rarest of what replicas do by themselves
 PEOPLE = 40  # at a time, whatever the rate: hardly one waits for an answer when the next request is due
 ARRIVALS = 20  # people a second, while replicas have a core each
 PROCESSES = 2  # of the load: one alone would be the first to be full
-FIRST = 90.0  # requests a second of one replica, to begin with
+FIRST = 120.0  # requests a second of one replica, to begin with
 FIRST_STRIDE = 1.35  # towards what one replica carries, which is not known
 STRIDE = 1.14  # from what so many times one would be, which is a guess; searches end within PRECISION
 PRECISION = 1.04

@@ -6,11 +6,10 @@ each part of the run, for whoever started it.
 """
 
 import itertools
-import os
-import random
 import threading
 import time
 from argparse import ArgumentParser
+from random import SystemRandom
 from typing import Any
 
 from locust import constant, events, task
@@ -34,31 +33,30 @@ from loadtests.person import (
 from loadtests.trials import SIGN_IN, Trials
 
 FORBIDDEN = 403
-# A stay: one sign-in in 197 requests, three refreshes, one promotion, one demotion, one logout. It is no multiple of a
-# number of replicas, so that a sign-in is another one's each time.
+# A stay: one sign-in in 197 requests, three refreshes, one promotion, one demotion, one logout; some are shorter, some
+# longer, so that sign-ins come when they come, with one replica as with four.
 LOOKS = ["/verify", "/verify", "/me", "/verify", "/verify", "/me", "/verify", "/verify", "/preferences", "/verify"]
-STAY = 180  # looks
+STAY = 90, 270  # looks at least and at most
 REFRESH_AFTER = 60  # looks
-PROCESS = 1000  # people of one process at most
-GOLDEN = 0.618034  # each next fraction of it falls into one of the widest gaps that those before it have left
 TRIES = 4  # with what has ended, on one replica after another
 RIGHT = "users:read"
 ADMIN_SECONDS = 300.0  # after which the administrator signs in anew: half of what a login counts as fresh
+
+
+chance = SystemRandom()
 
 
 class Traveller(Person):
     """Stays for a while, is an administrator for a moment, leaves and comes back."""
 
     wait_time = constant(0)
-    _starts = itertools.count()
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.turns: Turns | None = None  # none until all are in: then they go as fast as they can
-        self.next_replica = itertools.cycle(random.sample(self.replicas, len(self.replicas)))
+        self.next_replica = itertools.cycle(chance.sample(self.replicas, len(self.replicas)))
         self.session: Session | None = None
-        # sign-ins are spread from the beginning, over all processes
-        self.first_look = int((os.getpid() * PROCESS + next(self._starts)) * GOLDEN % 1 * STAY)
+        self.first_look = chance.randrange(STAY[1])  # of the stay that is under way when all begins
 
     def on_start(self) -> None:
         self.register()
@@ -89,7 +87,7 @@ class Traveller(Person):
         self.session = None  # one that broke off is not gone on with
         if session is None:
             return
-        for number in range(self.first_look, STAY):
+        for number in range(self.first_look, max(self.first_look + 1, chance.randint(*STAY))):
             self._expect("GET", LOOKS[number % len(LOOKS)], session, OK)
             if number % REFRESH_AFTER == REFRESH_AFTER - 1:
                 session = self.refresh(session)
