@@ -81,7 +81,8 @@ rules: install ## Write Prometheus's rules as Kubernetes has them
 	$(BIN)/python -m tests.deploy.rules
 
 # three processes on two cores: much of what tests do is waiting for a server to start
-ALL_TESTS = --numprocesses 3 --dist loadfile
+# in the order of names: by the number of their tests the files that take longest would come last
+ALL_TESTS = --numprocesses 3 --dist loadfile --no-loadscope-reorder
 .PHONY: test
 test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian workers; it has to show what docs/security.md says
 	$(BIN)/python -m pytest $(ALL_TESTS) --junitxml .reports/tests.xml
