@@ -346,8 +346,14 @@ def measure(metrics: Metrics, db: Database, entries: Entries, passwords: Passwor
     """The gauges: whether the stores are there, how full the pool and the queues are, how old the key is."""
     metrics.gauge(
         "auth_database_away",
-        "1: PostgreSQL does not answer, or holds a restored copy that nobody has dealt with.",
-        lambda: entries.outbox.lost or entries.outbox.unfit,
+        "1: PostgreSQL does not answer.",
+        lambda: entries.outbox.lost,
+        "livemax",
+    )
+    metrics.gauge(
+        "auth_database_unfit",
+        "1: PostgreSQL holds a restored copy that nobody has dealt with, or an older schema: all is 503.",
+        lambda: entries.outbox.unfit,
         "livemax",
     )
     metrics.gauge(

@@ -74,8 +74,8 @@ class Health:
 
     @property
     def is_ready(self) -> bool:
-        """What `ready` said last, unless the drain has begun since."""
-        return self._last_ready and not self.draining
+        """What `ready` said last, unless the drain has begun or a restored copy was found since."""
+        return self._last_ready and not self.draining and not self._entries.outbox.unfit
 
     async def ready(self, *, degraded_ok: bool = False) -> bool:
         """Whether requests can be served; with `degraded_ok` also if only cached sessions can be told."""

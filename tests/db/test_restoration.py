@@ -13,6 +13,7 @@ from db import restoration, schema
 from db.tables import metadata
 from tests.conftest import by_the_service
 from tests.db.backups import copy_files, dump, replace, restore
+from tests.health.kit import scraped, value
 from tests.identity.factorkit import first_step, second_step, with_factor
 from tests.identity.mailkit import forgot, joined, link_in, reset
 from tests.kit import from_ip, log_in, new_name, problem, register, until
@@ -122,6 +123,24 @@ async def test_what_valkey_still_has_is_not_told_when_the_copy_goes_away_again(
 
     problem(await session.ask("GET", "/me"), 503, "unavailable")
     problem(await replica.client.get("/health/ready?degraded=ok"), 503, "unavailable")
+
+
+async def test_metrics_tell_a_copy_from_a_database_that_is_away(
+    start: Start, own_database: str, postgres: Postgres, tmp_path: Path
+) -> None:
+    replica = await start()
+
+    async def told() -> dict[str, float]:
+        found = await scraped(replica.client)
+        return {name: value(found, f"auth_{name}") for name in ("ready", "database_away", "database_unfit")}
+
+    assert await is_ready(replica.client)
+    assert await told() == {"ready": 1, "database_away": 0, "database_unfit": 0}
+
+    replace(postgres, own_database.rpartition("/")[2], dump(own_database, tmp_path / "dump"))
+    await until(lambda: replica.parts.entries.outbox.unfit)
+
+    assert await told() == {"ready": 0, "database_away": 0, "database_unfit": 1}
 
 
 async def is_unfit(client: AsyncClient) -> bool:
