@@ -43,7 +43,7 @@ KEPT = (
     "clients",
     "upstream_users",
     "upstream_syncs",
-    "spent_challenges",  # a challenge lives five minutes
+    "spent_challenges",  # a challenge of before is answered no more, whether it is here or not
     "session_census",
     "erasures",
     "audit_retention",

@@ -201,15 +201,17 @@ class Credential(Struct, frozen=True):
     public_key: bytes
 
 
-async def spend(tx: Transaction, challenge_id: UUID, expires_at: float) -> bool:
-    """A challenge is answered once, and in time."""
+async def spend(tx: Transaction, challenge_id: UUID, made_at: float, expires_at: float) -> bool:
+    """A challenge is answered once, and in time; none of before a restore, for it may have been answered since."""
     spent = await tx.fetchval(
         """
         INSERT INTO spent_challenges (id, expires_at) SELECT $1, to_timestamp($2::float8)
-        WHERE to_timestamp($2::float8) > clock_timestamp() ON CONFLICT DO NOTHING RETURNING id
+        WHERE to_timestamp($2::float8) > clock_timestamp()
+          AND to_timestamp($3::float8) > (SELECT since FROM incarnation) ON CONFLICT DO NOTHING RETURNING id
         """,
         challenge_id,
         expires_at,
+        made_at,
     )
     return spent is not None
 

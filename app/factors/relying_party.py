@@ -54,7 +54,8 @@ class Challenge(Struct, frozen=True):
 
     id: UUID
     bound: bytes
-    expires_at: float  # seconds since 1970
+    made_at: float  # seconds since 1970
+    expires_at: float
     sent: bytes  # as it was sent
 
 
@@ -190,7 +191,7 @@ class RelyingParty:
         if said is None or data.cross_origin:
             raise NotAccepted
         made_at = int.from_bytes(said[:6], "big") / 1000  # of a UUIDv7
-        return Challenge(UUID(bytes=said[:16]), said[16:], made_at + CHALLENGE_SECONDS, sent)
+        return Challenge(UUID(bytes=said[:16]), said[16:], made_at, made_at + CHALLENGE_SECONDS, sent)
 
 
 def _check_attestation(attestation: bytes) -> None:

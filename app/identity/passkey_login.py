@@ -114,9 +114,9 @@ class PasskeyLogin:
             InvalidCredentials: it has come before, too late, or from a copy.
         """
         challenge, asserted = shown.asserted.challenge, shown.asserted
-        if not await factors.spend(tx, challenge.id, challenge.expires_at) or not await factors.use_passkey(
-            tx, shown.passkey_id, asserted.sign_count, backed_up=asserted.backed_up
-        ):
+        if not await factors.spend(
+            tx, challenge.id, challenge.made_at, challenge.expires_at
+        ) or not await factors.use_passkey(tx, shown.passkey_id, asserted.sign_count, backed_up=asserted.backed_up):
             raise InvalidCredentials(REFUSED)
 
 

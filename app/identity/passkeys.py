@@ -127,7 +127,8 @@ class Passkeys:
             raise ValidationFailed(("response", "was not made for this user and site, or too late")) from None
         async with self._db.transaction() as tx:
             person = await hold_caller(tx, caller)
-            if not await factors.spend(tx, registered.challenge.id, registered.challenge.expires_at):
+            challenge = registered.challenge
+            if not await factors.spend(tx, challenge.id, challenge.made_at, challenge.expires_at):
                 raise ValidationFailed(("response", "was not made for this user and site, or too late"))
             if len(await factors.passkeys_of(tx, person.id)) >= MOST:
                 raise Conflict(f"There are {MOST} passkeys already.")

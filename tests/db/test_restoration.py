@@ -16,6 +16,7 @@ from tests.db.backups import copy_files, dump, replace, restore
 from tests.health.kit import scraped, value
 from tests.identity.factorkit import first_step, second_step, with_factor
 from tests.identity.mailkit import forgot, joined, link_in, reset
+from tests.identity.webauthnkit import added, login_options, sign_in
 from tests.kit import from_ip, log_in, new_name, problem, register, until
 from tests.mail.kit import Postbox
 from tests.replica import Start
@@ -123,6 +124,19 @@ async def test_what_valkey_still_has_is_not_told_when_the_copy_goes_away_again(
 
     problem(await session.ask("GET", "/me"), 503, "unavailable")
     problem(await replica.client.get("/health/ready?degraded=ok"), 503, "unavailable")
+
+
+async def test_a_challenge_of_before_is_answered_no_more(start: Start, own_database: str) -> None:
+    """It may have been answered after the backup, which would not know."""
+    client = (await start()).client
+    key = await added(await log_in(client, await register(client)))
+    before = await login_options(client)
+
+    await restoration.restore(own_database)
+
+    await until(partial(is_ready, client))
+    problem(await sign_in(client, key.shown(before)), 401, "invalid_credentials")
+    assert (await sign_in(client, key.shown(await login_options(client)))).status_code == 200
 
 
 async def test_metrics_tell_a_copy_from_a_database_that_is_away(
