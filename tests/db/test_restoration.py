@@ -212,6 +212,15 @@ async def test_a_dump_restored_into_the_same_database_is_known(
     assert await differs(own_database) == "table row"
 
 
+async def test_what_a_server_does_not_tell_makes_no_copy(own_database: str, postgres: Postgres) -> None:
+    """It may have told it before, or tell it one day: a matter of rights and versions."""
+    written_here = "written_in = pg_current_xact_id()::text::bigint & 4294967295"
+
+    postgres.sql(f"UPDATE incarnation SET cluster = '', timeline = '', {written_here}", own_database.rpartition("/")[2])
+
+    assert await differs(own_database) == ""
+
+
 async def test_a_server_that_was_started_on_restored_files_is_known_by_its_timeline(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -221,8 +230,11 @@ async def test_a_server_that_was_started_on_restored_files_is_known_by_its_timel
         await schema.upgrade(server.url())
         before = server.sql("SELECT system_identifier FROM pg_control_system()")
     files = copy_files(server, directory / "other")
-    (files / "data" / "recovery.signal").touch()
 
+    (files / "data" / "standby.signal").touch()
+    with Postgres(files, settings=["fsync=off", "shared_buffers=16MB"]) as still_recovering:
+        assert await differs(still_recovering.url()) == "timeline"
+    (files / "data" / "standby.signal").rename(files / "data" / "recovery.signal")
     with Postgres(files, settings=["fsync=off", "shared_buffers=16MB", "restore_command=false"]) as other:
         url = other.url()
         await until(lambda: other.sql("SELECT pg_is_in_recovery()") == "f")

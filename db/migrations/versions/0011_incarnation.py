@@ -22,7 +22,8 @@ STATEMENTS = [
         since timestamptz NOT NULL DEFAULT clock_timestamp()
     )
     """,
-    # What of it a server does not tell (some hosted ones keep it to themselves, a standby has no timeline yet) is ''.
+    # What of it a server does not tell (some hosted ones keep it to themselves) is ''. One that is recovering tells no
+    # timeline yet, and it will be another.
     """
     CREATE FUNCTION incarnation_here() RETURNS incarnation
     LANGUAGE plpgsql SECURITY DEFINER AS $$
@@ -38,8 +39,9 @@ STATEMENTS = [
         END;
         BEGIN -- of the name of a WAL file the first eight digits are its timeline
             here.timeline := left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8);
-        EXCEPTION WHEN insufficient_privilege OR feature_not_supported OR object_not_in_prerequisite_state THEN
-            here.timeline := '';
+        EXCEPTION
+            WHEN insufficient_privilege OR feature_not_supported THEN here.timeline := '';
+            WHEN object_not_in_prerequisite_state THEN here.timeline := 'recovery';
         END;
         RETURN here;
     END
@@ -56,10 +58,11 @@ STATEMENTS = [
         SELECT * INTO kept FROM incarnation;
         SELECT xmin::text::bigint INTO written FROM incarnation;
         RETURN array_remove(ARRAY[
-            CASE WHEN kept.cluster IS DISTINCT FROM here.cluster THEN 'cluster' END,
+            -- '' is not known, on either side
+            CASE WHEN nullif(kept.cluster, '') <> nullif(here.cluster, '') THEN 'cluster' END,
             CASE WHEN kept.database IS DISTINCT FROM here.database THEN 'database' END,
             CASE WHEN kept.relation IS DISTINCT FROM here.relation THEN 'table' END,
-            CASE WHEN kept.timeline IS DISTINCT FROM here.timeline THEN 'timeline' END,
+            CASE WHEN nullif(kept.timeline, '') <> nullif(here.timeline, '') THEN 'timeline' END,
             CASE WHEN kept.written_in IS NULL OR kept.written_in IS DISTINCT FROM written THEN 'row' END
         ], NULL);
     END
