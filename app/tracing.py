@@ -8,7 +8,7 @@ import asyncio
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -54,7 +54,7 @@ FLUSH_SECONDS = 3.0  # that the end of a process waits for what was not sent yet
 MAX_STATEMENT = 2000  # characters of a statement that are kept
 MAX_COMMANDS = 5  # of a pipeline that are named
 ERROR = 500  # the first status that is a fault of the server's
-MAX_TRACE_STATE = 512  # characters, as many as have to be passed on (W3C Trace Context §3.3.1.5)
+TRACE_PARENT = 55  # characters of a `traceparent` of the one version there is (W3C Trace Context §3.2.2)
 CHANGE = re.compile(r"\b(?:INSERT|UPDATE|DELETE)\b")
 WORD = re.compile(r"\w+")
 TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+(?!LATERAL\b|unnest\b)([a-z_]\w*)")
@@ -147,14 +147,18 @@ def _failed(span: Span, kind: str) -> None:
 
 
 class Headers(Getter[Scope]):
-    """The trace that a request belongs to, by its headers."""
+    """The trace that a request belongs to, by its `traceparent`, in which there is no room for words of a client's.
+
+    Its `tracestate` would be sent to others with the spans, or stand in the log where it cannot be read.
+    """
 
     def get(self, carrier: Scope, key: str) -> list[str] | None:
+        if key == "tracestate":
+            return None
         wanted = key.encode()
         found = [value.decode("latin-1") for name, value in carrier["headers"] if name == wanted]
-        if key == "tracestate":
-            return found if sum(map(len, found)) <= MAX_TRACE_STATE else None
-        return found if len(found) == 1 else None  # two of them are none (W3C Trace Context §3.2.1)
+        # two of them are none (W3C Trace Context §3.2.1)
+        return found if len(found) == 1 and len(found[0]) <= TRACE_PARENT else None
 
     def keys(self, carrier: Scope) -> list[str]:
         return [name.decode("latin-1") for name, _ in carrier["headers"]]
@@ -352,6 +356,13 @@ class TracedOutbound(Outbound):
     def __init__(self, tracer: Tracer, *args: Any) -> None:  # noqa: ANN401 - the Outbound's own
         super().__init__(*args)
         self._tracer = tracer
+        self._tells = True
+
+    def narrowed(self, named: Iterable[str]) -> Outbound:
+        """For a sign-in provider, who is somebody else and not told the trace."""
+        found = super().narrowed(named)
+        found._tells = False  # type: ignore[attr-defined]  # noqa: SLF001 - a copy of this one
+        return found
 
     async def ask(
         self,
@@ -367,7 +378,8 @@ class TracedOutbound(Outbound):
             attributes |= {"server.port": parts.port}
         with asking(self._tracer, method, attributes) as span:
             sent = dict(headers or {})
-            propagator.inject(sent)
+            if self._tells:
+                propagator.inject(sent)
             answer = await super().ask(method, url, headers=sent, **options)
             span.set_attribute("http.response.status_code", answer.status)
             return answer

@@ -145,6 +145,28 @@ async def test_who_names_no_trace_begins_one(
     assert live.trace not in {TRACE, "0" * 32}
 
 
+WORD = "word-of-a-client"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {**SAMPLED, "tracestate": f"vendor={WORD}"},
+        {**SAMPLED, "tracestate": f"{WORD} is no member"},
+        {"traceparent": f"00-{TRACE}-{PARENT}-01-{WORD * 50}"},
+    ],
+)
+async def test_what_a_client_writes_beside_that_is_neither_sent_on_nor_logged(
+    traced: Traced, collector: Collector, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
+) -> None:
+    await (await traced()).client.get("/health/live", headers=headers)
+
+    await collector.until(len)
+
+    assert WORD.encode() not in collector.raw
+    assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
+
+
 @pytest.mark.parametrize(
     ("sampler", "wanted"),
     [
@@ -208,6 +230,25 @@ async def test_whom_we_ask_is_told_the_trace(settings: Settings, collector: Coll
         "server.port": int(collector.url.rpartition(":")[2]),
         "http.response.status_code": 200,
     }
+
+
+async def test_who_signs_people_in_is_not_told_the_trace(settings: Settings, collector: Collector) -> None:
+    """He is somebody else."""
+    outbound: Any = None
+
+    @get("/asking", exclude_from_auth=True)
+    async def asking() -> int:
+        answer = await outbound.narrowed([collector.url]).ask("GET", collector.url, seconds=5.0, headers={"x-a": "b"})
+        return int(answer.status)
+
+    async with serving(replace(settings, otel_exporter_otlp_endpoint=collector.url), [asking]) as replica:
+        outbound = replica.parts.traces.outbound([collector.url])
+        await replica.client.get("https://auth.example.test/asking", headers=SAMPLED)
+        spans = await collector.until(lambda spans: named(spans, "GET /asking"))
+
+    (asked,) = [headers for headers in collector.headers if "x-a" in headers]
+    assert "traceparent" not in asked
+    assert [span for span in spans if span.kind == CLIENT and "server.address" in span.attributes]
 
 
 async def test_an_error_of_ours_is_one_in_the_trace_and_a_refusal_is_none(traced: Traced, collector: Collector) -> None:
