@@ -91,6 +91,8 @@ async def test_a_permission_may_be_asked_for(app: AsyncClient, admin: SignedIn, 
     refused = await app.get("/orders/1", headers=session.bearer)
     await permitted(admin, session)
     served = await app.get("/orders/1", headers=session.bearer)
+    for path in ("/orders", "/orders/"):
+        assert (await app.get(path, headers=session.bearer)).json()["path"] == path
 
     assert refused.status_code == 403
     assert served.status_code == 200, served.text
@@ -98,7 +100,26 @@ async def test_a_permission_may_be_asked_for(app: AsyncClient, admin: SignedIn, 
 
 
 @pytest.mark.parametrize(
-    "path", ["/%6frders/1", "//orders/1", "/x/../orders/1", "/./orders/1", "/x%2f..%2forders/1", "/x/%2e%2e/orders/1"]
+    "path",
+    [
+        "/orders",
+        "/orders/",
+        "/orders?x=1",
+        "/%6frders",
+        "/%6frders/1",
+        "//orders/1",
+        "/x/../orders/1",
+        "/./orders/1",
+        "/x%2f..%2forders/1",
+        "/x/%2e%2e/orders/1",
+        "/orders;x=1",
+        "/orders;x=1/1",
+        "/orders%3bx=1/1",
+        "/;x=1/orders/1",
+        "/x\\..\\orders/1",
+        "/orders%5c1",
+        "/%256frders/1",
+    ],
 )
 async def test_no_way_to_write_a_path_leads_round_a_permission(
     app: AsyncClient, session: SignedIn, behind: Application, path: str
