@@ -1,11 +1,11 @@
 -- `http-request lua.verify`: may this request pass? Asks /verify of Gatehouse, as nginx's auth_request does.
 -- 200: what it says of the user goes on to the application, and txn.verified is set, which the configuration demands.
--- 400, 401, 403: answered as Gatehouse answers. Anything else, also a fault in here, leaves txn.verified unset.
+-- 401, 403: answered as Gatehouse answers. Anything else, also a fault in here, leaves txn.verified unset.
 
 local URL = "http://auth.example.org/api/auth/v2/verify"
 local SOCKET = "abns@gatehouse-verify"  -- a frontend of the same configuration
-local SECONDS = 8  -- what that frontend may take, twice 2 s to connect and 5 s to answer, is cut off here
-local REFUSALS = {[400] = true, [401] = true, [403] = true}
+local SECONDS = 8  -- until it says something; that frontend itself would try three times 2 s to connect, then wait 5 s
+local REFUSALS = {[401] = true, [403] = true}
 local SAID = {"x-auth-user-id", "x-auth-username", "x-auth-roles", "x-auth-session-id"}
 local PASSED_ON = {"content-type", "www-authenticate", "cache-control", "x-request-id"}
 

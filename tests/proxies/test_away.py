@@ -58,10 +58,11 @@ class Nobody(Listener):
         raise NotImplementedError
 
 
-STAND_INS = [Nobody(), Mute(), Broken("500 Broken"), Broken("503 Busy"), Broken("302 Elsewhere"), Broken("404 None")]
+STATUSES = ("500 Broken", "503 Busy", "302 Elsewhere", "404 None", "400 Bad", "429 Slowly")
+STAND_INS = [Nobody(), Mute(), *map(Broken, STATUSES)]
 
 
-@pytest.fixture(params=STAND_INS, ids=["nobody", "mute", "500", "503", "302", "404"])
+@pytest.fixture(params=STAND_INS, ids=["nobody", "mute", *STATUSES])
 async def stand_in(request: pytest.FixtureRequest) -> AsyncIterator[int]:
     """The port of what is in the place of Gatehouse."""
     async with request.param as listener:
