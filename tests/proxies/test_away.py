@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from httpx import AsyncClient, Response
+from httpx import AsyncClient, AsyncHTTPTransport, Response
 
 from tests.kit import BASE, log_in, register
 from tests.listener import Listener
@@ -23,6 +23,7 @@ OF_ANYBODY: tuple[dict[str, str], ...] = (
     {"Authorization": "Bearer x"},
     {"X-Auth-User-Id": "1", "X-Auth-Roles": "admin"},
 )
+NAME_LENGTH = 108  # bytes that HAProxy gives the name of a socket without a file
 
 
 class Mute(Listener):
@@ -122,6 +123,20 @@ async def test_a_fault_of_the_script_lets_nobody_through(
     monkeypatch.setattr(shipped, "lua", faulty)
     with HAProxy(tmp_path, [house.clients[0].base_url.port or 0] * 2, behind.port) as proxy:
         async with client_of(proxy) as client:
+@pytest.mark.parametrize(
+    ("path", "status"), [("/verify", 401), ("/verify?require=x:y", 401), ("/verify/x", 403), ("/login", 403), ("", 403)]
+)
+async def test_by_the_socket_of_the_script_nothing_else_is_reached(
+    house: Servers, behind: Application, tmp_path: Path, path: str, status: int
+) -> None:
+    """Any program of the machine can connect to it, and say that it comes from anywhere."""
+    with HAProxy(tmp_path, [house.clients[0].base_url.port or 0] * 2, behind.port) as proxy:
+        name = f"\0gatehouse-verify-{proxy.ports[APPLICATION]}".ljust(NAME_LENGTH, "\0")
+        transport = AsyncHTTPTransport(uds=name)
+        async with AsyncClient(transport=transport, base_url=f"http://{SERVICE}{BASE}", timeout=60) as client:
+            assert (await client.get(path)).status_code == status
+
+
             could_not_be_found_out(await client.get("/", headers=session.bearer))
 
     assert len(behind.reached) == before
