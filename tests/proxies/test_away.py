@@ -77,6 +77,10 @@ async def client_of(proxy: Proxy) -> AsyncGenerator[AsyncClient]:
         yield client
 
 
+def logs_in(directory: Path) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in directory.glob("*.log")}
+
+
 def could_not_be_found_out(answer: Response) -> None:
     assert answer.status_code == 503, answer.text
     assert answer.headers["retry-after"] == "1"
@@ -95,6 +99,18 @@ async def test_nobody_gets_to_the_application(
     assert len(behind.reached) == before
 
 
+async def test_no_log_holds_a_code_that_signs_in(kind: type[Proxy], behind: Application, tmp_path: Path) -> None:
+    """Not even where something goes wrong."""
+    with kind(tmp_path, [free_port(), free_port()], behind.port) as proxy:
+        async with client_of(proxy) as client:
+            answer = await client.get(f"https://{SERVICE}{BASE}/oauth/one/callback?code=sesame&state=x")
+
+    assert answer.status_code in {502, 503}
+    logs = logs_in(tmp_path)
+    assert any("/oauth/one/callback" in text for text in logs.values())
+    assert not [name for name, text in logs.items() if "sesame" in text]
+
+
 async def test_one_replica_is_enough(kind: type[Proxy], house: Servers, behind: Application, tmp_path: Path) -> None:
     """The other one is not there: nobody notices."""
     port = house.clients[0].base_url.port or 0
@@ -105,6 +121,20 @@ async def test_one_replica_is_enough(kind: type[Proxy], house: Servers, behind: 
             for _ in range(20):
                 assert (await client.get("/", headers=session.bearer)).status_code == 200
                 assert (await client.get(f"https://{SERVICE}{BASE}/me", headers=session.bearer)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/verify", 401), ("/verify?require=x:y", 401), ("/verify/x", 403), ("/login", 403), ("", 403)]
+)
+async def test_by_the_socket_of_the_script_nothing_else_is_reached(
+    house: Servers, behind: Application, tmp_path: Path, path: str, status: int
+) -> None:
+    """Any program of the machine can connect to it, and say that it comes from anywhere."""
+    with HAProxy(tmp_path, [house.clients[0].base_url.port or 0] * 2, behind.port) as proxy:
+        name = f"\0gatehouse-verify-{proxy.ports[APPLICATION]}".ljust(NAME_LENGTH, "\0")
+        transport = AsyncHTTPTransport(uds=name)
+        async with AsyncClient(transport=transport, base_url=f"http://{SERVICE}{BASE}", timeout=60) as client:
+            assert (await client.get(path)).status_code == status
 
 
 @pytest.mark.parametrize("fault", ["error('broken')", "os.exit = nil; nothing.at.all()", "while true do end"])
@@ -123,20 +153,6 @@ async def test_a_fault_of_the_script_lets_nobody_through(
     monkeypatch.setattr(shipped, "lua", faulty)
     with HAProxy(tmp_path, [house.clients[0].base_url.port or 0] * 2, behind.port) as proxy:
         async with client_of(proxy) as client:
-@pytest.mark.parametrize(
-    ("path", "status"), [("/verify", 401), ("/verify?require=x:y", 401), ("/verify/x", 403), ("/login", 403), ("", 403)]
-)
-async def test_by_the_socket_of_the_script_nothing_else_is_reached(
-    house: Servers, behind: Application, tmp_path: Path, path: str, status: int
-) -> None:
-    """Any program of the machine can connect to it, and say that it comes from anywhere."""
-    with HAProxy(tmp_path, [house.clients[0].base_url.port or 0] * 2, behind.port) as proxy:
-        name = f"\0gatehouse-verify-{proxy.ports[APPLICATION]}".ljust(NAME_LENGTH, "\0")
-        transport = AsyncHTTPTransport(uds=name)
-        async with AsyncClient(transport=transport, base_url=f"http://{SERVICE}{BASE}", timeout=60) as client:
-            assert (await client.get(path)).status_code == status
-
-
             could_not_be_found_out(await client.get("/", headers=session.bearer))
 
     assert len(behind.reached) == before
