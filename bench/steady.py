@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.cache.server import CONNECTIONS
+from app.cli.database import BESIDE_THE_POOL
 from app.sessions.authenticator import REMEMBERED_TOKENS
+from app.settings import Settings
 from bench import load
 from bench.meters import Meters, Use, proportional_memory
 from bench.scale import IN_TIME, Lab, lab, leave_by_all_doors, travel
@@ -28,8 +31,7 @@ HALF = 0.5
 FIRST = 300.0  # requests a second of both, to begin with
 STRIDE, PRECISION, PART_SECONDS = 1.3, 1.15, 10  # half of it is no finer a figure
 GROWTH = 1.0  # MiB in ten minutes, which may be more than noise, and is still none
-BUDGET = 15  # connections to PostgreSQL a worker: DATABASE_POOL_SIZE and 5
-LINKS = 32  # connections to Valkey a worker (app/cache/link.py)
+BUDGET = Settings.database_pool_size + BESIDE_THE_POOL  # connections to PostgreSQL a worker
 FILLERS = 64  # people at once who refresh until all memories are full
 
 
@@ -153,8 +155,8 @@ def report(samples: list[Sample], told: dict[str, Any], use: Use, carried: float
         say(f"| {number + 1} | {figures} | {growth} | {'yes' if slope.is_noise else 'no'} |")
     most = [max(sample.links[which] for sample in samples) for which in (0, 1)]
     say(f"\nConnections to PostgreSQL: {most[0]} at most, of {BUDGET * REPLICAS};")
-    say(f"to Valkey: {most[1]} at most, of {LINKS * REPLICAS}.\n")
-    kept = not grows and not told["failures"] and most[0] <= BUDGET * REPLICAS and most[1] <= LINKS * REPLICAS
+    say(f"to Valkey: {most[1]} at most, of {CONNECTIONS * REPLICAS}.\n")
+    kept = not grows and not told["failures"] and most[0] <= BUDGET * REPLICAS and most[1] <= CONNECTIONS * REPLICAS
     say(f"steady: {'all bounds were kept' if kept else 'BROKEN'}")
     return kept
 
