@@ -19,10 +19,8 @@ OLDEST, NEWEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=U
 
 # A point that ended so long ago changes no more: no transaction of ours that dates an event takes as long to commit it.
 FINAL = timedelta(minutes=10)
-MOST_KEPT, KEEP_SECONDS = (
-    5_000,
-    3600,
-)  # such points that a process has at hand: 2 MB; until retention takes their events
+MOST_KEPT = 5_000  # such points that a process has at hand: 2 MB
+KEEP_SECONDS = 3600  # until retention may have taken their events, or a restored backup lack them: they did happen
 
 HOUR = timedelta(hours=1)
 SHOWN = {
