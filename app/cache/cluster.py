@@ -36,6 +36,7 @@ from app.cache.server import (
 from app.valkey_url import ValkeyUrl
 
 PATIENCE = 0.4  # seconds for a host of the URL; within CONNECT_DEADLINE the primaries have to be asked as well
+NO_CLUSTER = "cluster support disabled"  # what a server that is not in one says of CLUSTER NODES
 
 
 class Primary(Struct, frozen=True):
@@ -135,20 +136,34 @@ async def find(url: ValkeyUrl, context: ssl.SSLContext | None) -> Cluster:
         ValkeyError, OSError: one does not answer, they are not of one mind, slots are being moved, or have no server.
     """
     seen = await asyncio.gather(*(_seen_from(url, context, host) for host in url.hosts))
-    views = Counter(view for view in seen if view)
+    views = [view for view in seen if isinstance(view, tuple) and view]
     if not views:
+        if any(isinstance(each, ResponseError) and NO_CLUSTER in str(each) for each in seen):
+            raise ValkeyConnectionError("this is no server of a cluster: VALKEY_URL has to begin with valkey://")
         raise ValkeyConnectionError("no node of the cluster answers")
-    view = views.most_common(1)[0][0]
+    view = most_seen(views)
     slots = _owners(view)
-    servers = await asyncio.gather(*(_asked(url, context, primary, view) for primary in view))
+    servers = await _all(*(_asked(url, context, primary, view) for primary in view))
     described = (f"{p.id} {s.identity} {' '.join(p.ranges)}" for p, s in zip(view, servers, strict=True))
     return Cluster(f"cluster:{hashlib.sha256(repr(list(described)).encode()).hexdigest()}", tuple(servers), slots)
 
 
-async def _seen_from(url: ValkeyUrl, context: ssl.SSLContext | None, host: Address) -> View | None:
+def most_seen(views: Sequence[View]) -> View:
+    """The map that most have, whatever addresses they know the primaries by; of as many, any: all will be asked."""
+    most = Counter(map(_map, views)).most_common(1)[0][0]
+    return next(view for view in views if _map(view) == most)
+
+
+def _map(view: View) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((primary.id, primary.ranges) for primary in view)
+
+
+async def _seen_from(url: ValkeyUrl, context: ssl.SSLContext | None, host: Address) -> View | ResponseError | None:
     try:
         async with asyncio.timeout(PATIENCE), connected(client(url, context, host, None)) as connection:
             return _view(text_of(await ask(connection, "CLUSTER", "NODES")), host)
+    except ResponseError as refusal:
+        return refusal
     except (ValkeyError, OSError, TimeoutError):
         return None
 
@@ -160,7 +175,7 @@ async def _asked(url: ValkeyUrl, context: ssl.SSLContext | None, primary: Primar
         nodes = text_of(await ask(connection, "CLUSTER", "NODES"))
     if "[" in nodes:
         raise ValkeyConnectionError("slots of the cluster are being moved")
-    if [(each.id, each.ranges) for each in _view(nodes, primary.address)] != [(each.id, each.ranges) for each in view]:
+    if _map(_view(nodes, primary.address)) != _map(view):
         raise ValkeyConnectionError("the nodes of the cluster are not of one mind about who has which slots")
     return Server(url, context, primary.address, identity)
 
@@ -206,8 +221,10 @@ async def _value(reader: AbstractConnection) -> bytes | None:
     return value
 
 
-async def _all(*work: Awaitable[Any]) -> None:
+async def _all(*work: Awaitable[Any]) -> list[Any]:
     """All of it to its end, then the first error: nothing goes on behind the back of who asked."""
-    for done in await asyncio.gather(*work, return_exceptions=True):
-        if isinstance(done, BaseException):
-            raise done
+    done = await asyncio.gather(*work, return_exceptions=True)
+    for each in done:
+        if isinstance(each, BaseException):
+            raise each
+    return done

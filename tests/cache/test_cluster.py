@@ -10,7 +10,9 @@ import pytest
 from valkey.crc import key_slot
 from valkey.exceptions import ValkeyError
 
+from app.cache.cluster import Primary, View, most_seen
 from app.cache.link import ValkeyAway, find
+from app.cli.embedded import Valkey
 from app.valkey_url import parse
 from tests.cache.conftest import Process, Start, as_ten_seconds_later, epoch
 from tests.kit import until
@@ -160,3 +162,18 @@ async def test_who_asks_another_node_is_told_nothing_of_a_cluster(cluster: Clust
 
     with pytest.raises(ValkeyError, match="begin with valkey"):
         await find(parse(node.url))
+
+
+async def test_who_takes_a_server_for_a_cluster_is_told_so(own_valkey: Valkey) -> None:
+    with pytest.raises(ValkeyError, match="begin with valkey://"):
+        await find(parse(own_valkey.url.replace("valkey://", "valkey+cluster://").removesuffix("/0")))
+
+
+def view(*slots: str, host: str = "10.0.0.1") -> View:
+    return tuple(Primary(str(number), (host, 6379), (ranges,)) for number, ranges in enumerate(slots))
+
+
+def test_nodes_are_of_one_mind_by_whatever_address_they_know_each_other() -> None:
+    stale, one, other = view("0-16383"), view("0-8191", "8192-16383"), view("0-8191", "8192-16383", host="node-1")
+
+    assert most_seen([stale, one, other]) == one
