@@ -174,7 +174,7 @@ async def find(url: ValkeyUrl) -> Server | Cluster:
     Raises:
         ValkeyError, OSError: that cannot be said.
     """
-    context = url.context()
+    context = await asyncio.to_thread(url.context)  # reads files; anew, for certificates are replaced
     if url.kind == "cluster":
         return await cluster.find(url, context)
     address = url.hosts[0] if url.kind == "server" else await sentinel.primary(url, context)
