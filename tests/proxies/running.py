@@ -55,14 +55,13 @@ class Proxy(ABC):
         self.replicas = replicas
         self.application = application
         self.ports: dict[str, int] = {}  # over TLS, by the name of what is behind
+        self.plain_ports: dict[str, int] = {}  # without
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def places(self, name: str) -> Places:
         """With ports of their own for what is behind this name."""
-        self.ports[name] = free_port()
-        return Places(
-            self.directory, self.certified.both, self.ports[name], free_port(), self.replicas, self.application
-        )
+        port, plain = self.ports[name], self.plain_ports[name] = free_port(), free_port()
+        return Places(self.directory, self.certified.both, port, plain, self.replicas, self.application)
 
     def __enter__(self) -> Self:
         for number, command in enumerate(self._commands()):

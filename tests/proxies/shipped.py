@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.deploy.files import DEPLOY
 
-SHIPPED_PLACES = re.compile(r"(?<![\d.])443\b|:80\b|:800\d\b|:9000\b|/etc/(?:ssl|haproxy)|/var/log")
+SHIPPED_PLACES = re.compile(r"(?<![\d.])443\b|(?::|listen )80\b|:800\d\b|:9000\b|/etc/(?:ssl|haproxy)|/var/log")
 REPLICAS = ("one", "two", "three")  # as HAProxy's files go on to count
 
 
@@ -36,6 +36,8 @@ def nginx(name: str, places: Places) -> str:
     if name == "application.conf":
         text = _replaced(text, r"127\.0\.0\.1:9000", f"127.0.0.1:{places.application}")
     else:
+        text = _replaced(text, r"listen 80;", f"listen 127.0.0.1:{places.plain_port};")
+        text = _replaced(text, r"listen \[::\]:80;", f"listen [::1]:{places.plain_port};")
         servers = "".join(f"    server 127.0.0.1:{port};\n" for port in places.replicas)
         text = _replaced(text, r"( +server 127\.0\.0\.1:800\d;.*\n)+", servers)
         text = _replaced(text, r"/var/log/nginx", str(places.directory))

@@ -20,6 +20,14 @@ LINES = 3_000
 LONG = 10_000  # bytes a line, so 30 MB together
 
 
+async def test_who_comes_without_tls_is_sent_to_where_it_is(proxy: Proxy) -> None:
+    async with AsyncClient(base_url=f"http://127.0.0.1:{proxy.plain_ports[SERVICE]}") as plain:
+        answer = await plain.get("/console/sign-in?next=%2F", headers={"Host": SERVICE})
+
+    assert answer.status_code == 301
+    assert answer.headers["location"] == f"https://{SERVICE}/console/sign-in?next=%2F"
+
+
 async def test_a_browser_signs_in_and_goes_on_by_its_cookie(client: AsyncClient) -> None:
     person = await register(client)
     body = {"username": person.username, "password": person.password, "transport": "cookie"}
