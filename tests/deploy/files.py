@@ -47,6 +47,12 @@ def of_kind(kind: str, name: str = "gatehouse") -> Document:
     return only
 
 
+def unit() -> dict[str, str]:
+    """What systemd is told once; what it is told twice is read by its last."""
+    lines = (DEPLOY / "systemd/gatehouse@.service").read_text(encoding="utf-8").splitlines()
+    return {name: value for name, _, value in (line.partition("=") for line in lines) if value}
+
+
 def rules() -> list[Document]:
     return [rule for group in document(RULES)["groups"] for rule in group["rules"]]
 

@@ -5,10 +5,12 @@ import re
 import pytest
 
 from app.cli.database import BESIDE_THE_POOL
+from app.cli.main import EXIT_SETTINGS
 from app.cli.serve import STOP_SECONDS
+from app.cli.server import CONNECTIONS, SPARE_FILES
 from app.main import at_the_edge, create_app
 from app.settings import PARSERS, Settings
-from tests.deploy.files import DEPLOY, KUBERNETES, ROOT, compose, documents, objects, of_kind, pods
+from tests.deploy.files import DEPLOY, KUBERNETES, ROOT, compose, documents, objects, of_kind, pods, unit
 from tests.kit import BASE
 from tests.replica import http
 
@@ -60,10 +62,18 @@ def test_nothing_is_killed_while_it_drains() -> None:
     drain = Settings().drain_seconds
     kubernetes = pods()["deployment/gatehouse"]
     in_compose = compose()["services"]["gatehouse"]["stop_grace_period"]
+    of_systemd = float(unit()["TimeoutStopSec"])
 
     assert kubernetes["terminationGracePeriodSeconds"] >= drain + STOP_SECONDS + SPARE_SECONDS
     assert int(in_compose.rstrip("s")) >= drain + STOP_SECONDS + SPARE_SECONDS
+    assert of_systemd >= drain + STOP_SECONDS + SPARE_SECONDS
+    assert unit()["KillMode"] == "mixed"  # SIGTERM is for the server alone, or its workers would leave at once
     assert f"DRAIN_SECONDS={drain:.0f}\n" in (KUBERNETES / "base/settings.env").read_text(encoding="utf-8")
+
+
+def test_a_replica_of_systemd_has_the_files_that_it_asks_for_and_is_not_started_anew_on_a_wrong_setting() -> None:
+    assert int(unit()["LimitNOFILE"]) == CONNECTIONS + SPARE_FILES
+    assert int(unit()["RestartPreventExitStatus"]) == EXIT_SETTINGS
 
 
 def test_all_replicas_together_find_room_in_postgresql() -> None:
