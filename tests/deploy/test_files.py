@@ -76,9 +76,24 @@ def test_a_replica_of_systemd_has_the_files_that_it_asks_for_and_is_not_started_
     assert int(unit()["RestartPreventExitStatus"]) == EXIT_SETTINGS
 
 
+def test_a_commit_that_was_answered_outlives_a_failover() -> None:
+    """Where LOSSLESS_FAILOVER says so: commits wait for a replica, and who may lack one does not take over."""
+    [overlay] = documents(KUBERNETES / "overlays/production/kustomization.yaml")
+    cluster = of_kind("Cluster", "gatehouse-db")["spec"]
+
+    assert "LOSSLESS_FAILOVER=on" in overlay["configMapGenerator"][0]["literals"]
+    assert cluster["postgresql"]["synchronous"] == {
+        "method": "any",
+        "number": 1,
+        "dataDurability": "required",
+        "failoverQuorum": True,
+    }
+    assert not {"minSyncReplicas", "maxSyncReplicas"} & set(cluster)  # with which it may go on alone
+
+
 def test_all_replicas_together_find_room_in_postgresql() -> None:
-    """Also while a release is rolled out, when there is one replica more."""
-    most = of_kind("HorizontalPodAutoscaler")["spec"]["maxReplicas"] + 1
+    """Also while a release is rolled out: those that leave are still there when those that come are."""
+    most = 2 * of_kind("HorizontalPodAutoscaler")["spec"]["maxReplicas"]
     limit = of_kind("Cluster", "gatehouse-db")["spec"]["postgresql"]["parameters"]["max_connections"]
 
     assert most * (Settings().database_pool_size + BESIDE_THE_POOL) <= int(limit) - 10  # the operator's, psql, …
