@@ -15,7 +15,7 @@ from tests.health.kit import URL
 from tests.replica import http
 
 MADE_OF = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
-OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+RUNBOOK = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
 
 
 async def served(settings: Settings) -> set[str]:
@@ -56,12 +56,12 @@ def test_who_is_woken_by_an_alert_finds_what_to_do(alert: dict[str, dict[str, st
 
     assert alert["labels"]["severity"] in {"critical", "warning"}
     assert {"summary", "description"} <= set(alert["annotations"])
-    assert alert["annotations"]["runbook_url"].endswith(f"/operations#{str(name).lower()}")
-    assert f"\n### {name}\n" in OPERATIONS
+    assert alert["annotations"]["runbook_url"].endswith(f"/runbook#{str(name).lower()}")
+    assert f"\n## {name}\n" in RUNBOOK
 
 
 def test_there_is_no_runbook_for_what_never_fires() -> None:
-    assert set(re.findall(r"^### (Gatehouse\w+)$", OPERATIONS, re.MULTILINE)) == {each["alert"] for each in alerts()}
+    assert set(re.findall(r"^## (Gatehouse\w+)$", RUNBOOK, re.MULTILINE)) == {each["alert"] for each in alerts()}
 
 
 def test_every_alert_is_fired_by_the_tests_of_the_rules() -> None:
