@@ -76,6 +76,17 @@ def test_a_replica_of_systemd_has_the_files_that_it_asks_for_and_is_not_started_
     assert int(unit()["RestartPreventExitStatus"]) == EXIT_SETTINGS
 
 
+def test_the_first_start_gives_settings_that_there_are_and_trusts_the_proxy_that_it_sets_up() -> None:
+    """One that is not trusted makes everybody one address, and five wrong passwords lock all of them out."""
+    guide = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    given = dict(re.findall(r"^ +([A-Z_]+)=(.+)$", guide, re.MULTILINE))
+    nginx = (DEPLOY / "nginx/gatehouse.conf").read_text(encoding="utf-8")
+
+    assert {"SECRET_KEY", "TRUSTED_PROXIES"} <= given.keys() <= NAMES
+    assert f"--host {given['TRUSTED_PROXIES']} " in unit()["ExecStart"]
+    assert f"server {given['TRUSTED_PROXIES']}:8000;" in nginx
+
+
 def test_a_commit_that_was_answered_outlives_a_failover() -> None:
     """Where LOSSLESS_FAILOVER says so: commits wait for a replica, and who may lack one does not take over."""
     [overlay] = documents(KUBERNETES / "overlays/production/kustomization.yaml")
