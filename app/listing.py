@@ -286,7 +286,11 @@ async def _places(
     while stretch < worth:
         walk = _walked(behind, fits, order, stretch)
         places = await snapshot.rows(walk.offset(offset).limit(most))
-        if len(places) == most or not await snapshot.rows(behind.order_by(*order.by()).offset(stretch).limit(1)):
+        # whether it went to the end is only asked where it may have
+        may_end = not offset or stretch >= all_rows
+        if len(places) == most or (
+            may_end and not await snapshot.rows(behind.order_by(*order.by()).offset(stretch).limit(1))
+        ):
             return places, None
         if not offset and LONGER * len(places) < stretch * estimated // all_rows and estimated < MOST_COLLECTED:
             break  # either there are far fewer than it seemed, or they are all together somewhere else
