@@ -81,8 +81,7 @@ rules: install ## Write Prometheus's rules as Kubernetes has them
 	$(BIN)/python -m tests.deploy.rules
 
 # three processes on two cores: much of what tests do is waiting for a server to start
-# in the order of names: by the number of their tests the files that take longest would come last
-ALL_TESTS = --numprocesses 3 --dist loadfile --no-loadscope-reorder
+ALL_TESTS = --numprocesses 3 --dist loadfile
 .PHONY: test
 test: install ## The whole test suite, on real PostgreSQL, Valkey and Granian workers; it has to show what docs/security.md says
 	$(BIN)/python -m pytest $(ALL_TESTS) --junitxml .reports/tests.xml
@@ -98,6 +97,7 @@ coverage: install ## Count the lines and branches that the suite reaches: 95 % o
 
 .PHONY: test-upgrade
 test-upgrade: install ## The release before (REF, else the newest tag) beside this one on the schema that this one has made
+	$(WITH_THE_REST) tests/cli/test_at_once.py
 	$(BIN)/python -m tests.upgrade $(if $(REF),--ref $(REF))
 
 .PHONY: browser
@@ -118,7 +118,7 @@ test-stores: install ## Stores as others run them: Sentinel, a cluster, TLS, PgB
 	  PATH=$$PATH:/usr/sbin command -v $$tool > /dev/null || { test $$(id -u) = 0 && apt-get install --yes --quiet --no-install-recommends $$tool > /dev/null; } \
 	    || { echo "$$tool is needed: apt-get install --no-install-recommends $$tool" >&2; exit 1; }; \
 	done
-	$(BIN)/python -m pytest -o addopts="-ra --import-mode=importlib" tests/stores
+	$(WITH_THE_REST) tests/stores tests/cache/test_sentinel.py tests/cache/test_cluster.py
 
 .PHONY: screenshots
 screenshots: browser ## Take pictures of every page of the console into docs/images

@@ -12,7 +12,7 @@ from tests.fuzz.house import House, serving
 from tests.fuzz.tokens import Forger
 
 SEED = 1
-CASES, MUTATIONS = 120, 50
+CASES, MUTATIONS = 200, 50
 
 
 @pytest.fixture(scope="module")

@@ -252,13 +252,14 @@ async def test_who_is_made_without_a_password_is_invited(
     assert (session.body["user"]["email_verified"], session.body["user"]["must_change_password"]) == (True, False)
 
 
-async def test_one_network_asks_for_twenty_an_hour_whoever_has_the_addresses(client: AsyncClient) -> None:
-    here = from_ip()
-    for _ in range(20):
+async def test_one_network_asks_for_twenty_an_hour_whoever_has_the_addresses(client: AsyncClient, parts: Parts) -> None:
+    link = None
+    while link is None or link is not parts.entries.links.current:  # while Valkey is away a process counts for itself
+        link, here = parts.entries.links.current, from_ip()
+        for _ in range(20):
+            answer = await client.post("/password/forgot", json={"email": f"{new_name()}@example.org"}, headers=here)
+            assert answer.status_code == 202
         answer = await client.post("/password/forgot", json={"email": f"{new_name()}@example.org"}, headers=here)
-        assert answer.status_code == 202
-
-    answer = await client.post("/password/forgot", json={"email": f"{new_name()}@example.org"}, headers=here)
 
     problem(answer, 429, "rate_limited")
     assert 3500 <= int(answer.headers["retry-after"]) <= 3600
