@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from httpx import AsyncClient
+from httpx import AsyncClient, Response
 
 from app.identity import mails
 from app.parts import Parts
@@ -253,13 +253,15 @@ async def test_who_is_made_without_a_password_is_invited(
 
 
 async def test_one_network_asks_for_twenty_an_hour_whoever_has_the_addresses(client: AsyncClient, parts: Parts) -> None:
-    link = None
-    while link is None or link is not parts.entries.links.current:  # while Valkey is away a process counts for itself
+    async def ask(here: dict[str, str]) -> Response:
+        return await client.post("/password/forgot", json={"email": f"{new_name()}@example.org"}, headers=here)
+
+    while True:
         link, here = parts.entries.links.current, from_ip()
-        for _ in range(20):
-            answer = await client.post("/password/forgot", json={"email": f"{new_name()}@example.org"}, headers=here)
-            assert answer.status_code == 202
-        answer = await client.post("/password/forgot", json={"email": f"{new_name()}@example.org"}, headers=here)
+        assert {(await ask(here)).status_code for _ in range(20)} == {202}
+        answer = await ask(here)
+        if link is not None and link is parts.entries.links.current:  # without Valkey a process counts for itself
+            break
 
     problem(answer, 429, "rate_limited")
     assert 3500 <= int(answer.headers["retry-after"]) <= 3600
