@@ -9,11 +9,15 @@ from typing import Any, Protocol
 
 SCHEMA = "schema"  # is older than the table: nobody can tell
 TIMELINE = "timeline"
+RECOVERY = "recovery"  # a replica, or a server that is still being recovered
 ROW = "row"  # was written by another transaction, or is not there (yet)
 DIFFERS = "SELECT incarnation_differs()"
 HINT = (
     "its data are a copy (a backup that was restored, a replica that took over): run `gatehouse restored` as the owner "
     "of the tables, or `gatehouse restored --nothing-lost` if nothing is missing; until then every answer is 503"
+)
+REPLICA = (
+    "it is a replica, or still being recovered: DATABASE_URL has to lead to the primary; until then every answer is 503"
 )
 OLD = "its schema is older than this release: run `gatehouse migrate`; until then every answer is 503"
 
@@ -39,6 +43,8 @@ def told_by(differs: Sequence[str], *, lossless_failover: bool) -> list[str]:
 
 def hint(told_by: Sequence[str]) -> str:
     """What to do about it."""
+    if RECOVERY in told_by:
+        return REPLICA
     return OLD if SCHEMA in told_by else HINT
 
 

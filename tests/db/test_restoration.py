@@ -233,7 +233,9 @@ async def test_a_server_that_was_started_on_restored_files_is_known_by_its_timel
 
     (files / "data" / "standby.signal").touch()
     with Postgres(files, settings=["fsync=off", "shared_buffers=16MB"]) as still_recovering:
-        assert await differs(still_recovering.url()) == "timeline"
+        url = still_recovering.url()
+        assert await differs(url) == "recovery"
+        assert await restoration.copied(url, lossless_failover=True) == ["recovery"]  # it is behind, whatever it loses
     (files / "data" / "standby.signal").rename(files / "data" / "recovery.signal")
     with Postgres(files, settings=["fsync=off", "shared_buffers=16MB", "restore_command=false"]) as other:
         url = other.url()

@@ -22,8 +22,7 @@ STATEMENTS = [
         since timestamptz NOT NULL DEFAULT clock_timestamp()
     )
     """,
-    # What of it a server does not tell (some hosted ones keep it to themselves) is ''. One that is recovering tells no
-    # timeline yet, and it will be another.
+    # What of it a server does not tell (some hosted ones keep it to themselves, a replica has no timeline yet) is ''.
     """
     CREATE FUNCTION incarnation_here() RETURNS incarnation
     LANGUAGE plpgsql SECURITY DEFINER AS $$
@@ -39,9 +38,8 @@ STATEMENTS = [
         END;
         BEGIN -- of the name of a WAL file the first eight digits are its timeline
             here.timeline := left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8);
-        EXCEPTION
-            WHEN insufficient_privilege OR feature_not_supported THEN here.timeline := '';
-            WHEN object_not_in_prerequisite_state THEN here.timeline := 'recovery';
+        EXCEPTION WHEN insufficient_privilege OR feature_not_supported OR object_not_in_prerequisite_state THEN
+            here.timeline := '';
         END;
         RETURN here;
     END
@@ -58,6 +56,8 @@ STATEMENTS = [
         SELECT * INTO kept FROM incarnation;
         SELECT xmin::text::bigint INTO written FROM incarnation;
         RETURN array_remove(ARRAY[
+            -- a replica is behind, however lossless it takes over
+            CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'recovery' END,
             -- '' is not known, on either side
             CASE WHEN nullif(kept.cluster, '') <> nullif(here.cluster, '') THEN 'cluster' END,
             CASE WHEN kept.database IS DISTINCT FROM here.database THEN 'database' END,
