@@ -9,6 +9,8 @@ from httpx import AsyncClient
 from app.outbound import Outbound
 from app.parts import Parts
 from app.settings import Settings
+from tests.console import kit as console
+from tests.federation.journeys import Fellow
 from tests.federation.kit import Browser, without_a_jar
 from tests.federation.provider import OpenIdProvider
 from tests.federation.realm import Authority, Realm
@@ -114,3 +116,20 @@ async def server(script: Script) -> AsyncIterator[Server]:
 def outbound(server: Server) -> Outbound:
     """Of an operator who has named the server."""
     return Outbound([f"{server.origin}/realm"])
+
+
+@pytest.fixture
+def fellow(house: Replica) -> Fellow:
+    """Somebody with a browser of his own."""
+    return lambda: console.Browser(house.edge)
+
+
+@pytest.fixture
+def person(fellow: Fellow) -> console.Browser:
+    return fellow()
+
+
+@pytest.fixture
+async def web(authority: Authority) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(verify=authority.trusting()) as web:
+        yield without_a_jar(web)
