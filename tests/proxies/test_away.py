@@ -48,19 +48,19 @@ class Broken(Listener):
         await writer.drain()
 
 
-class Nobody(Listener):
+class Nobody:
     """Is not there."""
 
     async def __aenter__(self) -> Self:
         self.port = free_port()
         return self
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        raise NotImplementedError
+    async def __aexit__(self, *_: object) -> None:
+        """There is nothing to end."""
 
 
 STATUSES = ("500 Broken", "503 Busy", "302 Elsewhere", "404 None", "400 Bad", "429 Slowly")
-STAND_INS = [Nobody(), Mute(), *map(Broken, STATUSES)]
+STAND_INS: list[Nobody | Listener] = [Nobody(), Mute(), *map(Broken, STATUSES)]
 
 
 @pytest.fixture(params=STAND_INS, ids=["nobody", "mute", *STATUSES])

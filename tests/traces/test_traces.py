@@ -4,7 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -206,23 +206,29 @@ async def test_what_is_asked_for_many_at_once_is_in_the_trace_of_each(traced: Tr
     assert 1 <= len([span for span in named(spans, "MGET") if span.trace in verified]) < 20
 
 
-async def test_whom_we_ask_is_told_the_trace(settings: Settings, collector: Collector) -> None:
+async def asked_meanwhile(
+    settings: Settings, collector: Collector, url: str, narrowed: Sequence[str] = ()
+) -> tuple[dict[str, str], Received]:
+    """The headers of what a request of ours asks of another server, and the span of that."""
     outbound: Any = None
 
     @get("/asking", exclude_from_auth=True)
     async def asking() -> int:
-        answer = await outbound.ask(
-            "GET", f"{collector.url}/secret-path?code=secret", seconds=5.0, headers={"x-a": "b"}
-        )
-        return int(answer.status)
+        way = outbound.narrowed(narrowed) if narrowed else outbound
+        return int((await way.ask("GET", url, seconds=5.0, headers={"x-a": "b"})).status)
 
     async with serving(replace(settings, otel_exporter_otlp_endpoint=collector.url), [asking]) as replica:
         outbound = replica.parts.traces.outbound([collector.url])
         await replica.client.get("https://auth.example.test/asking", headers=SAMPLED)
         spans = await collector.until(lambda spans: named(spans, "GET /asking"))
-
     (asked,) = [headers for headers in collector.headers if "x-a" in headers]
     (span,) = [span for span in spans if span.kind == CLIENT and "server.address" in span.attributes]
+    return asked, span
+
+
+async def test_whom_we_ask_is_told_the_trace(settings: Settings, collector: Collector) -> None:
+    asked, span = await asked_meanwhile(settings, collector, f"{collector.url}/secret-path?code=secret")
+
     assert asked["traceparent"] == f"00-{TRACE}-{span.id}-01"
     assert span.attributes == {
         "http.request.method": "GET",
@@ -234,21 +240,9 @@ async def test_whom_we_ask_is_told_the_trace(settings: Settings, collector: Coll
 
 async def test_who_signs_people_in_is_not_told_the_trace(settings: Settings, collector: Collector) -> None:
     """He is somebody else."""
-    outbound: Any = None
+    asked, _ = await asked_meanwhile(settings, collector, collector.url, narrowed=[collector.url])
 
-    @get("/asking", exclude_from_auth=True)
-    async def asking() -> int:
-        answer = await outbound.narrowed([collector.url]).ask("GET", collector.url, seconds=5.0, headers={"x-a": "b"})
-        return int(answer.status)
-
-    async with serving(replace(settings, otel_exporter_otlp_endpoint=collector.url), [asking]) as replica:
-        outbound = replica.parts.traces.outbound([collector.url])
-        await replica.client.get("https://auth.example.test/asking", headers=SAMPLED)
-        spans = await collector.until(lambda spans: named(spans, "GET /asking"))
-
-    (asked,) = [headers for headers in collector.headers if "x-a" in headers]
     assert "traceparent" not in asked
-    assert [span for span in spans if span.kind == CLIENT and "server.address" in span.attributes]
 
 
 async def test_an_error_of_ours_is_one_in_the_trace_and_a_refusal_is_none(traced: Traced, collector: Collector) -> None:
