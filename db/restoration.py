@@ -74,6 +74,10 @@ class NotMigrated(Exception):
     """The schema is older than this release."""
 
 
+class NotCopied(Exception):
+    """Nothing shows that the data are a copy."""
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """What was done."""
 
@@ -83,11 +87,15 @@ class Report(Struct, frozen=True, kw_only=True):
     deleted: dict[str, int]  # rows a table
 
 
-async def restore(database_url: str, *, nothing_lost: bool = False) -> Report:
+async def restore(database_url: str, *, nothing_lost: bool = False, anyway: bool = False) -> Report:
     """Make a copy into the database, in one transaction; with `nothing_lost` only note that it is one.
+
+    Args:
+        anyway: also where nothing shows that it is a copy: whoever is signed in is signed out, whatever it is.
 
     Raises:
         NotMigrated: `gatehouse migrate` has to run first.
+        NotCopied: all would be ended, and nothing shows why; or another call was here first.
         asyncpg.InsufficientPrivilegeError: this role does not own the tables.
     """
     connection = await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT)
@@ -97,6 +105,8 @@ async def restore(database_url: str, *, nothing_lost: bool = False) -> Report:
             if missing(await applied(connection)):
                 raise NotMigrated
             told_by = await connection.fetchval(incarnation.DIFFERS)
+            if not (told_by or nothing_lost or anyway):
+                raise NotCopied
             last_event = await connection.fetchval(LAST)
             ended, deleted = (0, {}) if nothing_lost else await _end_all(connection)
             await connection.execute("SELECT incarnation_begin()")

@@ -122,10 +122,16 @@ def _operating(commands: Commands) -> None:
     restored = _command(
         commands, "restored", "after a backup was restored: what had ended does not live again", "restored"
     )
-    restored.add_argument(
+    lost = restored.add_mutually_exclusive_group()
+    lost.add_argument(
         "--nothing-lost",
         action="store_true",
         help="end nothing: it is a copy that lacks nothing (pg_upgrade, a failover)",
+    )
+    lost.add_argument(
+        "--anyway",
+        action="store_true",
+        help="end all, though nothing shows a copy: files or a disk were put back as they had been",
     )
     _with_settings(restored)
     _with_json(restored)

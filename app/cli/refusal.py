@@ -92,6 +92,14 @@ class SchemaBehind(Refused):
         super().__init__("the schema is older than this release: run `gatehouse migrate` first")
 
 
+class NotRestored(Refused):
+    def __init__(self) -> None:
+        super().__init__(
+            "nothing shows that these data are a copy, so nothing was ended; --anyway ends all the same: files or a disk "
+            "were put back as they had been"
+        )
+
+
 class NotTheOwner(Refused):
     def __init__(self) -> None:
         super().__init__("only the owner of the tables can say so: set DATABASE_URL to its, as for `gatehouse migrate`")

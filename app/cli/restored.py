@@ -6,7 +6,7 @@ import asyncio
 import asyncpg
 import msgspec
 
-from app.cli.refusal import NotTheOwner, SchemaBehind
+from app.cli.refusal import NotRestored, NotTheOwner, SchemaBehind
 from app.cli.terminal import answer
 from app.settings import load
 from db import restoration
@@ -15,9 +15,13 @@ from db import restoration
 def run(arguments: argparse.Namespace) -> int:
     settings = load(env_file=arguments.env_file)
     try:
-        report = asyncio.run(restoration.restore(settings.database_url, nothing_lost=arguments.nothing_lost))
+        report = asyncio.run(
+            restoration.restore(settings.database_url, nothing_lost=arguments.nothing_lost, anyway=arguments.anyway)
+        )
     except restoration.NotMigrated as behind:
         raise SchemaBehind from behind
+    except restoration.NotCopied as own:
+        raise NotRestored from own
     except asyncpg.InsufficientPrivilegeError as refused:
         raise NotTheOwner from refused
     known = f"known for a copy by: {', '.join(report.told_by)}" if report.told_by else "not known for a copy"

@@ -71,11 +71,27 @@ def test_a_backup_in_which_nothing_ever_happened_has_no_last_event(
     run: Run, own_database: str, valkey_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And who knows of a loss that nothing shows may say so."""
-    assert run("restored", **environment_for(own_database, valkey_url)) == 0
+    assert run("restored", "--anyway", **environment_for(own_database, valkey_url)) == 0
 
     said = capsys.readouterr().out
     assert "not known for a copy" in said
     assert "no event is left" in said
+
+
+def test_where_nothing_shows_a_copy_nothing_is_ended(
+    run: Run, copied: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second of two operators, or one on the wrong machine: all their people would be signed out."""
+    assert run("restored", "--nothing-lost", **copied) == 0
+    capsys.readouterr()
+
+    assert run("restored", **copied) == 1
+
+    assert "--anyway" in capsys.readouterr().err
+    assert run("sessions", "end", "--all", "--dry-run", "--json", **copied) == 0
+    assert json.loads(capsys.readouterr().out)["matched"] == 1
+    assert run("restored", "--anyway", **copied) == 0
+    assert "ended: 1 sessions" in capsys.readouterr().out
 
 
 def test_only_the_owner_can_say_so(run: Run, copied: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,7 +132,7 @@ async def test_a_challenge_of_before_is_answered_no_more(start: Start, own_datab
     key = await added(await log_in(client, await register(client)))
     before = await login_options(client)
 
-    await restoration.restore(own_database)
+    await restoration.restore(own_database, anyway=True)
 
     await until(partial(is_ready, client))
     problem(await sign_in(client, key.shown(before)), 401, "invalid_credentials")
@@ -267,7 +267,7 @@ async def test_no_number_is_given_out_again(own_database: str, postgres: Postgre
     counts = "SELECT epoch, number FROM cache_epoch, role_table"
     numbers, before = postgres.sql(last, name), postgres.sql(counts, name)
 
-    await restoration.restore(own_database)
+    await restoration.restore(own_database, anyway=True)
 
     after = dict(line.split("|") for line in postgres.sql(last, name).splitlines())
     assert set(after) == {line.split("|")[0] for line in numbers.splitlines()}
@@ -277,7 +277,7 @@ async def test_no_number_is_given_out_again(own_database: str, postgres: Postgre
 
 
 async def test_it_is_an_event_of_the_trail(own_database: str, postgres: Postgres) -> None:
-    await restoration.restore(own_database)
+    await restoration.restore(own_database, anyway=True)
 
     event = postgres.sql("SELECT event FROM audit_events ORDER BY id DESC LIMIT 1", own_database.rpartition("/")[2])
     assert event == "database.restored"
