@@ -74,7 +74,7 @@ def compose() -> str:
     options = PyOptions()
     options.apply_merge = True
     try:
-        found = options.from_yaml((DEPLOY / "compose/compose.yaml").read_text(encoding="utf-8"))
+        found = options.from_yaml((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
         for validate in (found.validate, found.validate_networks, found.validate_secrets, found.validate_volumes):
             validate()
     except ValueError as error:

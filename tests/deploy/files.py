@@ -67,4 +67,4 @@ def dashboard() -> Document:
 
 
 def compose() -> Document:
-    return document(DEPLOY / "compose/compose.yaml")
+    return document(DEPLOY / "compose.yaml")

@@ -164,7 +164,7 @@ def test_compose_names_what_there_is() -> None:
         assert set(service.get("depends_on", ())) <= set(found["services"]), name
         for volume in service.get("volumes", ()):
             source = volume.partition(":")[0]
-            assert (DEPLOY / "compose" / source).exists() if source.startswith(".") else source in found["volumes"]
+            assert (DEPLOY / source).exists() if source.startswith(".") else source in found["volumes"]
 
 
 def test_the_image_is_given_what_it_copies() -> None:
