@@ -205,7 +205,7 @@ loadtest-ui: install ## The same by hand, on locust's own pages at http://127.0.
 	$(if $(HOST),$(LOADTEST) --host $(HOST),$(BIN)/python -m bench.replicas $(LOADTEST)) --ui $(if $(PORT),--port $(PORT))
 
 .PHONY: scale
-scale: install ## What 1, 2 and 4 replicas carry at the same p99, each held to a share of a core (Linux, root, 15 minutes; SHARE)
+scale: install ## What 1, 2 and 4 replicas carry at the same p99, each held to a share of a core (Linux, root, 20 minutes; SHARE)
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/plot.txt
 	$(BIN)/python -m bench.scale $(if $(SHARE),--share $(SHARE))
 

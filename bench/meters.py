@@ -1,7 +1,7 @@
 """What replicas, stores and the load take: processors, statements, commands, memory, connections."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class Reading:
     at: float  # on the monotonic clock
     processors: Mapping[str, float]  # by what they are of
     load: Mapping[int, float]  # by process of the load
-    machine: float  # all that was not idle
+    machine: float  # all that was not idle, but for ballast
     statements: int
     transactions: int
     commands: int
@@ -58,13 +58,31 @@ class Use:
             last.commands - first.commands,
         )
 
+    @classmethod
+    def together(cls, uses: Sequence["Use"]) -> "Use":
+        """Several as one."""
+        seconds = sum(use.seconds for use in uses)
+
+        def mean(cores: Callable[[Use], float]) -> float:
+            return sum(cores(use) * use.seconds for use in uses) / seconds
+
+        return cls(
+            seconds,
+            {name: mean(lambda use: use.processors[name]) for name in uses[0].processors},  # noqa: B023 - used at once
+            mean(lambda use: use.busiest_load),
+            mean(lambda use: use.machine),
+            sum(use.statements for use in uses),
+            sum(use.transactions for use in uses),
+            sum(use.commands for use in uses),
+        )
+
     def __str__(self) -> str:
         taken = ", ".join(f"{name} {cores:.2f}" for name, cores in self.processors.items())
         return f"cores: {taken}, machine {self.machine:.2f}"
 
 
 class Meters:
-    """Reads them; `replicas` and `load` name the processes of the moment."""
+    """Reads them; `replicas` and `load` name the processes of the moment, `ballast` those that are not of it."""
 
     def __init__(
         self,
@@ -72,12 +90,14 @@ class Meters:
         store: Valkey,
         replicas: Callable[[], Iterable[int]],
         load: Callable[[], Iterable[int]],
+        ballast: Iterable[int],
     ) -> None:
         self._postgres = postgres
         self._valkey = valkey.Valkey.from_url(store.url)
         self._store = store
         self._replicas = replicas
         self._load = load
+        self._ballast = list(ballast)
         postgres.sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
 
     def read(self) -> Reading:
@@ -92,7 +112,7 @@ class Meters:
                 "load": sum(load.values()),
             },
             load,
-            sum(machine) - machine.idle - machine.iowait,
+            sum(machine) - machine.idle - machine.iowait - sum(map(_seconds, self._ballast)),
             int(self._postgres.sql(CALLS) or 0),
             int(self._postgres.sql(COMMITS)),
             sum(each["calls"] for each in self._commands().values()),

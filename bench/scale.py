@@ -1,7 +1,7 @@
 """`make scale`: what one, two and four replicas carry, each held to the same share of a core, at the same p99.
 
-locust (loadtests/scale.py) looks for the highest rate at which 99 of 100 requests are answered in time; the meters are
-read at the beginning and the end of what it counts. Stores are new for each number of replicas.
+All stand beside each other, each number of them with stores of its own, and are asked in turns by locust
+(loadtests/scale.py); the meters are read at the beginning and the end of what it counts.
 """
 
 import argparse
@@ -11,38 +11,41 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.cli.embedded import Postgres, Valkey
 from bench import scale_report
+from bench.ballast import ballast
 from bench.meters import STATEMENTS, Meters, Use, family
 from bench.replicas import ADMIN, environment_of, migrate, running
 from bench.scale_report import Carried, Tried
 from bench.shares import Share, shares
-from bench.stack import refuse, say
+from bench.stack import free_port, refuse, say
+from bench.staircase import Staircase
 
 COUNTS = (1, 2, 4)
-SHARE = 0.2  # of a core a replica: four take less than one core of two, and leave the rest to the stores and the load
+SHARE = 0.15  # of a core a replica: with four, their stores and the load two cores are little more than half full
 IN_TIME = 150.0  # milliseconds for 99 of 100 requests, but sign-ins
-PART_SECONDS = 24  # that a rate is held: some twenty sign-ins of a replica, which the others wait for
+PART_REQUESTS = 5_000  # whoever carries them: so many of them are sign-ins, and the p99 is that of fifty
+ROUNDS = 15  # the first few find out about where to look
+LEAST_SETTLED = 5  # tries of each that are about what it carries, or nothing is said of it
 IDLE_SECONDS = 20  # before anything is asked: twice as long as the rarest of what replicas do by themselves
-PEOPLE = 40  # at a time, whatever the rate: hardly one waits for an answer when the next request is due
-ARRIVALS = 20  # people a second, while replicas have a core each
+PEOPLE = 80  # a replica: who waits for his sign-in is late for the next request or two, and not for the next ten
+ARRIVALS = 12  # people a second, two hashes each, while replicas are not held to their shares yet
+LAST = 10  # niceness: on a machine of its own the load would take no core from who is measured
 PROCESSES = 2  # of the load: one alone would be the first to be full
-FIRST = 120.0  # requests a second of one replica, to begin with
-FIRST_STRIDE = 1.35  # towards what one replica carries, which is not known
-STRIDE = 1.14  # from what so many times one would be, which is a guess; searches end within PRECISION
-PRECISION = 1.04
+FIRST = 150.0  # requests a second of a replica, to begin with
 LIMITS = {"RATE_LIMIT_REGISTER": "off"}
 
 
 @dataclass(frozen=True)
 class Lab:
-    """Stores, replicas and meters; where the load is told to go."""
+    """Stores and replicas; where the load is told to go."""
 
     held: list[Share]
     postgres: Postgres
@@ -77,61 +80,127 @@ def lab(number: int, share: float, logs: Path) -> Iterator[Lab]:
                 yield Lab(held, postgres, store, environment, urls)
 
 
-def travel(
-    lab: Lab, words: list[str], report: Path, hear: Callable[[dict[str, Any], Meters], None], people: int = PEOPLE
-) -> int:
-    """Run the scenario, and have what it tells heard; its exit status."""
-    command = [sys.executable, "-m", "locust", "-f", "loadtests/scale.py", "--host", ",".join(lab.urls), "--headless"]
+class Travel:
+    """The load of one lab: people who are signed in, and ask at the rates that they are told."""
+
+    def __init__(self, made: Lab, locust: "subprocess.Popen[str]", idlers: Iterable[int]) -> None:
+        self.meters = Meters(made.postgres, made.valkey, made.pids, lambda: family(locust.pid), idlers)
+        self._locust = locust
+        self._hear("ready")
+        made.hold()
+
+    def attempt(self, rate: float, seconds: float) -> Tried:
+        """Keep so many requests a second up for so long."""
+        assert self._locust.stdin is not None  # noqa: S101 - it was asked for
+        self._locust.stdin.write(f"{rate} {seconds}\n")
+        self._locust.stdin.flush()
+        self._hear("begins")
+        first = self.meters.read()
+        self._hear("ends")
+        last = self.meters.read()
+        told = self._hear("tried")
+        for which in ("times", "sign_in_times"):
+            told[which] = {int(milliseconds): number for milliseconds, number in told[which].items()}
+        return Tried(**told, use=Use.between(first, last))
+
+    def end(self) -> bool:
+        """Whether nothing was seen that may not be."""
+        assert self._locust.stdin is not None  # noqa: S101 - it was asked for
+        self._locust.stdin.close()
+        self._hear()
+        return self._locust.wait() == 0
+
+    def _hear(self, event: str = "") -> dict[str, Any]:
+        """Wait until it tells of this, or ends; its findings are shown, and not its tables."""
+        assert self._locust.stdout is not None  # noqa: S101 - it was asked for
+        for line in self._locust.stdout:
+            if line.startswith("{"):
+                told: dict[str, Any] = json.loads(line)
+                if told.pop("event") == event:
+                    return told
+            elif line.startswith("  "):
+                say(line.rstrip())
+        return {} if not event else refuse("the load has ended before its time")
+
+
+@contextmanager
+def travel(made: Lab, report: Path, idlers: Iterable[int]) -> Iterator[Travel]:
+    """People who have come, with the replicas held to their shares from then on."""
+    command = ["nice", f"--adjustment={LAST}", sys.executable, "-m", "locust", "-f", "loadtests/scale.py"]
+    command += ["--host", ",".join(made.urls), "--headless"]
     command += ["--only-summary", "--loglevel", "WARNING", "--html", str(report), "--processes", str(PROCESSES)]
-    command += ["--users", str(people), "--spawn-rate", str(ARRIVALS), *words]
+    command += ["--users", str(PEOPLE * len(made.urls)), "--spawn-rate", str(ARRIVALS)]
+    port = str(free_port())  # where its processes meet; by default they would be anybody's who runs locust here
+    command += ["--master-bind-port", port, "--master-port", port]
     environment = {**os.environ, "LOADTEST_ADMIN_USERNAME": ADMIN, "PYTHONUNBUFFERED": "1"}
-    environment["LOADTEST_ADMIN_PASSWORD"] = lab.environment["ADMIN_PASSWORD"]
-    root = Path(__file__).parents[1]
+    environment["LOADTEST_ADMIN_PASSWORD"] = made.environment["ADMIN_PASSWORD"]
     with (
         report.with_suffix(".log").open("wb") as log,  # locust's tables; the report has them, too
-        subprocess.Popen(command, env=environment, cwd=root, stdout=subprocess.PIPE, stderr=log, text=True) as locust,  # noqa: S603
+        subprocess.Popen(  # noqa: S603 - what our lock names
+            command,
+            env=environment,
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as locust,
     ):
-        assert locust.stdout is not None  # noqa: S101 - it was asked for
-        meters = Meters(lab.postgres, lab.valkey, lab.pids, lambda: family(locust.pid))
         try:
-            for line in locust.stdout:
-                if not line.startswith("{"):
-                    sys.stdout.write(line if line.startswith("  ") else "")  # its findings, and not its tables
-                    continue
-                told = json.loads(line)
-                if told["event"] == "ready":
-                    lab.hold()
-                hear(told, meters)
-            return locust.wait()
+            yield Travel(made, locust, idlers)
         finally:
             if locust.poll() is None:
                 locust.terminate()
 
 
-def carry(number: int, share: float, words: list[str], reports: Path) -> Carried:
-    """What so many replicas carry, by what was tried."""
-    readings: list[Any] = []
-    tried: list[Tried] = []
-    idle: list[Use] = []
+class Climb:
+    """One number of replicas, and what is found of it."""
 
-    def hear(told: dict[str, Any], meters: Meters) -> None:
-        event = told.pop("event")
-        if event.endswith("begins"):
-            readings[:] = [meters.read()]
-        elif event.endswith("ends"):
-            readings.append(meters.read())
-            if event == "idle ends":
-                idle.append(Use.between(*readings))
-                say(f"{number:>2} of {share}: idle ({idle[-1]})")
-        elif event == "tried":
-            tried.append(Tried(**told, use=Use.between(*readings)))
-            say(f"{number:>2} of {share}: {tried[-1]}")
+    def __init__(self, number: int, share: float, load: Travel, in_time: float) -> None:
+        self.number = number
+        self.load = load
+        self._share = share
+        self._in_time = in_time
+        self._stairs = Staircase(FIRST * number)
+        self._tried: list[Tried] = []
+        self._settled: list[Tried] = []
 
-    with lab(number, share, reports) as made:
-        status = travel(made, words, reports / f"scale-{number}.html", hear)
-    if status != 0 or not idle:
-        refuse(f"the load of {number} has found nothing, or what may not be: see above, and {reports}")
-    return Carried(number, share, idle[0], tried)
+    def step(self) -> None:
+        """Ask as many requests as every other, however long that takes."""
+        rate, settled = self._stairs.rate, self._stairs.settled
+        tried = self.load.attempt(rate, PART_REQUESTS / rate)
+        held = tried.kept_up(self._in_time)
+        say(f"{self.number:>2} of {self._share}: {tried}{'' if held else ', does not hold'}")
+        self._tried.append(tried)
+        if settled:
+            self._settled.append(tried)
+        self._stairs.heard(held=held)
+
+    def carried(self, idle: Use) -> Carried:
+        if len(self._settled) < LEAST_SETTLED:
+            refuse(f"what {self.number} carry was not found in so many rounds")
+        return Carried(self.number, self._share, idle, self._tried, self._settled)
+
+
+def climb(counts: Sequence[int], share: float, in_time: float, rounds: int, reports: Path) -> list[Carried]:
+    """What each number of replicas carries, by turns."""
+    with ExitStack() as stack:
+        idlers = stack.enter_context(ballast())
+        climbs = []
+        for number in counts:
+            made = stack.enter_context(lab(number, share, reports))
+            load = stack.enter_context(travel(made, reports / f"scale-{number}.html", idlers))
+            climbs.append(Climb(number, share, load, in_time))
+        first = [each.load.meters.read() for each in climbs]
+        time.sleep(IDLE_SECONDS)
+        idle = [Use.between(begun, each.load.meters.read()) for begun, each in zip(first, climbs, strict=True)]
+        for _ in range(rounds):
+            for each in climbs:
+                each.step()
+        fine = [each.load.end() for each in climbs]
+        if not all(fine):
+            refuse("the load has seen what may not be: see above")
+        return [each.carried(use) for each, use in zip(climbs, idle, strict=True)]
 
 
 def main() -> int:
@@ -139,19 +208,12 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=SHARE, metavar="CORES", help=f"of a replica (default {SHARE})")
     parser.add_argument("--in-time", type=float, default=IN_TIME, metavar="MS", help="99 of 100 (default %(default)s)")
     parser.add_argument("--counts", type=int, nargs="+", default=list(COUNTS), metavar="N", help="of replicas")
-    parser.add_argument("--seconds", type=int, default=PART_SECONDS, help="that a rate is held (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="tries of each (default %(default)s)")
     parser.add_argument("--reports", type=Path, default=Path(".reports"), metavar="DIR", help="(default .reports)")
     chosen = parser.parse_args()
     chosen.reports.mkdir(parents=True, exist_ok=True)
     leave_by_all_doors()
-    carried: list[Carried] = []
-    for number in sorted(chosen.counts):
-        first, stride = FIRST, FIRST_STRIDE
-        if carried:
-            first, stride = carried[0].best.rate / carried[0].replicas * number, STRIDE
-        words = ["--in-time", str(chosen.in_time), "--part-seconds", str(chosen.seconds), "--first", str(first)]
-        words += ["--stride", str(stride), "--precision", str(PRECISION), "--idle-seconds", str(IDLE_SECONDS)]
-        carried.append(carry(number, chosen.share, words, chosen.reports))
+    carried = climb(sorted(chosen.counts), chosen.share, chosen.in_time, chosen.rounds, chosen.reports)
     say(scale_report.table(carried, chosen.in_time))
     scale_report.plot(carried, chosen.in_time, chosen.reports / "scale.png")
     findings = scale_report.findings(carried, os.cpu_count() or 1)

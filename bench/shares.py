@@ -1,5 +1,6 @@
 """A share of the cores for a process and its children, as a limit of Kubernetes holds a container to it."""
 
+import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -16,16 +17,17 @@ EMPTY_SECONDS = 5.0  # that the kernel may take to forget processes which have e
 
 
 class Share:
-    """A cgroup of its own, of version 1 or 2."""
+    """A cgroup of its own, of version 1 or 2, on one core of the machine."""
 
-    def __init__(self, group: Path, cores: float) -> None:
+    def __init__(self, group: Path, cores: float, core: int) -> None:
         self.group = group
         self.cores = cores
+        self.core = core
 
     def within(self, command: Sequence[str | Path]) -> list[str | Path]:
         """The command as it runs in here from its beginning, so that it counts its cores by what it finds."""
-        enter = 'echo $$ > "$0" && exec "$@"'
-        return ["sh", "-c", enter, self.group / "cgroup.procs", *command]
+        enter = 'echo $$ > "$0" && exec taskset --cpu-list "$@"'
+        return ["sh", "-c", enter, self.group / "cgroup.procs", str(self.core), *command]
 
     def hold(self, cores: float | None = None) -> None:
         """To the share, or to so many cores."""
@@ -43,12 +45,18 @@ class Share:
 
 @contextmanager
 def shares(number: int, cores: float, mount: Path = MOUNT) -> Iterator[list[Share]]:
-    """So many shares, wide open until they hold; whoever cannot make them is told why, and nothing is measured."""
+    """So many shares, wide open until they hold; whoever cannot make them is told why, and nothing is measured.
+
+    They are on the machine's cores in turn, each on one: its two threads, the loop and the one that hashes, which gives
+    way to it, then want the same core, as on a machine full of replicas. With a core each they would spend the share at
+    once, half of it on a hash.
+    """
     if cores < LEAST:
         refuse(f"a share is {LEAST} of a core or more")
     parent = _parent(mount)
     name = f"gatehouse-bench-{secrets.token_hex(4)}"
-    made = [Share(parent / f"{name}-{each}", cores) for each in range(number)]
+    there = sorted(os.sched_getaffinity(0))
+    made = [Share(parent / f"{name}-{each}", cores, there[each % len(there)]) for each in range(number)]
     try:
         try:
             for share in made:

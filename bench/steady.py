@@ -12,24 +12,26 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from app.cache.server import CONNECTIONS
 from app.cli.database import BESIDE_THE_POOL
 from app.sessions.authenticator import REMEMBERED_TOKENS
 from app.settings import Settings
 from bench import load
-from bench.meters import Meters, Use, proportional_memory
-from bench.scale import IN_TIME, Lab, lab, leave_by_all_doors, travel
+from bench.ballast import ballast
+from bench.meters import Meters, proportional_memory
+from bench.scale import IN_TIME, Lab, Travel, lab, leave_by_all_doors, travel
+from bench.scale_report import Tried
 from bench.slope import Slope
 from bench.stack import BASE, refuse, say
+from bench.staircase import Staircase
 
 REPLICAS = 2
 SHARE = 0.3  # of a core a replica
 SAMPLE_SECONDS = 5.0
 HALF = 0.5
 FIRST = 300.0  # requests a second of both, to begin with
-STRIDE, PRECISION, PART_SECONDS = 1.3, 1.15, 10  # half of it is no finer a figure
+ROUNDS, PART_SECONDS = 8, 10  # half of it is no finer a figure
 GROWTH = 1.0  # MiB in ten minutes, which may be more than noise, and is still none
 BUDGET = Settings.database_pool_size + BESIDE_THE_POOL  # connections to PostgreSQL a worker
 FILLERS = 64  # people at once who refresh until all memories are full
@@ -89,60 +91,30 @@ async def fill(urls: list[str]) -> None:
     await asyncio.gather(*(go_on(person) for person in people))
 
 
-def capacity(made: Lab, reports: Path) -> float:
-    found: list[float] = []
-
-    def hear(told: dict[str, Any], _: Meters) -> None:
-        if told["event"] == "found" and told["rate"]:
-            found.append(told["rate"])
-
-    words = [
-        "--in-time",
-        str(IN_TIME),
-        "--part-seconds",
-        str(PART_SECONDS),
-        "--first",
-        str(FIRST),
-        "--idle-seconds",
-        "0",
-    ]
-    words += ["--stride", str(STRIDE), "--precision", str(PRECISION)]
-    status = travel(made, words, reports / "steady-capacity.html", hear)
-    if status != 0 or not found:
+def capacity(load: Travel) -> float:
+    """Requests a second that both carry, so far as half of it is to be known."""
+    stairs, held = Staircase(FIRST), []
+    for _ in range(ROUNDS):
+        rate = stairs.rate
+        held.append(load.attempt(rate, PART_SECONDS).kept_up(IN_TIME))
+        stairs.heard(held=held[-1])
+    if all(held) or not any(held):
         refuse("what they carry was not found")
-    return found[0]
+    return stairs.rate
 
 
-def go_on(made: Lab, rate: float, minutes: float, reports: Path) -> tuple[list[Sample], dict[str, Any], Use, int]:
-    recorder: list[Recorder] = []
-    samples: list[Sample] = []
-    readings: list[Any] = []
-    tried: list[dict[str, Any]] = []
-
-    def hear(told: dict[str, Any], meters: Meters) -> None:
-        if told["event"] == "part begins":
-            recorder.append(Recorder(meters, workers(made)))
-            recorder[0].start()
-        if told["event"].startswith("part"):
-            readings.append(meters.read())
-        if told["event"] == "part ends":
-            samples.extend(recorder[0].end())
-        if told["event"] == "tried":
-            tried.append(told)
-
-    words = ["--rate", str(rate), "--part-seconds", str(60 * minutes), "--idle-seconds", "0"]
-    status = travel(made, words, reports / "steady.html", hear)
-    if not tried:
-        refuse("the load has ended before its time")
-    return samples, tried[0], Use.between(*readings), status
+def go_on(made: Lab, load: Travel, rate: float, minutes: float) -> tuple[list[Sample], Tried]:
+    recorder = Recorder(load.meters, workers(made))
+    recorder.start()
+    tried = load.attempt(rate, 60 * minutes)
+    return recorder.end(), tried
 
 
-def report(samples: list[Sample], told: dict[str, Any], use: Use, carried: float) -> bool:
+def report(samples: list[Sample], tried: Tried, carried: float) -> bool:
     """For docs/performance.md; whether all is as it should be."""
     minutes = [(sample.at - samples[0].at) / 60 for sample in samples]
-    say(f"\n{told['rate']:.0f} requests/s, half of {carried:.0f}, for {told['seconds'] / 60:.1f} minutes: ")
-    say(f"{told['requests']:,} requests, {told['failures']} not as they should be (5xx among them), ")
-    say(f"p50 {told['p50']:.0f} ms, p99 {told['p99']:.0f} ms; {use}\n")
+    say(f"\n{tried.rate:.0f} requests/s, half of {carried:.0f}, for {tried.seconds / 60:.1f} minutes: ")
+    say(f"{tried.requests:,} requests, {tried.failures} not as they should be (5xx among them), {tried}\n")
     say("| worker | PSS at first, MiB | at last | most | growth in ten minutes, 95 % | within noise |")
     say("| --- | --- | --- | --- | --- | --- |")
     grows = False
@@ -156,7 +128,7 @@ def report(samples: list[Sample], told: dict[str, Any], use: Use, carried: float
     most = [max(sample.links[which] for sample in samples) for which in (0, 1)]
     say(f"\nConnections to PostgreSQL: {most[0]} at most, of {BUDGET * REPLICAS};")
     say(f"to Valkey: {most[1]} at most, of {CONNECTIONS * REPLICAS}.\n")
-    kept = not grows and not told["failures"] and most[0] <= BUDGET * REPLICAS and most[1] <= CONNECTIONS * REPLICAS
+    kept = not grows and not tried.failures and most[0] <= BUDGET * REPLICAS and most[1] <= CONNECTIONS * REPLICAS
     say(f"steady: {'all bounds were kept' if kept else 'BROKEN'}")
     return kept
 
@@ -169,11 +141,13 @@ def main() -> int:
     chosen = parser.parse_args()
     chosen.reports.mkdir(parents=True, exist_ok=True)
     leave_by_all_doors()
-    with lab(REPLICAS, SHARE, chosen.reports) as made:
+    with ballast() as idlers, lab(REPLICAS, SHARE, chosen.reports) as made:
         asyncio.run(fill(made.urls))
-        carried = chosen.rate / HALF if chosen.rate else capacity(made, chosen.reports)
-        samples, told, use, status = go_on(made, HALF * carried, chosen.minutes, chosen.reports)
-        return 0 if report(samples, told, use, carried) and status == 0 else 1
+        with travel(made, chosen.reports / "steady.html", idlers) as load:
+            carried = chosen.rate / HALF if chosen.rate else capacity(load)
+            samples, tried = go_on(made, load, HALF * carried, chosen.minutes)
+            nothing_seen = load.end()
+        return 0 if report(samples, tried, carried) and nothing_seen else 1
 
 
 if __name__ == "__main__":

@@ -5,24 +5,23 @@ often. Where locust runs in several processes, the first one sets the pace of al
 """
 
 import random
+import threading
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from locust import events, runners
 from locust.env import Environment
 from locust.rpc import Message
 from locust.runners import Runner
-from locust.stats import StatsEntry, calculate_response_time_percentile
 
 from loadtests import verdict
 
 PACE, ARRIVED = "pace", "arrived"
-REPORT_SECONDS = 0.5  # between two reports of a process to the first one, by default 3: the search waits for them
+REPORT_SECONDS = 0.5  # between two reports of a process to the first one, by default 3: each part waits for them
 PATIENCE_SECONDS = 120.0  # for everybody to register and sign in
 UNMEASURED = ""
-IDLE_SECONDS = 0.2  # between two looks whether anything is to be done at all
+IDLE_SECONDS = 0.2  # between two looks whether all are there
 MARK = " @"  # between the name of a request and the part of the run that it was due in
 
 runners.WORKER_REPORT_INTERVAL = REPORT_SECONDS
@@ -40,6 +39,14 @@ class Clock:
     """What this process knows of the pace."""
 
     pace: Pace = Pace(0, 0.0, UNMEASURED)
+    moves: threading.Event = field(default_factory=threading.Event)
+
+    def keep(self, pace: Pace) -> None:
+        self.pace = pace
+        if pace.period:
+            self.moves.set()
+        else:
+            self.moves.clear()
 
 
 clock = Clock()
@@ -54,8 +61,7 @@ class Turns:
 
     def wait(self) -> tuple[str, float]:
         """Returns when the next request is due: the name to count it by, and the milliseconds it is late."""
-        while not clock.pace.period:
-            time.sleep(IDLE_SECONDS)
+        clock.moves.wait()
         pace, now = clock.pace, time.perf_counter()
         if pace.part == self._part:
             self._due += pace.period
@@ -66,31 +72,8 @@ class Turns:
         return clock.pace.name, max(0.0, (time.perf_counter() - self._due) * 1000)
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What was answered in a part of the run; times are in milliseconds, from when a request was due."""
-
-    requests: int
-    failures: int
-    p50: float
-    p99: float
-
-
 def marked(path: str, name: str) -> str:
     return f"{path}{MARK}{name}" if name else path
-
-
-def answers(entries: Iterable[StatsEntry]) -> Answers:
-    """Of these together."""
-    requests = failures = 0
-    times: dict[int, int] = {}
-    for entry in entries:
-        requests += entry.num_requests
-        failures += entry.num_failures
-        for milliseconds, number in entry.response_times.items():
-            times[milliseconds] = times.get(milliseconds, 0) + number
-    p50, p99 = (calculate_response_time_percentile(times, requests, part) for part in (0.5, 0.99))
-    return Answers(requests, failures, p50, p99)
 
 
 class Pacer:
@@ -122,7 +105,7 @@ class Pacer:
         self._send(Pace(self._part, clock.pace.period, name))
 
     def _send(self, pace: Pace) -> None:
-        clock.pace = pace
+        clock.keep(pace)
         self._runner.send_message(PACE, asdict(pace))
 
 
@@ -134,7 +117,7 @@ def arrive(environment: Environment) -> None:
 
 def _keep_to_it(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - locust's, and more with each release
     def hear(msg: Message, **_: Any) -> None:  # noqa: ANN401 - locust's
-        clock.pace = Pace(**msg.data)
+        clock.keep(Pace(**msg.data))
 
     if environment.runner is not None:
         environment.runner.register_message(PACE, hear)

@@ -1,8 +1,7 @@
-"""How much the replicas named carry together: the highest rate of requests at which 99 of 100 are answered in time.
+"""People who travel between the replicas named, at rates that they are told on standard input (loadtests/trials.py).
 
 Each person's requests go to all replicas in turn, the next one after a logout or a demotion to another replica than the
-one that did it. `--rate` goes on at one rate instead of looking for the highest. What was found is a line of JSON for
-each part of the run, for whoever started it.
+one that did it. What was found is a line of JSON for each part of the run, for whoever started it.
 """
 
 import itertools
@@ -33,10 +32,10 @@ from loadtests.person import (
 from loadtests.trials import SIGN_IN, Trials
 
 FORBIDDEN = 403
-# A stay: one sign-in in 197 requests, three refreshes, one promotion, one demotion, one logout; some are shorter, some
+# A stay: one sign-in in 380 requests, six refreshes, one promotion, one demotion, one logout; some are shorter, some
 # longer, so that sign-ins come when they come, with one replica as with four.
 LOOKS = ["/verify", "/verify", "/me", "/verify", "/verify", "/me", "/verify", "/verify", "/preferences", "/verify"]
-STAY = 90, 270  # looks at least and at most
+STAY = 180, 540  # looks at least and at most
 REFRESH_AFTER = 60  # looks
 TRIES = 4  # with what has ended, on one replica after another
 RIGHT = "users:read"
@@ -44,6 +43,13 @@ ADMIN_SECONDS = 300.0  # after which the administrator signs in anew: half of wh
 
 
 chance = SystemRandom()
+
+
+def under_way() -> range:
+    """What is left of a stay at any time: it is more often a long one, for of those there is more."""
+    lengths = range(STAY[0], STAY[1] + 1)
+    [length] = chance.choices(lengths, weights=lengths)
+    return range(chance.randrange(length), length)
 
 
 class Traveller(Person):
@@ -56,7 +62,7 @@ class Traveller(Person):
         self.turns: Turns | None = None  # none until all are in: then they go as fast as they can
         self.next_replica = itertools.cycle(chance.sample(self.replicas, len(self.replicas)))
         self.session: Session | None = None
-        self.first_look = chance.randrange(STAY[1])  # of the stay that is under way when all begins
+        self.looks = under_way()  # of the stay that is under way when all begins
 
     def on_start(self) -> None:
         self.register()
@@ -87,13 +93,13 @@ class Traveller(Person):
         self.session = None  # one that broke off is not gone on with
         if session is None:
             return
-        for number in range(self.first_look, max(self.first_look + 1, chance.randint(*STAY))):
+        for number in self.looks:
             self._expect("GET", LOOKS[number % len(LOOKS)], session, OK)
             if number % REFRESH_AFTER == REFRESH_AFTER - 1:
                 session = self.refresh(session)
                 if session is None:
                     return
-        self.first_look = 0
+        self.looks = range(chance.randint(*STAY))
         self._rise_and_fall(session)
         self._leave(session)
 
@@ -165,16 +171,7 @@ office = Office()
 
 def options(parser: ArgumentParser, **_: Any) -> None:  # noqa: ANN401 - locust's
     group = parser.add_argument_group("scale")
-    group.add_argument("--first", type=float, default=100.0, metavar="RATE", help="requests/s to begin with")
-    group.add_argument("--stride", type=float, default=1.3, metavar="FACTOR", help="of rates, until one does not hold")
-    group.add_argument(
-        "--precision", type=float, default=1.05, metavar="FACTOR", help="between what holds and what not"
-    )
-    group.add_argument("--in-time", type=float, default=100.0, metavar="MS", help="for 99 of 100, but sign-ins")
-    group.add_argument("--part-seconds", type=float, default=12.0, help="that a rate is held to count")
     group.add_argument("--settle-seconds", type=float, default=4.0, help="of a new rate that do not count")
-    group.add_argument("--idle-seconds", type=float, default=10.0, help="in which nobody asks, before all else")
-    group.add_argument("--rate", type=float, default=0.0, help="go on at so many requests/s, and look for no other")
 
 
 def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - locust's, and more with each release

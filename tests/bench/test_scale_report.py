@@ -10,9 +10,8 @@ def carried(replicas: int, rate: float, *, statements: int = 300, load: float = 
     processors = {"replicas": 0.15 * replicas, "PostgreSQL": 0.1, "Valkey": valkey, "load": 2 * load}
     use = Use(10, processors, load, 1.0, requests * statements // 1000, requests // 5, requests * 2)
     idle = Use(10, processors, 0.0, 0.1, 40 * replicas, 40 * replicas, 0)
-    good = Tried(rate, 10, requests, 0, 5, 90, 5, 150, 300, holds=True, use=use)
-    bad = Tried(rate * 1.1, 10, requests, 0, 50, 900, 5, 150, 3000, holds=False, use=use)
-    return Carried(replicas, 0.15, idle, [good, bad])
+    tried = Tried(rate, 10, 0, {5: requests - 105, 90: 100}, {150: 3, 300: 2}, use=use)
+    return Carried(replicas, 0.15, idle, [tried], [tried, tried])
 
 
 def broken(*every: Carried) -> list[str]:
