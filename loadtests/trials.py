@@ -80,7 +80,7 @@ class Trials:
         times: Counter[int] = Counter()
         for entry in self._entries(wanted):
             times.update(entry.response_times)
-        return times
+        return dict(times)
 
     def _served(self) -> int:
         """How often what had ended was served, by the way of saying what else went wrong."""
