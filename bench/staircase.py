@@ -1,29 +1,27 @@
-"""The rate at which a try holds as often as not, found by going up where one does and down where not."""
+"""The rate at which what is measured comes out as it should, found by trying faster and slower ones."""
 
-STRIDES = (1.35, 1.16, 1.08, 1.04)  # after no turn, one, two, more: from what is not known to what one try cannot tell
+GAIN = 0.2  # of a miss, by its logarithm: near what can be carried the p99 goes with the fifth power of the rate
+STRIDE = 1.3  # the most by which the next rate is another: one try says little
+FINDING = 4  # tries that are about where to look
 
 
 class Staircase:
-    """The up-and-down method (Dixon and Mood, A Method for Obtaining and Analyzing Sensitivity Data, 1948).
+    """Stochastic approximation (Robbins and Monro, A Stochastic Approximation Method, 1951), on a scale of factors.
 
-    On a machine whose speed is not its own a single try says little; it takes no more of them to be right on average,
-    and several staircases that are climbed in turns see the same weather.
+    On a machine whose speed is not its own one try says little; it takes no more of them to be right on average, and
+    several staircases that are climbed in turns see the same weather.
     """
 
     def __init__(self, first: float) -> None:
         self.rate = first
-        self.turns = 0
-        self._held: bool | None = None
+        self._tries = 0
 
     @property
     def settled(self) -> bool:
-        """Whether its steps are the smallest: what is tried from now on is about what can be carried."""
-        return self.turns >= len(STRIDES) - 1
+        """Whether what is tried from now on is about what can be carried."""
+        return self._tries >= FINDING
 
-    def heard(self, *, held: bool) -> None:
-        """Go on from the last try."""
-        if self._held is not None and held != self._held:
-            self.turns += 1
-        self._held = held
-        stride = STRIDES[min(self.turns, len(STRIDES) - 1)]
-        self.rate *= stride if held else 1 / stride
+    def heard(self, miss: float) -> None:
+        """Go on from the last try, in which the p99 was so many times what it should be."""
+        self._tries += 1
+        self.rate *= max(1 / STRIDE, min(STRIDE, miss**-GAIN))

@@ -93,12 +93,11 @@ async def fill(urls: list[str]) -> None:
 
 def capacity(load: Travel) -> float:
     """Requests a second that both carry, so far as half of it is to be known."""
-    stairs, held = Staircase(FIRST), []
+    stairs, misses = Staircase(FIRST), []
     for _ in range(ROUNDS):
-        rate = stairs.rate
-        held.append(load.attempt(rate, PART_SECONDS).kept_up(IN_TIME))
-        stairs.heard(held=held[-1])
-    if all(held) or not any(held):
+        misses.append(load.attempt(stairs.rate, PART_SECONDS).miss(IN_TIME))
+        stairs.heard(misses[-1])
+    if max(misses) < 1 or min(misses) > 1:
         refuse("what they carry was not found")
     return stairs.rate
 

@@ -88,9 +88,11 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 async def restore(database_url: str, *, nothing_lost: bool = False, anyway: bool = False) -> Report:
-    """Make a copy into the database, in one transaction; with `nothing_lost` only note that it is one.
+    """Make a copy into the database, in one transaction.
 
     Args:
+        database_url: by which the owner of the tables connects.
+        nothing_lost: end nothing, and only note that it is a copy.
         anyway: also where nothing shows that it is a copy: whoever is signed in is signed out, whatever it is.
 
     Raises:

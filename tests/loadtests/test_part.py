@@ -1,5 +1,7 @@
 """What a part of a run gave, alone and with others."""
 
+from math import inf
+
 import pytest
 
 from loadtests.part import Part, percentile, together
@@ -16,17 +18,17 @@ def test_a_percentile_is_a_time_in_which_so_many_were_answered(
 
 
 @pytest.mark.parametrize(
-    ("part", "kept_up"),
+    ("part", "miss"),
     [
-        (Part(100, 1, 0, {5: 100}, {}), True),
-        (Part(100, 1, 0, {5: 99}, {900: 1}), True),  # a sign-in has its own time
-        (Part(100, 1, 1, {5: 100}, {}), False),
-        (Part(100, 1, 0, {5: 96}, {}), False),  # not all that were due
-        (Part(100, 1, 0, {5: 98, 200: 2}, {}), False),
+        (Part(100, 1, 0, {75: 100}, {}), 0.5),
+        (Part(100, 1, 1, {75: 99}, {900: 1}), 0.5),  # a sign-in has its own time
+        (Part(100, 1, 2, {75: 100}, {}), inf),
+        (Part(100, 1, 0, {75: 96}, {}), inf),  # not all that were due
+        (Part(100, 1, 0, {75: 98, 300: 2}, {}), 2.0),
     ],
 )
-def test_a_rate_is_kept_up_where_nothing_fails_and_all_come_in_time(part: Part, *, kept_up: bool) -> None:
-    assert part.kept_up(150) is kept_up
+def test_a_rate_is_missed_by_the_99_of_100_and_by_what_fails(part: Part, miss: float) -> None:
+    assert part.miss(150) == miss
 
 
 def test_several_parts_are_one() -> None:
