@@ -95,8 +95,8 @@ class SchemaBehind(Refused):
 class NotRestored(Refused):
     def __init__(self) -> None:
         super().__init__(
-            "nothing shows that these data are a copy, so nothing was ended; --anyway ends all the same, for files or a "
-            "disk that were put back as they had been"
+            "nothing shows that these data are a copy, so nothing was ended; --anyway ends all the same (files or a "
+            "disk were put back as they had been)"
         )
 
 
