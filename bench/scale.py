@@ -26,7 +26,7 @@ from bench.replicas import ADMIN, environment_of, migrate, running
 from bench.scale_report import Carried, Tried
 from bench.shares import Share, shares
 from bench.stack import free_port, refuse, say
-from bench.staircase import Staircase
+from bench.staircase import FINDING, Staircase
 
 COUNTS = (1, 2, 4)
 SHARE = 0.15  # of a core a replica: with four, their stores and the load two cores are little more than half full
@@ -207,6 +207,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="tries of each (default %(default)s)")
     parser.add_argument("--reports", type=Path, default=Path(".reports"), metavar="DIR", help="(default .reports)")
     chosen = parser.parse_args()
+    if chosen.rounds <= FINDING:
+        parser.error(f"the first {FINDING} rounds are about where to look: take more")
     chosen.reports.mkdir(parents=True, exist_ok=True)
     leave_by_all_doors()
     carried = climb(sorted(chosen.counts), chosen.share, chosen.in_time, chosen.rounds, chosen.reports)
