@@ -4,7 +4,9 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
+from io import TextIOBase
 
 import msgspec
 import structlog
@@ -14,6 +16,22 @@ from app.settings import Settings
 
 _processors: list[structlog.typing.Processor] = []  # one list: loggers that were used hold on to it
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+class StandardError(TextIOBase):
+    """That of the moment, if it can be written to: nothing may fail because what it says of itself is not read."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # a pipe without a reader, a full disk, a file that was closed
+            return sys.stderr.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
+_standard_error = StandardError()
 
 
 def configure(settings: Settings) -> None:
@@ -35,7 +53,7 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=_processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(_standard_error),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
@@ -53,7 +71,7 @@ def aside() -> None:
     if not structlog.is_configured():
         structlog.configure(
             wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
-            logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+            logger_factory=structlog.WriteLoggerFactory(_standard_error),  # type: ignore[arg-type]
         )
 
 

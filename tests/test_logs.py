@@ -57,3 +57,30 @@ def test_no_local_variable_is_shown(log_format: str) -> None:
     assert "ValueError: a fault" in text
     assert "hunter2" not in text
     assert "too.quiet" not in text
+
+
+UNREAD = """
+import io
+import logging
+import sys
+import structlog
+from app import logs
+from app.settings import Settings
+
+logs.configure(Settings(log_format="json"))
+log = structlog.get_logger("app")
+log.warning("heard")
+kept, sys.stderr = sys.stderr, io.StringIO()
+sys.stderr.close()
+log.error("lost")
+logging.getLogger("library").error("lost too")
+sys.stderr = kept
+log.warning("heard again")
+"""
+
+
+def test_a_log_that_cannot_be_written_ends_nothing() -> None:
+    """Tasks that say something once a second must not stop because nobody listens."""
+    done = subprocess.run([sys.executable, "-c", UNREAD], capture_output=True, text=True, check=True)
+
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["heard", "heard again"]
