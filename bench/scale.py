@@ -23,10 +23,10 @@ from bench import scale_report
 from bench.ballast import ballast
 from bench.meters import STATEMENTS, Meters, Use, family
 from bench.replicas import ADMIN, environment_of, migrate, running
-from bench.scale_report import Carried, Tried
+from bench.scale_report import FINDING, Carried, Tried
 from bench.shares import Share, shares
 from bench.stack import free_port, refuse, say
-from bench.staircase import FINDING, Staircase
+from bench.staircase import Staircase
 
 COUNTS = (1, 2, 4)
 SHARE = 0.15  # of a core a replica: with four, their stores and the load two cores are little more than half full
@@ -106,20 +106,25 @@ class Travel:
         """Whether nothing was seen that may not be."""
         assert self._locust.stdin is not None  # noqa: S101 - it was asked for
         self._locust.stdin.close()
-        self._hear()
+        for _ in self._told():
+            pass
         return self._locust.wait() == 0
 
-    def _hear(self, event: str = "") -> dict[str, Any]:
-        """Wait until it tells of this, or ends; its findings are shown, and not its tables."""
+    def _hear(self, event: str) -> dict[str, Any]:
+        """Wait until it tells of this."""
+        for told in self._told():
+            if told.pop("event") == event:
+                return told
+        return refuse("the load has ended before its time")
+
+    def _told(self) -> Iterator[dict[str, Any]]:
+        """What it tells, until it ends; its findings are shown, and not its tables."""
         assert self._locust.stdout is not None  # noqa: S101 - it was asked for
         for line in self._locust.stdout:
             if line.startswith("{"):
-                told: dict[str, Any] = json.loads(line)
-                if told.pop("event") == event:
-                    return told
+                yield json.loads(line)
             elif line.startswith("  "):
                 say(line.rstrip())
-        return {} if not event else refuse("the load has ended before its time")
 
 
 @contextmanager
@@ -162,20 +167,17 @@ class Climb:
         self._in_time = in_time
         self._stairs = Staircase(FIRST * number)
         self._tried: list[Tried] = []
-        self._settled: list[Tried] = []
 
     def step(self) -> None:
         """Ask as many requests as every other, however long that takes."""
-        rate, settled = self._stairs.rate, self._stairs.settled
+        rate = self._stairs.rate
         tried = self.load.attempt(rate, PART_REQUESTS / rate)
         say(f"{self.number:>2} of {self._share}: {tried}")
         self._tried.append(tried)
-        if settled:
-            self._settled.append(tried)
         self._stairs.heard(tried.miss(self._in_time))
 
     def carried(self, idle: Use) -> Carried:
-        return Carried(self.number, self._share, idle, self._tried, self._settled)
+        return Carried(self.number, self._share, idle, self._tried)
 
 
 def climb(counts: Sequence[int], share: float, in_time: float, rounds: int, reports: Path) -> list[Carried]:

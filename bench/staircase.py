@@ -2,7 +2,6 @@
 
 GAIN = 0.2  # of a miss, by its logarithm: near what can be carried the p99 goes with the fifth power of the rate
 STRIDE = 1.3  # the most by which the next rate is another: one try says little
-FINDING = 4  # tries that are about where to look
 
 
 class Staircase:
@@ -14,14 +13,7 @@ class Staircase:
 
     def __init__(self, first: float) -> None:
         self.rate = first
-        self._tries = 0
-
-    @property
-    def settled(self) -> bool:
-        """Whether what is tried from now on is about what can be carried."""
-        return self._tries >= FINDING
 
     def heard(self, miss: float) -> None:
         """Go on from the last try, in which the p99 was so many times what it should be."""
-        self._tries += 1
         self.rate *= max(1 / STRIDE, min(STRIDE, miss**-GAIN))

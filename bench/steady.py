@@ -91,21 +91,21 @@ async def fill(urls: list[str]) -> None:
     await asyncio.gather(*(go_on(person) for person in people))
 
 
-def capacity(load: Travel) -> float:
+def capacity(crowd: Travel) -> float:
     """Requests a second that both carry, so far as half of it is to be known."""
     stairs, misses = Staircase(FIRST), []
     for _ in range(ROUNDS):
-        misses.append(load.attempt(stairs.rate, PART_SECONDS).miss(IN_TIME))
+        misses.append(crowd.attempt(stairs.rate, PART_SECONDS).miss(IN_TIME))
         stairs.heard(misses[-1])
     if max(misses) < 1 or min(misses) > 1:
         refuse("what they carry was not found")
     return stairs.rate
 
 
-def go_on(made: Lab, load: Travel, rate: float, minutes: float) -> tuple[list[Sample], Tried]:
-    recorder = Recorder(load.meters, workers(made))
+def go_on(made: Lab, crowd: Travel, rate: float, minutes: float) -> tuple[list[Sample], Tried]:
+    recorder = Recorder(crowd.meters, workers(made))
     recorder.start()
-    tried = load.attempt(rate, 60 * minutes)
+    tried = crowd.attempt(rate, 60 * minutes)
     return recorder.end(), tried
 
 
@@ -142,10 +142,10 @@ def main() -> int:
     leave_by_all_doors()
     with ballast() as idlers, lab(REPLICAS, SHARE, chosen.reports) as made:
         asyncio.run(fill(made.urls))
-        with travel(made, chosen.reports / "steady.html", idlers) as load:
-            carried = chosen.rate / HALF if chosen.rate else capacity(load)
-            samples, tried = go_on(made, load, HALF * carried, chosen.minutes)
-            nothing_seen = load.end()
+        with travel(made, chosen.reports / "steady.html", idlers) as crowd:
+            carried = chosen.rate / HALF if chosen.rate else capacity(crowd)
+            samples, tried = go_on(made, crowd, HALF * carried, chosen.minutes)
+            nothing_seen = crowd.end()
         return 0 if report(samples, tried, carried) and nothing_seen else 1
 
 

@@ -1,7 +1,7 @@
 """The verdict on what replicas carry."""
 
 from bench.meters import Use
-from bench.scale_report import Carried, Tried, findings, table
+from bench.scale_report import FINDING, Carried, Tried, findings, table
 
 
 def carried(replicas: int, rate: float, *, statements: int = 300, load: float = 0.2, valkey: float = 0.1) -> Carried:
@@ -11,7 +11,7 @@ def carried(replicas: int, rate: float, *, statements: int = 300, load: float = 
     use = Use(10, processors, load, 1.0, requests * statements // 1000, requests // 5, requests * 2)
     idle = Use(10, processors, 0.0, 0.1, 40 * replicas, 40 * replicas, 0)
     tried = Tried(rate, 10, 0, {5: requests - 105, 90: 100}, {150: 3, 300: 2}, use=use)
-    return Carried(replicas, 0.15, idle, [tried], [tried, tried])
+    return Carried(replicas, 0.15, idle, [tried] * (FINDING + 2))
 
 
 def broken(*every: Carried) -> list[str]:
