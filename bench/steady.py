@@ -6,6 +6,7 @@ for it grows by design until it is full: what grows afterwards is something else
 
 import argparse
 import asyncio
+import itertools
 import json
 import sys
 import threading
@@ -35,6 +36,7 @@ ROUNDS, PART_SECONDS = 8, 10  # half of it is no finer a figure
 GROWTH = 1.0  # MiB in ten minutes, which may be more than noise, and is still none
 BUDGET = Settings.database_pool_size + BESIDE_THE_POOL  # connections to PostgreSQL a worker
 FILLERS = 64  # people at once who refresh until all memories are full
+REMEMBERED = "/verify", "/me"  # both leave something with the token
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ async def fill(urls: list[str]) -> None:
                 refuse(f"refresh answers {status}: {answer.decode()}")
             body = json.loads(answer)
             person.refresh_token = body["refresh_token"]
-            for connection in connections:
-                await connection.get("/verify", body["access_token"])
+            for connection, path in itertools.product(connections, REMEMBERED):
+                await connection.get(path, body["access_token"])
         for connection in connections:
             connection.close()
 
