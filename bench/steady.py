@@ -36,6 +36,7 @@ ROUNDS, PART_SECONDS = 8, 10  # half of it is no finer a figure
 GROWTH = 1.0  # MiB in ten minutes, which may be more than noise, and is still none
 BUDGET = Settings.database_pool_size + BESIDE_THE_POOL  # connections to PostgreSQL a worker
 FILLERS = 64  # people at once who refresh until all memories are full
+SHOWN_TOKENS = REMEMBERED_TOKENS * 3 // 2  # by then what makes room has been at work, and the table has its last size
 REMEMBERED = "/verify", "/me"  # both leave something with the token
 
 
@@ -73,13 +74,13 @@ def workers(lab: Lab) -> list[int]:
 
 
 async def fill(urls: list[str]) -> None:
-    """Show every replica as many tokens as it remembers."""
+    """Show every replica more tokens than it remembers."""
     bases = [f"{url}{BASE}" for url in urls]
     people = await load.sign_in(bases[0], FILLERS)
 
     async def go_on(person: load.Person) -> None:
         connections = [await load.Connection(base).open() for base in bases]
-        for _ in range(REMEMBERED_TOKENS // FILLERS + 1):
+        for _ in range(SHOWN_TOKENS // FILLERS):
             status, answer = await connections[0].post("/refresh", {"refresh_token": person.refresh_token})
             if status != 200:  # noqa: PLR2004 - ok
                 refuse(f"refresh answers {status}: {answer.decode()}")
