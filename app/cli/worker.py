@@ -14,7 +14,6 @@ from granian import _signals
 from granian._granian import WorkerSignal
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-M_ARENA_MAX = -8  # malloc.h of glibc
 YOUNG_OBJECTS = 10_000  # between two collections; Python's 700 are made by five requests, and cost 2 % of the time
 OLDER_TURNS = 10, 10  # collections of a generation until the next older one has its turn: Python's own numbers
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -48,7 +47,6 @@ def load(target: str) -> Callable[..., Any]:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    take_one_arena()
     _signals.set_loop_signals = listen
     module, _, factory = target.partition(":")
     application: Callable[..., Any] = getattr(importlib.import_module(module), factory)()
@@ -56,16 +54,6 @@ def load(target: str) -> Callable[..., Any]:
     gc.freeze()  # what stays for good need not be looked through again: that would stop everything for some 30 ms
     gc.set_threshold(YOUNG_OBJECTS, *OLDER_TURNS)
     return application
-
-
-def take_one_arena() -> None:
-    """Have all threads of this process take memory from the same place, where the C library is glibc.
-
-    It gives threads arenas of their own, and a piece goes back to the one it came from, whoever has it: by and by what
-    lives long, and was received by Granian's thread, moves from one arena to another, which then are both there.
-    """
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        mallopt(M_ARENA_MAX, 1)
 
 
 def listen(_: object) -> WorkerSignal:
