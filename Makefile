@@ -210,7 +210,7 @@ scale: install ## What 1, 2 and 4 replicas carry at the same p99, each held to a
 	$(BIN)/python -m bench.scale $(if $(SHARE),--share $(SHARE))
 
 .PHONY: steady
-steady: install ## Two replicas at half of what they carry for MINUTES=10: memory, connections, 5xx (Linux, root)
+steady: install ## Two replicas at half of what they carry for MINUTES=10: memory, connections, 5xx (Linux, root, half an hour)
 	$(BIN)/python -m bench.steady --minutes $(MINUTES)
 
 .PHONY: messages

@@ -1,11 +1,13 @@
 """`make steady MINUTES=10`: two replicas at half of what they carry; do memory or connections grow, does a 5xx come?
 
 What they carry is measured first. The memory of verified tokens (app/sessions/authenticator.py) is filled before that,
-for it grows by design until it is full: what grows afterwards is something else.
+for it grows by design until it is full; and then the load replaces all of it once, for what lives long comes to lie
+elsewhere than it did while nothing else went on. What grows afterwards is something else.
 """
 
 import argparse
 import asyncio
+import csv
 import itertools
 import json
 import sys
@@ -37,6 +39,7 @@ GROWTH = 1.0  # MiB in ten minutes, which may be more than noise, and is still n
 BUDGET = Settings.database_pool_size + BESIDE_THE_POOL  # connections to PostgreSQL a worker
 FILLERS = 64  # people at once who refresh until all memories are full
 SHOWN_TOKENS = REMEMBERED_TOKENS * 3 // 2  # by then what makes room has been at work, and the table has its last size
+TOKENS = 1 / 60  # a request of the load, by a refresh (loadtests/scale.py)
 REMEMBERED = "/verify", "/me"  # both leave something with the token
 
 
@@ -105,11 +108,27 @@ def capacity(crowd: Travel) -> float:
     return stairs.rate
 
 
+def settle(crowd: Travel, carried: float) -> None:
+    """As fast as they can, until each remembered token is one of the load's."""
+    crowd.attempt(carried, REMEMBERED_TOKENS / TOKENS / carried)
+
+
 def go_on(made: Lab, crowd: Travel, rate: float, minutes: float) -> tuple[list[Sample], Tried]:
     recorder = Recorder(crowd.meters, workers(made))
     recorder.start()
     tried = crowd.attempt(rate, 60 * minutes)
     return recorder.end(), tried
+
+
+def keep(samples: list[Sample], path: Path) -> None:
+    """Every look, for whoever wants to see the curve."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        numbers = range(1, len(samples[0].memory) + 1)
+        rows.writerow(["seconds", *(f"PSS of worker {number}, MiB" for number in numbers), "PostgreSQL", "Valkey"])
+        for sample in samples:
+            memory = [f"{proportional:.2f}" for _, proportional in sample.memory.values()]
+            rows.writerow([f"{sample.at - samples[0].at:.0f}", *memory, *sample.links])
 
 
 def report(samples: list[Sample], tried: Tried, carried: float) -> bool:
@@ -147,8 +166,10 @@ def main() -> int:
         asyncio.run(fill(made.urls))
         with travel(made, chosen.reports / "steady.html", idlers) as crowd:
             carried = chosen.rate / HALF if chosen.rate else capacity(crowd)
+            settle(crowd, carried)
             samples, tried = go_on(made, crowd, HALF * carried, chosen.minutes)
             nothing_seen = crowd.end()
+        keep(samples, chosen.reports / "steady.csv")
         return 0 if report(samples, tried, carried) and nothing_seen else 1
 
 
