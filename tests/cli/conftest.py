@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.main import main
+from app.logs import StandardError
 from app.settings import Settings
 
 Run = Callable[..., int]
@@ -33,10 +34,14 @@ def environment(here: Path, postgres_url: str, valkey_url: str) -> dict[str, str
 
 @pytest.fixture
 def run(here: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command here, by these settings; its exit status."""
+    """Run a command here, by these settings; its exit status.
+
+    Loggers that a service of this process has set up are silent meanwhile: a command alone would not have them.
+    """
 
     def command(*words: str, **settings: str) -> int:
         with monkeypatch.context() as patch:
+            patch.setattr(StandardError, "write", lambda _, text: len(text))
             for name, value in settings.items():
                 patch.setenv(name, value)
             return main(words)
