@@ -67,9 +67,8 @@ async def sign_in(url: str, number: int) -> list[Person]:
     """So many people, registered and signed in."""
     connection = await Connection(url).open()
     people = []
-    for _ in range(number):
-        # as long a name as one of loadtests/person.py: what is remembered of either has the same sizes
-        person = Person(f"load-{secrets.token_hex(6)}", f"{secrets.token_urlsafe(12)}-Zebra")
+    for each in range(number):
+        person = Person(f"user-{each}-{secrets.token_hex(3)}", f"{secrets.token_urlsafe(12)}-Zebra")
         status, answer = await connection.post("/register", {"username": person.username, "password": person.password})
         if status != 201:  # noqa: PLR2004 - created
             refuse(f"register answers {status}: {answer.decode()}")

@@ -183,8 +183,8 @@ def plot(carried: Sequence[Carried], in_time: float, path: Path) -> None:
         times.plot(*zip(*points, strict=True), marker=".", linestyle="", label=f"{each.replicas}")
     times.axhline(in_time, linestyle=":", color="0.6")
     times.set(xlabel="requests/s and replica, due", ylabel="p99, ms", yscale="log")
-    for axis in (times.yaxis.set_major_formatter, times.yaxis.set_minor_formatter):
-        axis("{x:g}")
+    times.yaxis.set_major_formatter("{x:g}")
+    times.yaxis.set_minor_formatter("{x:g}")
     times.set_title("p99 by rate")
     times.legend(title="replicas", frameon=False)
     for axes in (grown, times):

@@ -8,7 +8,6 @@ elsewhere than it did while nothing else went on. What grows afterwards is somet
 import argparse
 import asyncio
 import csv
-import itertools
 import json
 import sys
 import threading
@@ -38,9 +37,7 @@ ROUNDS, PART_SECONDS = 8, 10  # half of it is no finer a figure
 GROWTH = 1.0  # MiB in ten minutes, which may be more than noise, and is still none
 BUDGET = Settings.database_pool_size + BESIDE_THE_POOL  # connections to PostgreSQL a worker
 FILLERS = 64  # people at once who refresh until all memories are full
-SHOWN_TOKENS = REMEMBERED_TOKENS * 3 // 2  # by then what makes room has been at work, and the table has its last size
-TOKENS = 1 / 60  # a request of the load, by a refresh (loadtests/scale.py)
-REMEMBERED = "/verify", "/me"  # both leave something with the token
+REQUESTS_A_TOKEN = 60  # of the load, which then refreshes (REFRESH_AFTER of loadtests/scale.py)
 
 
 @dataclass(frozen=True)
@@ -77,20 +74,20 @@ def workers(lab: Lab) -> list[int]:
 
 
 async def fill(urls: list[str]) -> None:
-    """Show every replica more tokens than it remembers."""
+    """Show every replica as many tokens as it remembers."""
     bases = [f"{url}{BASE}" for url in urls]
     people = await load.sign_in(bases[0], FILLERS)
 
     async def go_on(person: load.Person) -> None:
         connections = [await load.Connection(base).open() for base in bases]
-        for _ in range(SHOWN_TOKENS // FILLERS):
+        for _ in range(REMEMBERED_TOKENS // FILLERS + 1):
             status, answer = await connections[0].post("/refresh", {"refresh_token": person.refresh_token})
             if status != 200:  # noqa: PLR2004 - ok
                 refuse(f"refresh answers {status}: {answer.decode()}")
             body = json.loads(answer)
             person.refresh_token = body["refresh_token"]
-            for connection, path in itertools.product(connections, REMEMBERED):
-                await connection.get(path, body["access_token"])
+            for connection in connections:
+                await connection.get("/verify", body["access_token"])
         for connection in connections:
             connection.close()
 
@@ -110,7 +107,7 @@ def capacity(crowd: Travel) -> float:
 
 def settle(crowd: Travel, carried: float) -> None:
     """As fast as they can, until each remembered token is one of the load's."""
-    crowd.attempt(carried, REMEMBERED_TOKENS / TOKENS / carried)
+    crowd.attempt(carried, REMEMBERED_TOKENS * REQUESTS_A_TOKEN / carried)
 
 
 def go_on(made: Lab, crowd: Travel, rate: float, minutes: float) -> tuple[list[Sample], Tried]:
