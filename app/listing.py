@@ -8,12 +8,12 @@ Beside this module only `app/identity/listing.py`, `app/sessions/listing.py`, `a
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from types import GenericAlias
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import asyncpg
 import msgspec
 from msgspec import Meta, Struct
-from sqlalchemy import ColumnElement, Select, Tuple, any_, func, literal, select, true, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, any_, func, literal, select, true, tuple_, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -45,6 +45,8 @@ PLANNING = {
     "work_mem": "32MB",  # a bitmap of some million rows; one that has no room for them has pages, and all their rows
     "max_parallel_workers_per_gather": "0",  # the other cores have logins to serve
 }
+Total: TypeAlias = tuple[int, bool]  # how many rows, and whether that is exact
+
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 WRITTEN: LRUCache[Any, Any] = LRUCache(500)  # statements by their shape: some kB each
 
@@ -93,17 +95,9 @@ class Order:
 
     def after(self, value: object, key: object) -> ColumnElement[bool]:
         """The rows behind this one, compared as one value, so that the index is searched and not walked."""
-        here, there = self._compared(value, key)
-        return here < there if self.descending else here > there
-
-    def before(self, value: object, key: object) -> ColumnElement[bool]:
-        """The rows in front of this one."""
-        here, there = self._compared(value, key)
-        return here > there if self.descending else here < there
-
-    def _compared(self, value: object, key: object) -> tuple[Tuple, Tuple]:
         there = tuple_(literal(value, self.column.type), literal(key, self.key.type))
-        return tuple_(self.column, self.key), there
+        here = tuple_(self.column, self.key)
+        return here < there if self.descending else here > there
 
 
 class Snapshot:
@@ -176,7 +170,6 @@ class Lists:
         *,
         fits: ColumnElement[bool] | None = None,
         parts: Sequence[Select[Any]] = (),
-        counted: Select[Any] | None = None,
         estimated: Select[Any] | None = None,
     ) -> Page:
         """A page of a statement that has its columns and filters, but neither an order nor bounds.
@@ -185,9 +178,10 @@ class Lists:
 
         `fits` says of one row what the statement's filters say of all, if that is to be said in other words.
 
-        Where the statement, or the `parts` that it has, say themselves by which index to go, its pages are the
-        planner's to find. `counted` are the same rows then, as they are counted best. `estimated` are they in the
-        fewest words: the planner would take for a filter what only leads an index or repeats what was said.
+        `parts` are the same rows, each once, where they say themselves by which index to go: their pages are the
+        planner's to find.
+
+        `estimated` are they in the fewest words: the planner would take for a filter what repeats another.
 
         Raises:
             UseCursor: it lies beyond the rows that page numbers reach.
@@ -196,7 +190,7 @@ class Lists:
         keys = _keys(statement, order)
         number, offset = asked.page, 0
         after: ColumnElement[bool] = true()
-        total: tuple[int, bool] | None = None  # and whether it is exact
+        total: Total | None = None
         if asked.cursor is not None:
             number, value, key, *known = self._cursors.open(about, asked.cursor, order.place)
             after, total = order.after(value, key), (known[0], known[1])
@@ -206,12 +200,12 @@ class Lists:
             offset = (asked.page - 1) * asked.page_size
         most = asked.page_size + 1
         seen = await snapshot.estimate(keys if estimated is None else estimated)
-        found: int | None = None
-        if counted is None:
-            places, found = await _places(snapshot, keys, fits, order, after, offset, most, seen)
+        if parts:
+            walks = [_keys(part, order).where(after) for part in parts]
+            counts = total is None and seen <= MOST_ROWS
+            places, counted = await _planned(snapshot, walks, order, offset, most, counts=counts)
         else:
-            walks = [_keys(part, order).where(after) for part in parts] or [keys.where(after)]
-            places = await snapshot.rows(_merged(walks, order, offset, most))
+            places, counted = await _places(snapshot, keys, fits, order, after, offset, most, seen)
         is_last = len(places) < most
         places = places[: asked.page_size]
         ids = literal([row["key"] for row in places], ARRAY(order.key.type))
@@ -219,10 +213,8 @@ class Lists:
         rows = await snapshot.rows(shown.order_by(*order.by())) if places else []
         if total is None and is_last and (rows or number == 1):  # the last page tells the total
             total = offset + len(rows), True
-        elif total is None and found is not None:
-            total = found, True
         elif total is None:
-            total = await _count(snapshot, keys.with_only_columns(order.key) if counted is None else counted, seen)
+            total = counted or await _count(snapshot, [_keys(part, order) for part in parts or (statement,)], seen)
         next_cursor = (
             None if is_last else self._cursors.seal(about, (number + 1, places[-1]["place"], places[-1]["key"], *total))
         )
@@ -233,20 +225,17 @@ def _keys(rows: Select[Any], order: Order) -> Select[Any]:
     return rows.with_only_columns(order.column.label("place"), order.key.label("key"), maintain_column_froms=True)
 
 
-def _merged(walks: Sequence[Select[Any]], order: Order, offset: int, most: int) -> Select[Any]:
-    """Rows of all of these in their order; each is told how many it gives at most, or it would be sorted as a whole."""
-    if len(walks) == 1:
-        return walks[0].order_by(*order.by()).offset(offset).limit(most)
-    both = union_all(*(walk.order_by(*order.by()).limit(offset + most) for walk in walks)).subquery()
-    merged = Order(both.c.place, both.c.key, descending=order.descending)
-    return select(both).order_by(*merged.by()).offset(offset).limit(most)
+def _together(walks: Sequence[Select[Any]]) -> Select[Any]:
+    """As many of all their rows as are counted, and one more."""
+    rows = walks[0] if len(walks) == 1 else select(union_all(*walks).subquery())
+    return rows.limit(MOST_ROWS + 1)
 
 
-async def _count(snapshot: Snapshot, keys: Select[Any], estimated: int) -> tuple[int, bool]:
+async def _count(snapshot: Snapshot, walks: Sequence[Select[Any]], estimated: int) -> Total:
     """How many rows, and whether that is exact; where the planner sees far more than MOST_ROWS nothing is counted."""
     if estimated > FAR_BEYOND:
         return estimated, False
-    counted: int = await snapshot.value(select(func.count()).select_from(keys.limit(MOST_ROWS + 1).subquery()))
+    counted: int = await snapshot.value(select(func.count()).select_from(_together(walks).subquery()))
     return (counted, True) if counted <= MOST_ROWS else (max(counted, estimated), False)
 
 
@@ -267,7 +256,7 @@ async def _places(
     offset: int,
     most: int,
     estimated: int,
-) -> tuple[Sequence[asyncpg.Record], int | None]:
+) -> tuple[Sequence[asyncpg.Record], Total | None]:
     """Where the rows of a page are in the order, and their ids; and how many there are, if we came to know.
 
     One can walk along the order and look at each row, or collect what fits the filters and sort it. The first costs
@@ -295,9 +284,37 @@ async def _places(
         if not offset and LONGER * len(places) < stretch * estimated // all_rows and estimated < MOST_COLLECTED:
             break  # either there are far fewer than it seemed, or they are all together somewhere else
         stretch, worth = stretch * LONGER, estimated
-    found = wanted.cte("found").prefix_with("MATERIALIZED")  # else the planner might walk after all
+    return await _collected(snapshot, wanted, order, offset, most)
+
+
+async def _planned(
+    snapshot: Snapshot, walks: Sequence[Select[Any]], order: Order, offset: int, most: int, *, counts: bool
+) -> tuple[Sequence[asyncpg.Record], Total | None]:
+    """As `_places`, where the planner finds the way.
+
+    Rows that are to be counted one by one are collected, unless they are more than MOST_ROWS after all. Else each walk
+    is told how many it gives at most, or it would be sorted as a whole.
+    """
+    total: Total | None = None
+    if counts:
+        places, total = await _collected(snapshot, _together(walks), order, offset, most)
+        if total is not None and total[0] <= MOST_ROWS:
+            return places, total
+        total = total and (total[0], False)
+    if len(walks) == 1:
+        return await snapshot.rows(walks[0].order_by(*order.by()).offset(offset).limit(most)), total
+    both = union_all(*(walk.order_by(*order.by()).limit(offset + most) for walk in walks)).subquery()
+    merged = Order(both.c.place, both.c.key, descending=order.descending)
+    return await snapshot.rows(select(both).order_by(*merged.by()).offset(offset).limit(most)), total
+
+
+async def _collected(
+    snapshot: Snapshot, keys: Select[Any], order: Order, offset: int, most: int
+) -> tuple[Sequence[asyncpg.Record], Total | None]:
+    """Where the rows of a page are, of all that fit, and how many fit; None if none is on this page."""
+    found = keys.cte("found").prefix_with("MATERIALIZED")  # else the planner might walk after all
     collected = Order(found.c.place, found.c.key, descending=order.descending)
     number = select(func.count()).select_from(found).scalar_subquery()
     counted = select(found.c.place, found.c.key, number.label("number"))
     rows = await snapshot.rows(counted.order_by(*collected.by()).offset(offset).limit(most))
-    return rows, rows[0]["number"] if rows else None
+    return rows, (rows[0]["number"], True) if rows else None

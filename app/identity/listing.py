@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
@@ -40,6 +40,8 @@ SORTS: Mapping[str, ColumnElement[Any]] = {
     "created_at": UserRow.created_at.expression,
     "last_login": func.coalesce(UserRow.last_login, literal_column(NEVER, Time)),
 }
+Condition: TypeAlias = Callable[[str], ColumnElement[bool]]  # of a user, about this word
+
 WORD = re.compile(r"[^\W_]{3}")  # three letters or digits together: a trigram, of which there is an index
 
 
@@ -80,7 +82,7 @@ class UserList:
         async with self._lists.reading() as snapshot:
             if wanted.search and _as_in_a_directory(wanted.search, sort):
                 statement = _statement(wanted, begins=(order.column,))
-                page = await self._lists.page(snapshot, statement, order, asked, about, counted=_ids(statement))
+                page = await self._lists.page(snapshot, statement, order, asked, about, parts=[statement])
             else:
                 statement, estimated = _statement(wanted), _ids(_statement(wanted, begins=(USERNAME,)))
                 page = await self._lists.page(
@@ -120,22 +122,37 @@ def _statement(
     held = select(UserRole.role).where(UserRole.user_id == UserRow.id)
     roles = func.array(held.order_by(UserRole.role).scalar_subquery(), type_=ARRAY(TEXT))
     columns = {name: getattr(UserRow, name, roles) for name in UserEntry.__struct_fields__}
-    return select(*columns.values()).where(*_conditions(wanted, begins, lambda role: exists(_holding(role))))
+    return select(*columns.values()).where(*_conditions(wanted, _first_of(begins), lambda role: exists(_holding(role))))
 
 
 def _row_by_row(wanted: UserFilter) -> ColumnElement[bool]:
-    """The same of a user who is at hand: for an EXISTS PostgreSQL would read all who hold a role, and look him up."""
-    begins = USERNAME, ADDRESS, FULL_NAME
-    return and_(true(), *_conditions(wanted, begins, lambda role: _holding(role).scalar_subquery().is_not(None)))
+    """The same of a user who is at hand.
+
+    For an EXISTS PostgreSQL would read all who hold a role, and look him up; and each name of his it would bring into
+    small letters, which his words are in already.
+    """
+    return and_(
+        true(), *_conditions(wanted, _first_of_a_line, lambda role: _holding(role).scalar_subquery().is_not(None))
+    )
+
+
+def _first_of(columns: Sequence[ColumnElement[str]]) -> Condition:
+    return lambda words: or_(*(column.like(_lower(f"{words}%")) for column in columns))
+
+
+def _first_of_a_line(words: str) -> ColumnElement[bool]:
+    return or_(UserRow.words.like(_lower(f"{words}%")), UserRow.words.like(_lower(f"%\n{words}%")))
+
+
+def _lower(pattern: str) -> ColumnElement[str]:
+    return func.lower(literal(pattern))
 
 
 def _holding(role: str) -> Select[Any]:
     return select(UserRole.role).where(UserRole.user_id == UserRow.id, UserRole.role == role)
 
 
-def _conditions(
-    wanted: UserFilter, begins: Sequence[ColumnElement[str]], holds: Callable[[str], ColumnElement[bool]]
-) -> Iterator[ColumnElement[bool]]:
+def _conditions(wanted: UserFilter, begins: Condition, holds: Condition) -> Iterator[ColumnElement[bool]]:
     if wanted.search:
         yield _has(wanted.search, begins)
     if wanted.is_active is not None:
@@ -146,9 +163,7 @@ def _conditions(
         yield holds(wanted.role)
 
 
-def _has(words: str, begins: Sequence[ColumnElement[str]]) -> ColumnElement[bool]:
-    """Whether these words are somewhere in the name, the address or the full name; or at the beginning of one."""
+def _has(words: str, begins: Condition) -> ColumnElement[bool]:
+    """Whether these words are somewhere in the name, the address or the full name; or one of the three `begins` so."""
     escaped = re.sub(r"([\\%_])", r"\\\1", words)
-    if WORD.search(words):
-        return UserRow.words.like(func.lower(literal(f"%{escaped}%")))
-    return or_(*(column.like(func.lower(literal(f"{escaped}%"))) for column in begins))
+    return UserRow.words.like(_lower(f"%{escaped}%")) if WORD.search(words) else begins(escaped)

@@ -1,27 +1,14 @@
 """The list of sessions: what it shows of them, and in which order (app/listing.py)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
+import asyncpg
 import msgspec
 from msgspec import Struct
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Select,
-    any_,
-    column,
-    exists,
-    func,
-    literal,
-    or_,
-    select,
-    table,
-    union_all,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import BigInteger, ColumnElement, Select, column, exists, func, or_, select, table
 
 from app.errors import NotFound, ValidationFailed
 from app.listing import Asked, Lists, Order
@@ -34,7 +21,7 @@ from app.sessions.structs import Session, SessionList
 SessionSort = Literal["created_at", "-created_at", "last_accessed", "-last_accessed", "expires_at", "-expires_at"]
 
 Spans: TypeAlias = tuple[timedelta, timedelta]  # the shortest and the longest lifetime
-FIELDS = [name for name in Session.__struct_fields__ if name not in {"username", "current"}]
+FIELDS = [name for name in Session.__struct_fields__ if name != "current"]
 NAMES = table("user_names", column("id", BigInteger), column("username"))  # the view that identity keeps for others
 
 
@@ -71,31 +58,14 @@ class SessionDirectory:
         async with self._lists.reading() as snapshot:
             meant = await conditions(snapshot, wanted)
             spans = await lifetimes(snapshot)
-            order = _order(sort)
-            key = select(SessionRow.id)
-            kept = [*meant, *expiry(wanted, spans)]
-            began = spans if name == "created_at" else None
-            parts: list[Select[Any]] = []
+            kept, began = [*meant, *expiry(wanted, spans)], spans if name == "created_at" else None
             if active:
-                statement, counted = _live(kept, began), key.where(LIVE, *kept)
-                estimated = key.where(LIVE, *meant)
+                statement, parts = _shown().where(LIVE, *meant), [_live(kept, began)]
             else:
                 statement, parts = _shown().where(or_(REVOKED, EXPIRED), *meant), _ended(meant, kept, began)
-                counted, estimated = (
-                    select(union_all(key.where(REVOKED, *meant), key.where(EXPIRED, *part)).subquery())
-                    for part in (kept, meant)
-                )
-            page = await self._lists.page(
-                snapshot, statement, order, asked, about, parts=parts, counted=counted, estimated=estimated
-            )
-            user_ids = list({row[FIELDS.index("user_id")] for row in page.rows})
-            known = await snapshot.rows(
-                select(NAMES.c.id, NAMES.c.username).where(NAMES.c.id == any_(literal(user_ids, ARRAY(BigInteger))))
-            )
-        names = {row["id"]: row["username"] for row in known}
-        shown = [dict(zip(FIELDS, row, strict=True)) for row in page.rows]
+            page = await self._lists.page(snapshot, statement, _order(sort), asked, about, parts=parts)
         return SessionPage(
-            items=[Session(**row, username=names[row["user_id"]], current=row["id"] == current) for row in shown],
+            items=[_entry(row, current) for row in page.rows],
             total=page.total,
             total_exact=page.total_exact,
             page=page.number,
@@ -130,8 +100,16 @@ def _order(sort: SessionSort) -> Order:
 
 
 def _shown() -> Select[Any]:
-    columns: Mapping[str, ColumnElement[Any]] = {name: getattr(SessionRow, name) for name in FIELDS}
-    return select(*({**columns, "ip_address": func.host(SessionRow.ip_address)}).values())
+    made = {
+        "ip_address": func.host(SessionRow.ip_address),
+        "username": select(NAMES.c.username).where(NAMES.c.id == SessionRow.user_id).scalar_subquery(),
+    }
+    return select(*(made[name] if name in made else getattr(SessionRow, name) for name in FIELDS))
+
+
+def _entry(row: asyncpg.Record, current: UUID) -> Session:
+    shown = dict(zip(FIELDS, row, strict=True))
+    return Session(**shown, current=shown["id"] == current)
 
 
 def _live(meant: Sequence[ColumnElement[bool]], spans: Spans | None) -> Select[Any]:
