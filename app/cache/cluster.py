@@ -19,6 +19,7 @@ from valkey.exceptions import ConnectionError as ValkeyConnectionError
 from valkey.exceptions import ResponseError, ValkeyError
 
 from app.cache.server import (
+    HOST_DEADLINE,
     Address,
     Command,
     Link,
@@ -35,7 +36,6 @@ from app.cache.server import (
 )
 from app.valkey_url import ValkeyUrl
 
-PATIENCE = 0.4  # seconds for a host of the URL; within CONNECT_DEADLINE the primaries have to be asked as well
 NO_CLUSTER = "cluster support disabled"  # what a server that is not in one says of CLUSTER NODES
 
 
@@ -160,7 +160,7 @@ def _map(view: View) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 async def _seen_from(url: ValkeyUrl, context: ssl.SSLContext | None, host: Address) -> View | ResponseError | None:
     try:
-        async with asyncio.timeout(PATIENCE), connected(client(url, context, host, None)) as connection:
+        async with asyncio.timeout(HOST_DEADLINE), connected(client(url, context, host, None)) as connection:
             return _view(text_of(await ask(connection, "CLUSTER", "NODES")), host)
     except ResponseError as refusal:
         return refusal

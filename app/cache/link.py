@@ -45,6 +45,7 @@ class Links:
         self._wanted = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._links: set[Link] = set()  # that are not closed yet: the current one, and dropped ones that are in use
+        self._all_left = asyncio.Event()  # nobody uses a link any more
         self._closing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -55,11 +56,14 @@ class Links:
         self._keeper = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
+        """Come back once nothing is open, which takes whoever still uses a link DEADLINE at most."""
         await end(self._keeper)
         self.current = None
         for link in list(self._links):
             await link.close()  # whoever still uses it is told that Valkey is away,
             self._close_unused(link)  # and closes what he was just opening
+        if self._links:
+            await self._all_left.wait()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     @asynccontextmanager
@@ -103,6 +107,8 @@ class Links:
 
     def _close(self, link: Link) -> None:
         self._links.remove(link)
+        if not self._links:
+            self._all_left.set()
         task = asyncio.get_running_loop().create_task(link.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -150,6 +156,7 @@ class Links:
             epoch = self.epoch  # the same as ever: what is cached goes on serving without PostgreSQL
         self.current = self._shown(found.link(epoch))
         self._links.add(self.current)
+        self._all_left.clear()
 
     async def _granted(self, identity: str) -> int:
         async with self._database.connection() as connection:

@@ -8,10 +8,8 @@ from valkey.asyncio import Valkey
 from valkey.exceptions import ConnectionError as ValkeyConnectionError
 from valkey.exceptions import ValkeyError
 
-from app.cache.server import Address, ask, connected, pool, text_of
+from app.cache.server import HOST_DEADLINE, Address, ask, connected, pool, text_of
 from app.valkey_url import ValkeyUrl
-
-PATIENCE = 0.4  # seconds for a sentinel; within CONNECT_DEADLINE the server that it names has to be asked as well
 
 
 async def primary(url: ValkeyUrl, context: ssl.SSLContext | None) -> Address:
@@ -33,7 +31,7 @@ async def _named(url: ValkeyUrl, context: ssl.SSLContext | None, sentinel: Addre
     credentials = {"username": url.sentinel_username, "password": url.sentinel_password}
     client = Valkey(connection_pool=pool(context, sentinel, max_connections=1, **credentials))
     try:
-        async with asyncio.timeout(PATIENCE), connected(client) as connection:
+        async with asyncio.timeout(HOST_DEADLINE), connected(client) as connection:
             answer = await ask(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", url.service)
     except (ValkeyError, OSError, TimeoutError):
         return None

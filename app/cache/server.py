@@ -20,6 +20,7 @@ from app.valkey_url import ValkeyUrl
 
 DEADLINE = 0.25  # seconds for whatever Valkey is asked: a round trip takes 0.0002, and PostgreSQL can answer instead
 CONNECT_DEADLINE = 1.0  # seconds to connect and learn who answers: a TLS handshake and two questions
+HOST_DEADLINE = 0.4  # seconds for a sentinel or a host of a cluster's URL; who is named by it has to be asked as well
 CONNECTIONS = 32  # a process and server; lookups use one, the others are for limits, fills and deletions of a moment
 IDLE = 1.0  # seconds; a connection that rested longer may have been closed by a server that ends idle ones
 

@@ -256,14 +256,28 @@ async def test_a_lookup_whose_caller_has_gone_leaves_nothing_for_the_next(start:
     assert await one.get("b") == ["2"]
 
 
-async def test_what_is_opened_while_it_stops_is_closed_too(start: Start, own_valkey: Valkey) -> None:
+async def test_what_is_opened_while_it_stops_is_closed_before_it_has_stopped(start: Start, own_valkey: Valkey) -> None:
     one = await start()
     links = one.entries.links
-    async with Client.from_url(own_valkey.url) as client:
+    used, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def use() -> None:
         async with links.use() as link:
-            await links.stop()
+            used.set()
+            await goes_on.wait()
             await link.client.ping()  # by a new connection, as who was just opening one
-            assert len(await client.client_list()) == 2
+
+    user = asyncio.create_task(use())
+    await used.wait()
+    stopping = asyncio.create_task(links.stop())
+    await until(lambda: links.current is None)
+    assert not stopping.done()
+    goes_on.set()
+    await stopping
+
+    assert user.done()
+    assert links._closing == set()
+    async with Client.from_url(own_valkey.url) as client:
 
         async def only_ours() -> bool:
             return len(await client.client_list()) == 1
