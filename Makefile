@@ -138,10 +138,9 @@ test-gpustack: install .gpustack/.installed ## What is relied on of GPUStack, on
 record-gpustack: install .gpustack/.installed ## Ask a real GPUStack for the answers that the tests' scripted one gives
 	$(BIN)/python -m tests.gpustack.record
 
-MINUTES ?= 5
 .PHONY: torture
 torture: install ## Break stores and processes under two replicas for MINUTES=5, and check all that clients saw
-	$(BIN)/python -m tests.faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.faults $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 CASES ?= 20000
 TOKENS ?= 10000
@@ -211,7 +210,7 @@ scale: install ## What 1, 2 and 4 replicas carry at the same p99, each held to a
 
 .PHONY: steady
 steady: install ## Two replicas at half of what they carry for MINUTES=10: memory, connections, 5xx (Linux, root, half an hour)
-	$(BIN)/python -m bench.steady --minutes $(MINUTES)
+	$(BIN)/python -m bench.steady $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: messages
 messages: install ## What the console says, for who translates it; BEGIN=de begins a language

@@ -14,6 +14,7 @@ from asyncpg.pool import PoolConnectionProxy
 from app.errors import Unavailable
 from app.settings import Settings
 from db import incarnation
+from db.connection import Connection as AnyConnection
 
 log = structlog.get_logger(__name__)
 
@@ -163,7 +164,7 @@ class Database:
         if self._watch is not None:
             connection.add_query_logger(self._watch)
 
-    async def _judge(self, connection: incarnation.Connection) -> None:
+    async def _judge(self, connection: AnyConnection) -> None:
         """Use no connection to a database that is brought back from a backup: that has ended those that there were."""
         try:
             told_by = await incarnation.copied(connection, lossless_failover=self.lossless_failover)

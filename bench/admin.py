@@ -8,7 +8,6 @@ minutes: `--data DIR` keeps them there for the next run.
 import argparse
 import asyncio
 import os
-import signal
 import sys
 import tempfile
 from collections import defaultdict
@@ -24,7 +23,7 @@ from bench.admin_cases import Case
 from bench.admin_stores import Service, Size, serving
 from bench.load import Connection
 from bench.looking import Taken, ask, ask_each
-from bench.stack import refuse, say
+from bench.stack import leave_by_all_doors, refuse, say
 
 CORES = 2
 CLIENTS = 8
@@ -107,7 +106,7 @@ def main() -> int:
     parts = arguments.parts or PARTS
     if not set(parts) <= set(PARTS):
         parser.error(f"the parts are {', '.join(PARTS)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # stores and replicas end with us
+    leave_by_all_doors()
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < CORES:
         refuse("two cores are needed")

@@ -21,6 +21,11 @@ class Person:
     access_token: str = ""
     refresh_token: str = ""
 
+    def take(self, answer: bytes) -> None:
+        """The tokens of a login or a refresh."""
+        body = json.loads(answer)
+        self.access_token, self.refresh_token = body["access_token"], body["refresh_token"]
+
 
 class Connection:
     """One keep-alive connection with just enough HTTP/1.1: the load must not be what is measured."""
@@ -83,15 +88,14 @@ async def login(connection: Connection, person: Person, address: int | None = No
     status, answer = await connection.post("/login", said, address)
     if status != 200:  # noqa: PLR2004 - ok
         refuse(f"login answers {status}: {answer.decode()}")
-    body = json.loads(answer)
-    person.access_token, person.refresh_token = body["access_token"], body["refresh_token"]
+    person.take(answer)
 
 
 async def refresh(connection: Connection, person: Person) -> None:
     status, answer = await connection.post("/refresh", {"refresh_token": person.refresh_token})
     if status != 200:  # noqa: PLR2004 - ok
         refuse(f"refresh answers {status}: {answer.decode()}")
-    person.refresh_token = json.loads(answer)["refresh_token"]
+    person.take(answer)
 
 
 async def logins(url: str, people: list[Person], connections: int, seconds: float) -> float:

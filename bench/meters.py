@@ -11,7 +11,6 @@ import valkey
 from app.cli.embedded import Postgres, Valkey
 
 KIB = 1024
-MIB = 1 << 20
 STATEMENTS = "shared_preload_libraries=pg_stat_statements"  # a setting that PostgreSQL has to be started with
 CALLS = (
     "SELECT sum(s.calls) FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = 'gatehouse'"
@@ -141,11 +140,10 @@ def family(pid: int) -> list[int]:
         return []
 
 
-def proportional_memory(pid: int) -> tuple[float, float]:
-    """Resident MiB, whole and with what is shared counted by its part (PSS)."""
+def proportional_memory(pid: int) -> float:
+    """Resident MiB, what is shared counted by its part (PSS)."""
     figures = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
-    resident, proportional = (int(figures[name].split()[0]) / KIB for name in ("Rss", "Pss"))
-    return resident, proportional
+    return int(figures["Pss"].split()[0]) / KIB
 
 
 def _seconds(pid: int) -> float:

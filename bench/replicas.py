@@ -22,7 +22,7 @@ from pathlib import Path
 from app.cli.embedded import Postgres, Valkey
 from bench.expired import expired_token
 from bench.shares import Share
-from bench.stack import BASE, BIN, START_SECONDS, free_port, refuse
+from bench.stack import BASE, BIN, START_SECONDS, free_port, leave_by_all_doors, refuse
 
 ADMIN = "admin"
 STOP_SECONDS = 30  # for a replica to end what it is about
@@ -37,7 +37,7 @@ def main() -> int:
     if not arguments.command or arguments.replicas < 1:
         parser.error("a command is needed, and one replica or more")
     arguments.logs.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leave by all the doors below
+    leave_by_all_doors()
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         directory.chmod(0o711)  # PostgreSQL runs as somebody else where we are root

@@ -7,7 +7,6 @@ All stand beside each other, each number of them with stores of its own, and are
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from bench.meters import STATEMENTS, Meters, Use, family
 from bench.replicas import ADMIN, environment_of, migrate, running
 from bench.scale_report import FINDING, Carried, Tried
 from bench.shares import Share, shares
-from bench.stack import free_port, refuse, say
+from bench.stack import free_port, leave_by_all_doors, refuse, say
 from bench.staircase import Staircase
 
 COUNTS = (1, 2, 4)
@@ -39,7 +38,6 @@ ARRIVALS = 12  # people a second, two hashes each, while replicas are not held t
 LAST = 10  # niceness: on a machine of its own the load would take no core from who is measured
 PROCESSES = 2  # of the load: one alone would be the first to be full
 FIRST = 150.0  # requests a second of a replica, to begin with
-LIMITS = {"RATE_LIMIT_REGISTER": "off"}
 
 
 @dataclass(frozen=True)
@@ -60,11 +58,6 @@ class Lab:
         return [pid for share in self.held for pid in share.pids]
 
 
-def leave_by_all_doors() -> None:
-    """At SIGTERM, for replicas and shares are not ended by our end."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-
-
 @contextmanager
 def lab(number: int, share: float, logs: Path) -> Iterator[Lab]:
     with tempfile.TemporaryDirectory() as folder, shares(number, share) as held:
@@ -72,7 +65,7 @@ def lab(number: int, share: float, logs: Path) -> Iterator[Lab]:
         directory.chmod(0o711)  # PostgreSQL runs as somebody else where we are root
         postgres = Postgres(directory / "postgres", settings=[STATEMENTS])
         with postgres, Valkey(directory / "valkey") as store:
-            environment = environment_of(postgres.url(), store.url) | LIMITS
+            environment = environment_of(postgres.url(), store.url)
             migrate(environment, directory)
             names = [logs.absolute() / f"scale-{number}-{each + 1}.log" for each in range(number)]
             with running(environment, directory, names, held) as urls:

@@ -12,7 +12,9 @@ FINDING = 4  # tries that are about where to look
 CARRY = 0.9  # of so many times what one carries
 FLAT = 0.10  # that statements and commands for a thousand requests may differ by, over the numbers of replicas
 SAME = 0.10  # that more replicas may take longer, and what they carry still counts as carried at the same p99
-FULL = 0.8  # of a core for a process that has no more than one (Valkey, each of the load), and of the machine
+# Of a core, for Valkey and each process of the load, which have no more, and for PostgreSQL, whose commits are in a
+# line; of the machine.
+FULL = 0.8
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Slope:
         ys = [fmean(figures[start : start + size]) for start in starts]
         degrees = len(xs) - 2
         if degrees < 1:
-            raise ValueError
+            raise ValueError(f"a slope is read from three blocks at least, not from {len(xs)}")
         middle_x, middle_y = fmean(xs), fmean(ys)
         spread = sum((x - middle_x) ** 2 for x in xs)
         growth = sum((x - middle_x) * (y - middle_y) for x, y in zip(xs, ys, strict=True)) / spread

@@ -1,6 +1,7 @@
 """The rate at which what is measured comes out as it should, found by trying faster and slower ones."""
 
 GAIN = 0.2  # of a miss, by its logarithm: near what can be carried the p99 goes with the fifth power of the rate
+LEAST = 0.001  # of a miss: a p99 that is rounded to nothing
 STRIDE = 1.3  # the most by which the next rate is another: one try says little
 
 
@@ -16,4 +17,4 @@ class Staircase:
 
     def heard(self, miss: float) -> None:
         """Go on from the last try, in which the p99 was so many times what it should be."""
-        self.rate *= max(1 / STRIDE, min(STRIDE, miss**-GAIN))
+        self.rate *= max(1 / STRIDE, min(STRIDE, max(miss, LEAST) ** -GAIN))

@@ -8,7 +8,6 @@ elsewhere than it did while nothing else went on. What grows afterwards is somet
 import argparse
 import asyncio
 import csv
-import json
 import sys
 import threading
 import time
@@ -22,10 +21,10 @@ from app.settings import Settings
 from bench import load
 from bench.ballast import ballast
 from bench.meters import Meters, proportional_memory
-from bench.scale import IN_TIME, Lab, Travel, lab, leave_by_all_doors, travel
+from bench.scale import IN_TIME, Lab, Travel, lab, travel
 from bench.scale_report import Tried
 from bench.slope import Slope
-from bench.stack import BASE, refuse, say
+from bench.stack import BASE, leave_by_all_doors, refuse, say
 from bench.staircase import Staircase
 
 REPLICAS = 2
@@ -43,7 +42,7 @@ REQUESTS_A_TOKEN = 60  # of the load, which then refreshes (REFRESH_AFTER of loa
 @dataclass(frozen=True)
 class Sample:
     at: float  # seconds
-    memory: dict[int, tuple[float, float]]  # MiB by worker, resident and proportional
+    memory: dict[int, float]  # PSS by worker, MiB
     links: tuple[int, int]  # connections to PostgreSQL and to Valkey
 
 
@@ -68,9 +67,9 @@ class Recorder(threading.Thread):
         return self.samples
 
 
-def workers(lab: Lab) -> list[int]:
+def workers(made: Lab) -> list[int]:
     """The process of each replica that serves: it has the most memory."""
-    return [max(share.pids, key=lambda pid: proportional_memory(pid)[0]) for share in lab.held]
+    return [max(share.pids, key=proportional_memory) for share in made.held]
 
 
 async def fill(urls: list[str]) -> None:
@@ -78,20 +77,16 @@ async def fill(urls: list[str]) -> None:
     bases = [f"{url}{BASE}" for url in urls]
     people = await load.sign_in(bases[0], FILLERS)
 
-    async def go_on(person: load.Person) -> None:
+    async def refresh_and_show(person: load.Person) -> None:
         connections = [await load.Connection(base).open() for base in bases]
         for _ in range(REMEMBERED_TOKENS // FILLERS + 1):
-            status, answer = await connections[0].post("/refresh", {"refresh_token": person.refresh_token})
-            if status != 200:  # noqa: PLR2004 - ok
-                refuse(f"refresh answers {status}: {answer.decode()}")
-            body = json.loads(answer)
-            person.refresh_token = body["refresh_token"]
+            await load.refresh(connections[0], person)
             for connection in connections:
-                await connection.get("/verify", body["access_token"])
+                await connection.get("/verify", person.access_token)
         for connection in connections:
             connection.close()
 
-    await asyncio.gather(*(go_on(person) for person in people))
+    await asyncio.gather(*(refresh_and_show(person) for person in people))
 
 
 def capacity(crowd: Travel) -> float:
@@ -124,7 +119,7 @@ def keep(samples: list[Sample], path: Path) -> None:
         numbers = range(1, len(samples[0].memory) + 1)
         rows.writerow(["seconds", *(f"PSS of worker {number}, MiB" for number in numbers), "PostgreSQL", "Valkey"])
         for sample in samples:
-            memory = [f"{proportional:.2f}" for _, proportional in sample.memory.values()]
+            memory = [f"{each:.2f}" for each in sample.memory.values()]
             rows.writerow([f"{sample.at - samples[0].at:.0f}", *memory, *sample.links])
 
 
@@ -132,12 +127,12 @@ def report(samples: list[Sample], tried: Tried, carried: float) -> bool:
     """For docs/performance.md; whether all is as it should be."""
     minutes = [(sample.at - samples[0].at) / 60 for sample in samples]
     say(f"\n{tried.rate:.0f} requests/s, half of {carried:.0f}, for {tried.seconds / 60:.1f} minutes: ")
-    say(f"{tried.requests:,} requests, {tried.failures} not as they should be (5xx among them), {tried}\n")
+    say(f"{tried.requests:,} requests, {tried} (5xx are failures)\n")
     say("| worker | PSS at first, MiB | at last | most | growth in ten minutes, 95 % | within noise |")
     say("| --- | --- | --- | --- | --- | --- |")
     grows = False
     for number, pid in enumerate(samples[0].memory):
-        memory = [sample.memory[pid][1] for sample in samples]
+        memory = [sample.memory[pid] for sample in samples]
         slope = Slope.of(minutes, memory)
         grows |= 10 * (slope.growth - slope.off) > GROWTH
         growth = f"{10 * slope.growth:+.2f} ± {10 * slope.off:.2f} MiB"

@@ -3,13 +3,10 @@
 A role has them until they are revoked; whoever migrates anew gives them anew, for there may be more tables.
 """
 
-from typing import Any, Protocol
-
 import asyncpg
 
 from db import locks
-
-CONNECT_TIMEOUT = 10  # seconds until a database that does not answer is called unreachable
+from db.connection import CONNECT_TIMEOUT, Connection
 
 # What an event says; its id and its time are the database's own.
 EVENT = "event, user_id, actor_id, session_id, ip_address, user_agent, request_id, details"
@@ -48,12 +45,6 @@ MAY_CHANGE = """
            OR has_any_column_privilege(c.oid, 'UPDATE') OR has_schema_privilege(current_schema(), 'CREATE')
     FROM pg_class c WHERE c.oid = 'audit_events'::regclass
 """
-
-
-class Connection(Protocol):
-    """What asyncpg's connections, pooled or not, have in common."""
-
-    async def fetchval(self, query: str, *args: object) -> Any: ...  # noqa: ANN401 - as the statement says
 
 
 class Unfit(Exception):

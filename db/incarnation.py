@@ -5,7 +5,8 @@ timeline of the WAL and the transaction. However a dump is brought back, one of 
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+
+from db.connection import Connection
 
 SCHEMA = "schema"  # is older than the table: nobody can tell
 TIMELINE = "timeline"
@@ -28,12 +29,6 @@ class Unfit(Exception):
     def __init__(self, told_by: Sequence[str]) -> None:
         self.detail = f"PostgreSQL cannot be used ({', '.join(told_by)}): {hint(told_by)}"
         super().__init__(self.detail)
-
-
-class Connection(Protocol):
-    """What asyncpg's connections, pooled or not, have in common."""
-
-    async def fetchval(self, query: str) -> Any: ...  # noqa: ANN401 - as the statement says
 
 
 def told_by(differs: Sequence[str], *, lossless_failover: bool) -> list[str]:

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from db import incarnation, locks
+from db.connection import CONNECT_TIMEOUT
 from db.revisions import applied, missing
 
-CONNECT_TIMEOUT = 10  # seconds until a database that does not answer is called unreachable
 # Numbers that are not given out again, more than are used between a backup and its return: applications may keep what
 # belonged to an id, and readers of the trail how far they have come.
 LEAP = 10_000_000

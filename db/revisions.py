@@ -3,16 +3,10 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+
+from db.connection import Connection
 
 DIRECTORY = Path(__file__).parent / "migrations" / "versions"
-
-
-class Connection(Protocol):
-    """What asyncpg's connections, pooled or not, have in common."""
-
-    async def fetchval(self, query: str) -> Any: ...  # noqa: ANN401 - as the statement says
-    async def fetch(self, query: str) -> Any: ...  # noqa: ANN401 - as the statement says
 
 
 def known() -> frozenset[str]:

@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from db import locking
+from db.connection import CONNECT_TIMEOUT
 from db.revisions import applied, known, missing
 
-CONNECT_TIMEOUT = 10  # seconds until a database that does not answer is called unreachable
 RUNNING = re.compile(r"^-- Running upgrade (?:\d+)? ?-> (\d+)$", re.MULTILINE)  # Alembic's line above each migration
 
 

@@ -8,7 +8,7 @@ import random
 from collections import deque
 
 from geventhttpclient import client as http
-from locust import between, task
+from locust import constant, task
 
 from loadtests import verdict
 from loadtests.bounds import VIOLATION, Bounds, Share, Time
@@ -40,7 +40,7 @@ verdict.hold_to(
 class Resident(Person):
     """Mostly looks around, and asks again as soon as there is an answer."""
 
-    wait_time = between(0, 0.02)  # seconds
+    wait_time = constant(0)
 
     def on_start(self) -> None:
         self.ended: deque[Session] = deque(maxlen=REMEMBERED)

@@ -1,5 +1,6 @@
 """Just enough of a service, at two addresses: replicas that hear of each other's changes, or do not."""
 
+import itertools
 import json
 import secrets
 import threading
@@ -18,10 +19,12 @@ Answer = tuple[int, dict[str, Any]]
 class Replicas:
     """What is true of sessions, and what each of two replicas knows of it. A token is `session/generation`."""
 
-    def __init__(self, *, hear: bool) -> None:
+    def __init__(self, *, hear: bool, drops: int | None = None) -> None:
         self.ended: tuple[set[str], set[str]] = (set(), set())
         self.risen = [False, False]  # whether the person is an administrator as well
         self._hear = hear
+        self._until_drop = itertools.count(-(drops or 0))
+        self._names: dict[str, str] = {}  # by session
         self._owners: dict[str, int] = {}
         self._generations: dict[str, int] = {}
         self._passwords: dict[str, str] = {}
@@ -42,6 +45,7 @@ class Replicas:
             return 401, {"code": "invalid_credentials"}
         session = secrets.token_hex(8)
         self._generations[session] = 0
+        self._names[session] = body["username"]
         self._owners[session] = ADMIN_ID if body["username"] == "admin" else PERSON_ID
         return 200, self._tokens(session)
 
@@ -70,6 +74,13 @@ class Replicas:
         """The other sessions of the only person there is."""
         return {each for each, owner in list(self._owners.items()) if owner == PERSON_ID and each != session}
 
+    def shown(self, session: str) -> dict[str, Any]:
+        return {"id": PERSON_ID, "username": self._names[session]}
+
+    def drops(self, path: str) -> bool:
+        """Whether this is the request of `/verify` that gets no answer."""
+        return path.endswith("/verify") and next(self._until_drop) == -1
+
     def _tokens(self, session: str) -> dict[str, Any]:
         token = f"{session}/{self._generations[session]}"
         user = {"id": self._owners[session]}
@@ -90,6 +101,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.replicas.drops(self.path):
+            self.close_connection = True
+            return
         status, answer = self._answer(self.path.removeprefix(BASE), json.loads(body or b"{}"))
         content = json.dumps(answer).encode() if status != 204 else b""
         self.send_response(status)
@@ -131,13 +145,13 @@ class Handler(BaseHTTPRequestHandler):
             f"/sessions/{PERSON_ID}": self.replicas.others(session),
         }.get(path, {path.rpartition("/")[2]} if path.startswith("/sessions/") else set())
         self.replicas.end(ending, self.number)
-        return (200, {"id": PERSON_ID}) if path in READ else (204, {})
+        return (200, self.replicas.shown(session)) if path in READ else (204, {})
 
 
 @contextmanager
-def serving(*, hear: bool) -> Iterator[str]:
-    """The addresses of both, with a comma."""
-    replicas = Replicas(hear=hear)
+def serving(*, hear: bool, drops: int | None = None) -> Iterator[str]:
+    """The addresses of both, with a comma. Of all `/verify` they leave this one without an answer."""
+    replicas = Replicas(hear=hear, drops=drops)
     handlers = [type("Numbered", (Handler,), {"replicas": replicas, "number": number}) for number in range(2)]
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for handler in handlers]
     for server in servers:

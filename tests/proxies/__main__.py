@@ -10,7 +10,6 @@ import argparse
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from urllib.error import HTTPError
 
 from app.cli.embedded import Postgres, Valkey
 from bench.replicas import environment_of, migrate
-from bench.stack import START_SECONDS
+from bench.stack import START_SECONDS, leave_by_all_doors
 from db.revisions import known
 from tests.deploy.files import KUBERNETES, ROOT
 from tests.kit import BASE
@@ -142,7 +141,7 @@ def main() -> int:
     parser.add_argument("--reports", type=Path, default=ROOT / ".reports", metavar="DIR", help="(default .reports)")
     arguments = parser.parse_args()
     arguments.reports.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leave by all the doors below
+    leave_by_all_doors()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         directory = Path(folder)
         directory.chmod(0o711)  # PostgreSQL runs as somebody else where we are root
@@ -177,9 +176,7 @@ def main() -> int:
             replica.start(new)
             if not number:
                 replica.await_answer(STARTUP, 503)
-                subprocess.run(
-                    [COMMAND, "migrate"], env={**environment, "PYTHONPATH": str(new)}, cwd=directory, check=True
-                )
+                migrate({**environment, "PYTHONPATH": str(new)}, directory)
             replica.await_answer(READY, 200)
             say(f"replica {number + 1} is there")
             time.sleep(SEEN_SECONDS)

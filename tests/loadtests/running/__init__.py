@@ -1,1 +1,4 @@
-"""Each scenario finds what it is for, and nothing else: `make test-loadtests`. Locust stays out of this process."""
+"""The hunt, `scale`, `attack` and `rolling` find what they are for: `make test-loadtests`.
+
+Locust stays out of this process.
+"""
