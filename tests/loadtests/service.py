@@ -75,7 +75,7 @@ class Replicas:
         return {each for each, owner in list(self._owners.items()) if owner == PERSON_ID and each != session}
 
     def shown(self, session: str) -> dict[str, Any]:
-        return {"id": PERSON_ID, "username": self._names[session]}
+        return {"id": PERSON_ID, "username": self._names.get(session)}
 
     def drops(self, path: str) -> bool:
         """Whether this is the request of `/verify` that gets no answer."""
