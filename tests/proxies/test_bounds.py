@@ -65,8 +65,11 @@ async def drip(streams: Streams, piece: bytes) -> None:
             await asyncio.sleep(1)
 
 
-async def test_who_does_not_end_what_he_says_is_told_that_it_is_late(proxy: Proxy, client: AsyncClient) -> None:
-    """A header that does not end, however busily it goes on; a body that stops; one that never begins."""
+async def test_who_does_not_end_what_he_says_is_cut_off_in_time(proxy: Proxy, client: AsyncClient) -> None:
+    """A header that does not end, however busily it goes on; a body that stops; one that never begins.
+
+    HAProxy says 408, nginx nothing.
+    """
     silent = await sent(proxy, "")
     stalled = await sent(proxy, HEAD)
     dripping = await sent(proxy, HEAD)
@@ -84,7 +87,7 @@ async def test_who_does_not_end_what_he_says_is_told_that_it_is_late(proxy: Prox
         assert not said or status_of(said) == 408
     for seconds, said in ends[3:]:
         assert BODY_SECONDS - 1 <= seconds < BODY_SECONDS + LATE
-        assert status_of(said) == 408
+        assert not said or status_of(said) == 408
     assert (await client.get("/health/live")).status_code == 200
 
 
