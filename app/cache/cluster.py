@@ -181,13 +181,20 @@ async def _asked(url: ValkeyUrl, context: ssl.SSLContext | None, primary: Primar
 
 
 def _view(nodes: str, asked: Address) -> View:
-    """Read CLUSTER NODES: `id ip:port@bus,name flags primary ping pong epoch state slots…`; [slots] are on the way."""
+    """Read CLUSTER NODES: `id ip:port@bus,name flags primary ping pong epoch state slots…`; [slots] are on the way.
+
+    Raises:
+        ValkeyConnectionError: it is none.
+    """
     primaries = []
-    for line in nodes.splitlines():
-        id_, place, flags, _, _, _, _, _, *slots = line.split(" ")
-        ranges = tuple(each for each in slots if not each.startswith("["))
-        if "master" in flags.split(",") and ranges:
-            primaries.append(Primary(id_, _address(place, asked), ranges))
+    try:
+        for line in nodes.splitlines():
+            id_, place, flags, _, _, _, _, _, *slots = line.split(" ")
+            ranges = tuple(each for each in slots if not each.startswith("["))
+            if "master" in flags.split(",") and ranges:
+                primaries.append(Primary(id_, _address(place, asked), ranges))
+    except ValueError as error:
+        raise ValkeyConnectionError("this server does not say what nodes there are") from error
     return tuple(sorted(primaries, key=lambda each: each.id))
 
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import cast
 
-import asyncpg
 import structlog
 from valkey.exceptions import ResponseError, ValkeyError
 
@@ -131,8 +130,8 @@ class Links:
                 try:
                     await self._open()
                     log.info("valkey.connected", epoch=self.epoch)
-                except (ValkeyAway, Unavailable, asyncpg.PostgresError) as error:
-                    log.warning("valkey.away", reason=str(error.__cause__ or error)[:200])
+                except Exception as error:  # noqa: BLE001 - nobody else would look for Valkey again
+                    log.warning("valkey.away", reason=str(error.__cause__ or error)[:200] or type(error).__name__)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, RECONNECT_MOST)
 
@@ -146,7 +145,7 @@ class Links:
         try:
             async with asyncio.timeout(CONNECT_DEADLINE):
                 found = await find(valkey_url.parse(self.url))
-        except (ValkeyError, OSError, TimeoutError) as error:
+        except (ValkeyError, OSError, TimeoutError, ValueError) as error:  # ValueError: a file that it names is away
             raise ValkeyAway(repr(error)) from error
         try:
             epoch = await self._granted(found.identity)

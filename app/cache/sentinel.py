@@ -33,6 +33,6 @@ async def _named(url: ValkeyUrl, context: ssl.SSLContext | None, sentinel: Addre
     try:
         async with asyncio.timeout(HOST_DEADLINE), connected(client) as connection:
             answer = await ask(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", url.service)
-    except (ValkeyError, OSError, TimeoutError):
+            return (text_of(answer[0]), int(answer[1])) if answer else None
+    except (ValkeyError, OSError, TimeoutError, TypeError, ValueError, LookupError):  # also what is no address
         return None
-    return (text_of(answer[0]), int(answer[1])) if answer else None

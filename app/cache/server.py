@@ -76,12 +76,18 @@ class Reader:
     async def connection(self) -> AbstractConnection:
         """For one caller at a time."""
         now = asyncio.get_running_loop().time()
-        if self._kept is not None and now - self._used_at > IDLE:
+        if self._kept is not None and (now - self._used_at > IDLE or _is_lost(self._kept)):
             rested, self._kept = self._kept, None
             await self._pool.release(rested)  # which looks whether it is still good when it gives it out again
         self._kept = kept = self._kept or await self._pool.get_connection("MGET")  # type: ignore[no-untyped-call]
         self._used_at = now
         return cast("AbstractConnection", kept)
+
+
+def _is_lost(connection: AbstractConnection) -> bool:
+    """Whether the loop has heard that it was reset: to write to it would be a RuntimeError of uvloop's."""
+    writer = connection._writer  # noqa: SLF001 - valkey-py looks for what has come, and not whether it may write
+    return writer is not None and writer.is_closing()
 
 
 @dataclass(eq=False)
@@ -218,6 +224,8 @@ def identity_in(said: Mapping[str, str]) -> str:
     """`run_id` alone survives two fail-overs with a lost write in between; `master_replid` is new at each (C7)."""
     if said.get("role") != "master":
         raise ValkeyConnectionError("this server is a replica, and not the primary")
+    if not said.get("run_id") or not said.get("master_replid"):
+        raise ValkeyConnectionError("this server does not say who it is")
     return f"{said['run_id']}:{said['master_replid']}"
 
 
@@ -256,7 +264,7 @@ async def pipelined(client: Valkey, commands: Sequence[Command]) -> list[Any]:
 
 
 def text_of(answer: Any) -> str:  # noqa: ANN401 - what a server says
-    return answer.decode() if isinstance(answer, bytes) else str(answer)
+    return answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer)
 
 
 async def close(client: Valkey) -> None:

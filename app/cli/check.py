@@ -177,7 +177,7 @@ async def _valkey(settings: Settings) -> AsyncGenerator[Finding]:
         async with asyncio.timeout(TIMEOUT):
             found = await find(url)
             infos = [(server, await _info(server)) for server in found.servers]
-    except (ValkeyError, OSError, TimeoutError) as error:
+    except (ValkeyError, OSError, TimeoutError, ValueError) as error:  # ValueError: an answer that cannot be read
         reason = str(error) or "no answer in time"
         where = _where(settings.valkey_url)
         yield Finding("error", "valkey", f"{where} cannot be used: {reason}; see VALKEY_URL, and that it runs")

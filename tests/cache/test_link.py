@@ -3,13 +3,20 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from valkey.asyncio import Valkey as Client
+from valkey.exceptions import ValkeyError
 
+from app import valkey_url
+from app.cache import link as link_module
 from app.cache import server as server_module
 from app.cache.link import ValkeyAway
+from app.cache.server import CONNECT_DEADLINE
 from app.cli.embedded import Valkey
+from app.valkey_url import ValkeyUrl
 from tests.cache.conftest import Start, as_ten_seconds_later, epoch
 from tests.kit import until
 
@@ -239,6 +246,68 @@ async def test_a_connection_that_the_server_ended_while_it_rested_is_opened_anew
 
     assert found.source == "valkey"
     assert one.entries.links.current is current
+
+
+async def test_a_connection_that_was_reset_while_it_rested_is_opened_anew(start: Start) -> None:
+    """A look at it is enough: uvloop raises RuntimeError at whoever writes to it."""
+    one = await start()
+    await one.change("a", "1")
+    assert await one.get("a") == ["1"]
+    link = one.entries.links.current
+    assert link is not None
+    kept = link._reader._kept
+    assert kept is not None
+    assert kept._writer is not None
+
+    kept._writer.transport.abort()
+
+    assert await one.get("a") == ["1"]
+    assert one.entries.links.current is link
+
+
+async def test_valkey_is_looked_for_on_and_on_while_a_file_of_its_url_is_away(
+    start: Start, own_valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await start()
+    links = one.entries.links
+    tried = asyncio.Event()
+
+    def parse(url: str) -> ValkeyUrl:
+        if tmp_path.name in url:
+            tried.set()
+        return valkey_url.parse(url)
+
+    monkeypatch.setattr(link_module, "valkey_url", SimpleNamespace(parse=parse))
+    links.url = f"valkeys://127.0.0.1:{own_valkey.port}?ssl_ca_certs={tmp_path}/authority.pem"
+    links.drop(links.current)
+    await tried.wait()
+    assert await one.get("a") == [""]
+    links.url = own_valkey.url
+
+    await until(lambda: links.current is not None)
+
+
+ODD = {
+    "a word": b"$3\r\nodd\r\n",
+    "a list": b"*1\r\n$1\r\nx\r\n",
+    "a number": b":1\r\n",
+    "no text": b"$2\r\n\xff\xfe\r\n",
+    "a primary without a name": b"$13\r\nrole:master\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("said", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("kind", ["valkey://{}", "valkey+sentinel://{}/mymaster", "valkey+cluster://{}"])
+async def test_who_answers_oddly_is_away(kind: str, said: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while asked := await reader.read(4096):
+            writer.write(said * asked.count(b"*"))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        place = "{}:{}".format(*server.sockets[0].getsockname())
+        with pytest.raises((ValkeyError, OSError, TimeoutError)):
+            await asyncio.wait_for(link_module.find(valkey_url.parse(kind.format(place))), CONNECT_DEADLINE)
 
 
 async def test_a_lookup_whose_caller_has_gone_leaves_nothing_for_the_next(start: Start, own_valkey: Valkey) -> None:
