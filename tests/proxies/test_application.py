@@ -7,8 +7,9 @@ from httpx import AsyncClient, Response
 
 from tests.kit import SignedIn, log_in, new_name, register
 from tests.proxies.application import Application
-from tests.proxies.running import APPLICATION
+from tests.proxies.running import APPLICATION, HAProxy, Proxy
 
+WEBSOCKET = {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 PERMISSION = "orders:read"  # what the shipped files ask for below /orders/
 FORGED = {
     "X-Auth-User-Id": "1",
@@ -76,6 +77,43 @@ async def test_nobody_asks_for_a_tunnel(app: AsyncClient, session: SignedIn) -> 
     assert "upgrade" not in told
 
 
+@pytest.mark.parametrize(
+    "upgrades",
+    [["websocket, h2c"], ["h2c, websocket"], ["websocket", "h2c"], ["h2c", "websocket"], ["websocket", "websocket"]],
+)
+async def test_nobody_asks_for_a_tunnel_beside_a_websocket(
+    app: AsyncClient, session: SignedIn, upgrades: list[str]
+) -> None:
+    asked = {**WEBSOCKET, "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMAAABk"}
+    headers = [*session.bearer.items(), *asked.items(), *(("Upgrade", each) for each in upgrades)]
+
+    answer = await app.get("/", headers=headers)
+
+    assert answer.status_code == 400 or "upgrade" not in headers_at(answer)
+
+
+async def test_a_websocket_is_one_where_the_proxy_has_them(app: AsyncClient, session: SignedIn, proxy: Proxy) -> None:
+    asked = {**WEBSOCKET, "Connection": "keep-alive, Upgrade", "Upgrade": "websocket"}
+
+    told = headers_at(await app.get("/", headers={**session.bearer, **asked}))
+
+    assert told.get("upgrade") == (["websocket"] if isinstance(proxy, HAProxy) else None)
+
+
+async def test_nobody_says_what_the_next_one_is_to_leave_out(app: AsyncClient, session: SignedIn) -> None:
+    told = headers_at(await app.get("/", headers={**session.bearer, "Connection": "close, X-Auth-User-Id"}))
+
+    assert told["x-auth-user-id"] == [str(session.user_id)]
+    assert "x-auth-user-id" not in str(told.get("connection", "")).lower()
+
+
+@pytest.mark.parametrize("name", ["X.Auth.Roles", "X~Auth~Roles", "X-Auth_Roles", "X_Auth.Roles"])
+async def test_nobody_says_it_by_another_character(app: AsyncClient, session: SignedIn, name: str) -> None:
+    told = headers_at(await app.get("/", headers={**session.bearer, name: "forged"}))
+
+    assert ["forged"] not in told.values()
+
+
 @pytest.mark.parametrize("authorization", [None, "Bearer x", "Bearer", "Basic cm9vdDpyb290"])
 async def test_who_is_not_known_does_not_get_there(
     app: AsyncClient, behind: Application, authorization: str | None
@@ -138,6 +176,12 @@ async def test_a_permission_may_be_asked_for(app: AsyncClient, admin: SignedIn, 
         "/orders/%2e%2e/public",
         "/orders/..%2fpublic",
         "/x#/..//orders",
+        "/Orders/1",
+        "/ORDERS",
+        "/orders%3f",
+        "/orders%23/1",
+        "/orders%0a/1",
+        "/orders%7f",
     ],
 )
 async def test_no_way_to_write_a_path_leads_round_a_permission(

@@ -9,7 +9,7 @@ from typing import Self
 import pytest
 from httpx import AsyncClient, AsyncHTTPTransport, Response
 
-from tests.kit import BASE, log_in, register
+from tests.kit import BASE, log_in, register, until
 from tests.listener import Listener
 from tests.proxies import shipped
 from tests.proxies.application import Application
@@ -104,10 +104,10 @@ async def test_no_log_holds_a_code_that_signs_in(kind: type[Proxy], behind: Appl
     with kind(tmp_path, [free_port(), free_port()], behind.port) as proxy:
         async with client_of(proxy) as client:
             answer = await client.get(f"https://{SERVICE}{BASE}/oauth/one/callback?code=sesame&state=x")
+        await until(lambda: any("/oauth/one/callback" in text for text in logs_in(tmp_path).values()))
 
     assert answer.status_code in {502, 503}
     logs = logs_in(tmp_path)
-    assert any("/oauth/one/callback" in text for text in logs.values())
     assert not [name for name, text in logs.items() if "sesame" in text]
 
 

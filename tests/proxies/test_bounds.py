@@ -123,6 +123,22 @@ async def test_a_body_has_a_size(proxy: Proxy, client: AsyncClient) -> None:
     problem(as_long_as_may_be, 422, "validation_failed")
 
 
+async def test_one_address_has_not_all_places_of_imports(proxy: Proxy, connect: Connect) -> None:
+    """An import may take an hour, and a replica bears some few at a time; nginx bounds no address there."""
+    if not isinstance(proxy, HAProxy):
+        return
+    begun = f"POST {BASE}/users/import HTTP/1.1\r\nHost: {SERVICE}\r\nContent-Type: application/x-ndjson\r\n"
+    held = await sent(proxy, begun + "Content-Length: 1000\r\n\r\n{", "127.0.0.53")
+    mine, another = connect(address="127.0.0.53"), connect(address="127.0.0.54")
+
+    async def is_refused() -> bool:
+        return (await mine.post("/users/import", content=b"{}")).status_code == 429
+
+    await until(is_refused)
+    assert (await another.post("/users/import", content=b"{}")).status_code == 401
+    held[1].transport.abort()
+
+
 async def test_one_address_has_so_many_requests_under_way_and_others_do_not_notice(
     proxy: Proxy, connect: Connect
 ) -> None:
