@@ -129,6 +129,24 @@ def test_every_pod_is_restricted(name: str) -> None:
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
+def test_nobody_has_a_way_in_to_a_pod_but_by_a_policy() -> None:
+    held = [
+        each["spec"]["podSelector"]["matchLabels"].items()
+        for _, each in objects()
+        if each["kind"] == "NetworkPolicy" and "Ingress" in each["spec"]["policyTypes"]
+    ]
+    labels = {
+        f"{path.parent.name}/{path.stem}/{each['metadata']['name']}": each["spec"]["template"]["metadata"]["labels"]
+        for path, each in objects()
+        if each["kind"] in {"Deployment", "Job"}
+    }
+    labels["CloudNativePG"] = {"cnpg.io/cluster": of_kind("Cluster", "gatehouse-db")["metadata"]["name"]}
+
+    assert len(labels) >= 6
+    for name, of_pod in labels.items():
+        assert any(each <= of_pod.items() for each in held), name
+
+
 def test_the_role_that_runs_the_service_is_granted_by_its_name() -> None:
     """Everywhere the same: who makes it, who grants to it, whose DATABASE_URL names it."""
     commands = [
