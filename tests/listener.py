@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Self
 
 from app.background import end
@@ -32,8 +33,13 @@ class Listener(ABC):
         task = asyncio.create_task(self.serve(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
-        task.add_done_callback(lambda _: writer.transport.abort())  # also of one that was cancelled before it began
+        task.add_done_callback(lambda _: _abort(writer))  # also of one that was cancelled before it began
 
     @abstractmethod
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk to whoever has connected; the connection ends with this."""
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    with suppress(AttributeError):  # Python 3.11.2 cannot abort what was closed twice, by TLS
+        writer.transport.abort()
