@@ -30,6 +30,9 @@ class StandardError(TextIOBase):
         with suppress(OSError, ValueError):
             sys.stderr.flush()
 
+    def close(self) -> None:
+        """Nothing: it is not ours, and the interpreter asks for it when it has taken all else apart."""
+
 
 _standard_error = StandardError()
 

