@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -206,3 +207,24 @@ def test_a_name_is_resolved_and_an_unknown_one_is_said() -> None:
 
     with pytest.raises(PortUnusable, match=r"name-of\.nobody\.invalid"):
         free_address("name-of.nobody.invalid", 8000)
+
+
+ORPHAN = """
+import multiprocessing, os, time
+from app.cli import worker
+
+def come_late(parent):
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    worker.load("nowhere:nothing")
+
+multiprocessing.get_context("fork").Process(target=come_late, args=(os.getpid(),)).start()
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
+def test_a_worker_whose_server_was_killed_before_it_began_does_not_begin() -> None:
+    done = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stderr == ""  # as it would be if the worker had gone on to what there is not
