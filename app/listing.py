@@ -45,11 +45,10 @@ PLANNING = {
     "work_mem": "32MB",  # a bitmap of some million rows; one that has no room for them has pages, and all their rows
     "max_parallel_workers_per_gather": "0",  # the other cores have logins to serve
 }
-Total: TypeAlias = tuple[int, bool]  # how many rows, and whether that is exact
-
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 WRITTEN: LRUCache[Any, Any] = LRUCache(500)  # statements by their shape: some kB each
 
+Total: TypeAlias = tuple[int, bool]  # how many rows, and whether that is exact
 PageNumber = Annotated[int, Meta(ge=1, description="With `page_size` it reaches 10,000 rows; beyond, take `cursor`.")]
 PageSize = Annotated[int, Meta(ge=1, le=MOST_PER_PAGE, description="Rows of a page, at most 200.")]
 CursorText = Annotated[

@@ -40,10 +40,9 @@ SORTS: Mapping[str, ColumnElement[Any]] = {
     "created_at": UserRow.created_at.expression,
     "last_login": func.coalesce(UserRow.last_login, literal_column(NEVER, Time)),
 }
-Condition: TypeAlias = Callable[[str], ColumnElement[bool]]  # of a user, about this word
-
 WORD = re.compile(r"[^\W_]{3}")  # three letters or digits together: a trigram, of which there is an index
 
+Condition: TypeAlias = Callable[[str], ColumnElement[bool]]  # of a user, about this word
 
 Search = Annotated[
     str,

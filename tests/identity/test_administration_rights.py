@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient, Response
 
+from app import database
 from app.identity import queries
 from app.parts import Parts
 from tests.conftest import ADMIN, Twins
@@ -155,8 +156,11 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' 
 
 
 @pytest.mark.parametrize("way", ["demote", "deactivate", "delete"])
-async def test_of_two_administrators_who_are_taken_away_at_once_one_stays(twins: Twins, way: str) -> None:
+async def test_of_two_administrators_who_are_taken_away_at_once_one_stays(
+    twins: Twins, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fifty requests, half of them against either, fill both pools before the first of them may go on."""
+    monkeypatch.setattr(database, "ACQUIRE_TIMEOUT", 20.0)  # seconds, as below: how slow a machine is has no say
     root = await log_in(twins.here, ADMIN)
     other = await log_in(twins.there, await person(root, is_admin=True))
 
@@ -178,11 +182,9 @@ async def test_of_two_administrators_who_are_taken_away_at_once_one_stays(twins:
 
     first = answers[::2] if answers[1].status_code == 409 else answers[1::2]
     second = answers[1::2] if answers[1].status_code == 409 else answers[::2]
-    # 503: on a busy machine some wait too long for a connection
-    assert {200, 204} & {answer.status_code for answer in first}
-    assert {answer.status_code for answer in first} <= {200, 204, 404, 503}
+    assert {answer.status_code for answer in first} <= {200, 204, 404}
     codes = {answer.json()["code"] for answer in second}
     assert "last_admin" in codes
-    assert codes <= {"last_admin", "forbidden", "session_revoked", "unavailable"}  # who was let in only afterwards
+    assert codes <= {"last_admin", "forbidden", "session_revoked"}  # who was let in only afterwards
     left = [each for each in (root, other) if (await each.ask("GET", "/users")).status_code == 200]
     assert len(left) == 1
