@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
-from app import logs
+from app import database, logs
 from app.cli import first_admin
 from app.cli.embedded import Postgres, Valkey
 from app.database import Database
@@ -53,6 +53,14 @@ def no_welcome_pause() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mails, "WELCOME_PAUSE", 0.0)
         patch.setattr(mails, "ERRAND_PAUSE", (0.0, 0.0))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """How slow a machine is has no say: fifty who share a pool in this process all come to a connection."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "ACQUIRE_TIMEOUT", 20.0)  # seconds
         yield
 
 

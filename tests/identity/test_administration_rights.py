@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from httpx import AsyncClient, Response
 
-from app import database
 from app.identity import queries
 from app.parts import Parts
 from tests.conftest import ADMIN, Twins
@@ -156,11 +155,8 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' 
 
 
 @pytest.mark.parametrize("way", ["demote", "deactivate", "delete"])
-async def test_of_two_administrators_who_are_taken_away_at_once_one_stays(
-    twins: Twins, way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_of_two_administrators_who_are_taken_away_at_once_one_stays(twins: Twins, way: str) -> None:
     """Fifty requests, half of them against either, fill both pools before the first of them may go on."""
-    monkeypatch.setattr(database, "ACQUIRE_TIMEOUT", 20.0)  # seconds, as below: how slow a machine is has no say
     root = await log_in(twins.here, ADMIN)
     other = await log_in(twins.there, await person(root, is_admin=True))
 
