@@ -22,7 +22,11 @@ ENDING_SECONDS, TIMES_CALM = 5.0, 2.0  # at most
 CALM_SECONDS = 10.0
 LOOK_SECONDS = 2.0  # from a look how many are left to the next
 UNAUTHENTICATED = 401
-OVER = "SELECT count(*) FROM sessions WHERE coalesce(revoked_at, expires_at) < $1::timestamptz - interval '30 days'"
+OVER = """
+    SELECT (SELECT count(*) FROM sessions WHERE revoked_at < over.since)
+        + (SELECT count(*) FROM sessions WHERE revoked_at IS NULL AND expires_at < over.since)
+    FROM (SELECT $1::timestamptz - interval '30 days' AS since) AS over
+"""
 
 MADE = """
     INSERT INTO sessions (id, user_id, expires_at, amr, ip_address, user_agent)

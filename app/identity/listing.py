@@ -1,12 +1,26 @@
-"""The list of users: the one part of this room that writes statements with SQLAlchemy (app/listing.py)."""
+"""The list of users: the one part of this room that writes statements with SQLAlchemy (app/statements.py)."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
-from sqlalchemy import ColumnElement, Select, String, and_, exists, func, literal, literal_column, or_, select, true
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    String,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
 from app.identity import names
@@ -14,9 +28,10 @@ from app.identity.entry import People
 from app.identity.models import NEVER, UserRole
 from app.identity.models import User as UserRow
 from app.identity.structs import RoleName, UserEntry, UserPage
-from app.listing import Asked, Lists, Order
+from app.listing import Asked, Lists
 from app.models import Time
 from app.sessions.structs import ADMIN
+from app.statements import SHAPES, Listing, Order
 
 UserSort = Literal[
     "username",
@@ -42,7 +57,11 @@ SORTS: Mapping[str, ColumnElement[Any]] = {
 }
 WORD = re.compile(r"[^\W_]{3}")  # three letters or digits together: a trigram, of which there is an index
 
-Condition: TypeAlias = Callable[[str], ColumnElement[bool]]  # of a user, about this word
+PART, BEGINNING, LINE = (func.lower(bindparam(name, type_=TEXT)) for name in ("part", "beginning", "line"))
+ROLE = bindparam("role", type_=TEXT)
+
+Kind: TypeAlias = Literal["part", "beginning", "directory"]  # of search
+Role: TypeAlias = str | BindParameter[str]
 
 Search = Annotated[
     str,
@@ -64,6 +83,15 @@ class UserFilter(Struct, frozen=True):
     role: RoleName | None
 
 
+class Said(Struct, frozen=True):
+    """Of what a filter says something, and what it says where there are but two answers."""
+
+    search: Kind | None
+    is_active: bool | None
+    is_admin: bool | None
+    role: bool
+
+
 class UserList:
     def __init__(self, lists: Lists, people: People) -> None:
         self._lists = lists
@@ -77,16 +105,12 @@ class UserList:
         """
         wanted = msgspec.structs.replace(wanted, search=names.label(wanted.search, "search"))
         about = msgspec.json.encode(("users", sort, wanted))
-        order = _order(sort)
-        async with self._lists.reading() as snapshot:
-            if wanted.search and _as_in_a_directory(wanted.search, sort):
-                statement = _statement(wanted, begins=(order.column,))
-                page = await self._lists.page(snapshot, statement, order, asked, about, parts=[statement])
-            else:
-                statement, estimated = _statement(wanted), _ids(_statement(wanted, begins=(USERNAME,)))
-                page = await self._lists.page(
-                    snapshot, statement, order, asked, about, fits=_row_by_row(wanted), estimated=estimated
-                )
+        kind = _kind(wanted.search, sort) if wanted.search else None
+        said = Said(kind, wanted.is_active, wanted.is_admin, wanted.role is not None)
+        listing = _listing(said, sort, behind=asked.cursor is not None)
+        values = {**_patterns(wanted.search or ""), "role": wanted.role}
+        async with self._lists.turn(), self._lists.reading() as snapshot:
+            page = await self._lists.page(snapshot, listing, asked, about, values)
         return UserPage(
             items=await self._people.show_all([UserEntry(*row) for row in page.rows]),
             total=page.total,
@@ -97,72 +121,71 @@ class UserList:
         )
 
 
-def _order(sort: UserSort) -> Order:
-    name = sort.removeprefix("-")
-    return Order(SORTS[name], UserRow.id.expression, descending=name != sort)
+def _kind(words: str, sort: UserSort) -> Kind:
+    """How these words are looked for.
 
-
-def _as_in_a_directory(words: str, sort: UserSort) -> bool:
-    """Whether these words lead to a place in this order, where what is meant stands together.
-
-    Who begins so by another of his names stands anywhere: a hundred thousand would be collected and sorted for a page.
-    What is not ASCII is mostly of a full name, so all of them are looked at.
+    As in a directory they lead to a place in the order, where what is meant stands together: who begins so by another
+    of his names stands anywhere, and a hundred thousand would be collected and sorted for a page. What is not ASCII is
+    mostly of a full name, so all names are looked at.
     """
-    return words.isascii() and not WORD.search(words) and sort.removeprefix("-") in {"username", "email"}
+    if WORD.search(words):
+        return "part"
+    return "directory" if words.isascii() and sort.removeprefix("-") in {"username", "email"} else "beginning"
 
 
-def _ids(statement: Select[Any]) -> Select[Any]:
-    return statement.with_only_columns(UserRow.id)
+def _patterns(words: str) -> Mapping[str, object]:
+    escaped = re.sub(r"([\\%_])", r"\\\1", words)
+    return {"part": f"%{escaped}%", "beginning": f"{escaped}%", "line": f"%\n{escaped}%"}
 
 
-def _statement(
-    wanted: UserFilter, begins: Sequence[ColumnElement[str]] = (USERNAME, ADDRESS, FULL_NAME)
-) -> Select[Any]:
+@lru_cache(SHAPES)
+def _listing(said: Said, sort: UserSort, *, behind: bool) -> Listing:
+    """The list of those of whom this is said."""
+    name = sort.removeprefix("-")
+    order = Order(SORTS[name], UserRow.id.expression, descending=name != sort)
+    if said.search == "directory":
+        rows = _rows(said, order.column)
+        return Listing(rows, order, behind=behind, parts=[rows])
+    return Listing(
+        _rows(said, USERNAME, ADDRESS, FULL_NAME),
+        order,
+        behind=behind,
+        fits=_row_by_row(said),
+        estimated=_rows(said, USERNAME),
+    )
+
+
+def _rows(said: Said, *begin: ColumnElement[str]) -> Select[Any]:
+    """The columns of a user, where one of these begins with what is searched for, if it is no part of a word."""
     held = select(UserRole.role).where(UserRole.user_id == UserRow.id)
     roles = func.array(held.order_by(UserRole.role).scalar_subquery(), type_=ARRAY(TEXT))
     columns = {name: getattr(UserRow, name, roles) for name in UserEntry.__struct_fields__}
-    return select(*columns.values()).where(*_conditions(wanted, _first_of(begins), lambda role: exists(_holding(role))))
+    begins = or_(*(column.like(BEGINNING) for column in begin))
+    return select(*columns.values()).where(*_conditions(said, begins, lambda role: exists(_holding(role))))
 
 
-def _row_by_row(wanted: UserFilter) -> ColumnElement[bool]:
+def _row_by_row(said: Said) -> ColumnElement[bool]:
     """The same of a user who is at hand.
 
     For an EXISTS PostgreSQL would read all who hold a role, and look him up; and each name of his it would bring into
     small letters, which his words are in already.
     """
-    return and_(
-        true(), *_conditions(wanted, _first_of_a_line, lambda role: _holding(role).scalar_subquery().is_not(None))
-    )
+    begins = or_(UserRow.words.like(BEGINNING), UserRow.words.like(LINE))
+    return and_(true(), *_conditions(said, begins, lambda role: _holding(role).scalar_subquery().is_not(None)))
 
 
-def _first_of(columns: Sequence[ColumnElement[str]]) -> Condition:
-    return lambda words: or_(*(column.like(_lower(f"{words}%")) for column in columns))
-
-
-def _first_of_a_line(words: str) -> ColumnElement[bool]:
-    return or_(UserRow.words.like(_lower(f"{words}%")), UserRow.words.like(_lower(f"%\n{words}%")))
-
-
-def _lower(pattern: str) -> ColumnElement[str]:
-    return func.lower(literal(pattern))
-
-
-def _holding(role: str) -> Select[Any]:
+def _holding(role: Role) -> Select[Any]:
     return select(UserRole.role).where(UserRole.user_id == UserRow.id, UserRole.role == role)
 
 
-def _conditions(wanted: UserFilter, begins: Condition, holds: Condition) -> Iterator[ColumnElement[bool]]:
-    if wanted.search:
-        yield _has(wanted.search, begins)
-    if wanted.is_active is not None:
-        yield UserRow.is_active.expression if wanted.is_active else ~UserRow.is_active
-    if wanted.is_admin is not None:
-        yield holds(ADMIN) if wanted.is_admin else ~holds(ADMIN)
-    if wanted.role is not None:
-        yield holds(wanted.role)
-
-
-def _has(words: str, begins: Condition) -> ColumnElement[bool]:
-    """Whether these words are somewhere in the name, the address or the full name; or one of the three `begins` so."""
-    escaped = re.sub(r"([\\%_])", r"\\\1", words)
-    return UserRow.words.like(_lower(f"%{escaped}%")) if WORD.search(words) else begins(escaped)
+def _conditions(
+    said: Said, begins: ColumnElement[bool], holds: Callable[[Role], ColumnElement[bool]]
+) -> Iterator[ColumnElement[bool]]:
+    if said.search is not None:
+        yield UserRow.words.like(PART) if said.search == "part" else begins
+    if said.is_active is not None:
+        yield UserRow.is_active.expression if said.is_active else ~UserRow.is_active
+    if said.is_admin is not None:
+        yield holds(ADMIN) if said.is_admin else ~holds(ADMIN)
+    if said.role:
+        yield holds(ROLE)

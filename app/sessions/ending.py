@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from typing import Annotated
 from uuid import UUID
 
@@ -13,11 +14,12 @@ from app.cache.entries import Entries
 from app.client import Client
 from app.database import Database
 from app.errors import AppError, ValidationFailed
-from app.listing import Lists, Snapshot
+from app.listing import Lists
 from app.sessions import queries
-from app.sessions.filters import SessionFilter, live, plan_by_indexes
+from app.sessions.filters import SessionFilter, live, meant, plan_by_indexes
 from app.sessions.models import Session as SessionRow
 from app.sessions.structs import session_key
+from app.statements import MOST, Snapshot, Statement
 
 BATCH = 1_000  # sessions a transaction: some 100 ms
 WORK_SECONDS = 10.0  # after which a call begins no further batch: some 60,000 sessions where there are three million
@@ -93,8 +95,8 @@ class Ending:
 
     async def _matched(self, wanted: SessionFilter) -> int:
         async with self._lists.reading() as snapshot:
-            meant = await live(snapshot, wanted)
-            found: int = await snapshot.value(select(func.count()).select_from(SessionRow).where(*meant))
+            said = await meant(snapshot, wanted)
+            found: int = await snapshot.value(_counted(said.words), said.values)
         return found
 
     async def _batch(
@@ -104,13 +106,23 @@ class Ending:
         async with self._db.transaction() as tx:
             snapshot = Snapshot(tx)
             await plan_by_indexes(snapshot)
-            found = select(SessionRow.id).where(*await live(snapshot, wanted)).limit(BATCH)
-            held = await snapshot.rows(found.with_for_update(key_share=True, skip_locked=True))
-            ids = [row["id"] for row in held]
+            said = await meant(snapshot, wanted)
+            ids = [row["id"] for row in await snapshot.rows(_held(said.words), {**said.values, "most": BATCH})]
             ended = await queries.revoke_held(tx, ids, "revoked_by_admin", actor_id, client, details)
             change = await self._outbox.announce(tx, [session_key(session_id) for session_id in ended])
         await self._outbox.settle(change)
         return ended
+
+
+@cache  # of some two hundred combinations of words at most
+def _counted(words: Sequence[str]) -> Statement:
+    return Statement(select(func.count()).select_from(SessionRow).where(*live(words)))
+
+
+@cache  # as above
+def _held(words: Sequence[str]) -> Statement:
+    found = select(SessionRow.id).where(*live(words)).limit(MOST)
+    return Statement(found.with_for_update(key_share=True, skip_locked=True))
 
 
 async def _ask(judge: StillMay, revoked: int) -> None:

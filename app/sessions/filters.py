@@ -1,15 +1,18 @@
 """Which sessions are meant: the same words, and the same conditions, for the list and for ending what it shows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 from sqlalchemy import (
+    CTE,
     BigInteger,
     ColumnElement,
+    Interval,
     and_,
     any_,
+    bindparam,
     cast,
     false,
     func,
@@ -23,18 +26,16 @@ from sqlalchemy.dialects.postgresql import ARRAY, INET, TEXT
 
 from app.asked import NetworkText, network, utc
 from app.errors import ValidationFailed
-from app.listing import PLANNING, Snapshot
+from app.listing import PLANNING
 from app.models import Time
 from app.sessions.amr import Factor
 from app.sessions.models import Session as SessionRow
+from app.statements import Snapshot, Statement
 
 # Different names of devices, and different user agents, that are looked through for a part of them: some 20 ms. Where
 # there are more, people name their devices themselves, and the rows are looked through (docs/administration.md).
 MOST_NAMES = 5_000
-
-REVOKED = SessionRow.revoked_at.is_not(None)
-EXPIRED = and_(SessionRow.revoked_at.is_(None), SessionRow.expires_at <= func.now())
-LIVE = and_(SessionRow.revoked_at.is_(None), SessionRow.expires_at > func.now())
+MOST_WAYS = 8  # to sign in with a factor, whose sessions are merged: there are seven words of RFC 8176 in some order
 
 OwnerId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="The user's id. Below 2^53.")]
 Device = Annotated[str, Meta(max_length=255, description="A part of the device's name or of the user agent; any case.")]
@@ -64,26 +65,113 @@ class SessionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     factor: Shown | None = None
 
 
-async def conditions(snapshot: Snapshot, wanted: SessionFilter) -> list[ColumnElement[bool]]:
-    """What is so of the rows that are meant.
+class Meant(Struct, frozen=True):
+    """What a filter says: `words`, each with a condition, and their values."""
+
+    words: tuple[str, ...]
+    values: Mapping[str, object]
+
+
+def _different(column: Any, most: int, *among: ColumnElement[bool]) -> CTE:  # noqa: ANN401 - a mapped attribute
+    """The values of a column that an index begins with, a look into it each, to one beyond `most`; the last is NULL."""
+    first = select(func.min(column).label("value"), literal(1).label("number")).where(*among)
+    values = first.cte("names", recursive=True)
+    # twice as fast as min()
+    following = select(column).where(*among, column > values.c.value).order_by(column).limit(1)
+    return values.union_all(
+        select(following.scalar_subquery(), values.c.number + 1).where(
+            values.c.value.is_not(None), values.c.number <= most
+        )
+    )
+
+
+def _named(column: Any) -> Statement:  # noqa: ANN401 - a mapped attribute
+    """How many values a column has, and those that have a `device` in them."""
+    names = _different(column, MOST_NAMES)
+    fitting = func.array_agg(names.c.value).filter(names.c.value.ilike(DEVICE))
+    return Statement(select(func.count(names.c.value), fitting))
+
+
+def _lifetimes() -> Statement:
+    """The shortest and the longest that a session, not revoked, was ever to last, in seconds."""
+    lifetime = literal_column("extract(epoch FROM expires_at - created_at)::bigint", BigInteger)
+    ends = (func.coalesce(each(lifetime), 0) for each in (func.min, func.max))
+    return Statement(select(*ends).select_from(SessionRow).where(~REVOKED))
+
+
+REVOKED = SessionRow.revoked_at.is_not(None)
+EXPIRED = and_(SessionRow.revoked_at.is_(None), SessionRow.expires_at <= func.now())
+LIVE = and_(SessionRow.revoked_at.is_(None), SessionRow.expires_at > func.now())
+
+BEFORE_IT, AFTER_IT = (bindparam(name, type_=Time) for name in ("created_before", "created_after"))
+SHORTEST, LONGEST = (bindparam(name, type_=Interval) for name in ("shortest", "longest"))  # lifetimes
+DEVICE = bindparam("device", type_=TEXT)
+ON_NAME, ON_AGENT = (
+    column == any_(bindparam(column.key, type_=ARRAY(TEXT)))
+    for column in (SessionRow.device_name, SessionRow.user_agent)
+)
+CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    "user_id": SessionRow.user_id == bindparam("user_id", type_=BigInteger),
+    "ip": SessionRow.ip_address.op("<<=")(cast(bindparam("ip", type_=INET), INET)),  # an index has it as a range
+    "created_before": SessionRow.created_at < BEFORE_IT,
+    "created_after": SessionRow.created_at >= AFTER_IT,
+    "factor": SessionRow.amr.contains(bindparam("factor", type_=ARRAY(TEXT))),
+    "device": or_(SessionRow.device_name.ilike(DEVICE), SessionRow.user_agent.ilike(DEVICE)),
+    "device_name": ON_NAME,
+    "user_agent": ON_AGENT,
+    "device_name or user_agent": or_(ON_NAME, ON_AGENT),
+    "no device": false(),
+}
+EXPIRY: Mapping[str, ColumnElement[bool]] = {
+    "created_before": SessionRow.expires_at < BEFORE_IT + LONGEST,
+    "created_after": SessionRow.expires_at >= AFTER_IT + SHORTEST,
+}
+LIFETIMES = _lifetimes()
+NAMED = {column.key: _named(column) for column in (SessionRow.device_name, SessionRow.user_agent)}
+WAYS = Statement(select(_different(SessionRow.amr, MOST_WAYS, REVOKED).c.value))
+AS_LISTS_DO = Statement(select(*(func.set_config(name, value, true()) for name, value in PLANNING.items())))
+
+
+async def meant(snapshot: Snapshot, wanted: SessionFilter) -> Meant:
+    """The rows that are meant, and how long sessions last.
 
     Raises:
         ValidationFailed: a word does not mean anything.
     """
-    found: list[ColumnElement[bool]] = []
+    values: dict[str, object] = {}
     if wanted.user_id is not None:
-        found.append(SessionRow.user_id == wanted.user_id)
+        values["user_id"] = wanted.user_id
     if wanted.ip is not None:
-        found.append(SessionRow.ip_address.op("<<=")(cast(str(network(wanted.ip)), INET)))  # an index has it as a range
+        values["ip"] = str(network(wanted.ip))
     if wanted.created_before is not None:
-        found.append(SessionRow.created_at < utc(wanted.created_before, "created_before"))
+        values["created_before"] = utc(wanted.created_before, "created_before")
     if wanted.created_after is not None:
-        found.append(SessionRow.created_at >= utc(wanted.created_after, "created_after"))
+        values["created_after"] = utc(wanted.created_after, "created_after")
     if wanted.factor is not None:
-        found.append(SessionRow.amr.contains([wanted.factor]))
+        values["factor"] = [wanted.factor]
+    words = tuple(values)
     if wanted.device:
-        found.append(await _device(snapshot, wanted.device))
-    return found
+        word, names = await _device(snapshot, wanted.device)
+        words += (word,)
+        values |= names
+    ((shortest, longest),) = await snapshot.rows(LIFETIMES)
+    values["shortest"], values["longest"] = timedelta(seconds=shortest - 1), timedelta(seconds=longest + 1)  # rounded
+    return Meant(words, values)
+
+
+def conditions(words: Iterable[str]) -> list[ColumnElement[bool]]:
+    """What is so of the rows that are meant."""
+    return [CONDITIONS[word] for word in words]
+
+
+def expiry(words: Iterable[str]) -> list[ColumnElement[bool]]:
+    """When those that began in the time asked for expire, unless they are revoked: there is an index on that, too."""
+    return [EXPIRY[word] for word in words if word in EXPIRY]
+
+
+def live(words: Iterable[str]) -> list[ColumnElement[bool]]:
+    """What is so of the live ones among those that are meant."""
+    return [LIVE, *conditions(words), *expiry(words)]
 
 
 async def plan_by_indexes(snapshot: Snapshot) -> None:
@@ -91,38 +179,16 @@ async def plan_by_indexes(snapshot: Snapshot) -> None:
 
     PostgreSQL would look for them from the beginning of the table, where the oldest sessions are, all of them ended.
     """
-    await snapshot.value(select(*(func.set_config(name, value, true()) for name, value in PLANNING.items())))
+    await snapshot.value(AS_LISTS_DO)
 
 
-async def lifetimes(snapshot: Snapshot) -> tuple[timedelta, timedelta]:
-    """The shortest and the longest that a session, not revoked, was ever to last."""
-    lifetime = literal_column("extract(epoch FROM expires_at - created_at)::bigint", BigInteger)
-    ends = (func.coalesce(each(lifetime), 0) for each in (func.min, func.max))
-    ((shortest, longest),) = await snapshot.rows(select(*ends).select_from(SessionRow).where(~REVOKED))
-    return timedelta(seconds=shortest - 1), timedelta(seconds=longest + 1)  # they are rounded
+async def ways(snapshot: Snapshot, factor: Factor) -> list[list[str]] | None:
+    """How users who have shown this factor have signed in to the sessions that are revoked; None if in many ways."""
+    found = [row["value"] for row in await snapshot.rows(WAYS) if row["value"] is not None]
+    return None if len(found) > MOST_WAYS else [way for way in found if factor in way]
 
 
-def expiry(wanted: SessionFilter, spans: tuple[timedelta, timedelta]) -> list[ColumnElement[bool]]:
-    """When those that began in the time asked for expire, unless they are revoked: there is an index on that, too."""
-    shortest, longest = spans
-    found: list[ColumnElement[bool]] = []
-    if wanted.created_before is not None:
-        found.append(SessionRow.expires_at < literal(utc(wanted.created_before, "created_before"), Time) + longest)
-    if wanted.created_after is not None:
-        found.append(SessionRow.expires_at >= literal(utc(wanted.created_after, "created_after"), Time) + shortest)
-    return found
-
-
-async def live(snapshot: Snapshot, wanted: SessionFilter) -> list[ColumnElement[bool]]:
-    """What is so of the live ones among those that are meant.
-
-    Raises:
-        ValidationFailed: a word does not mean anything.
-    """
-    return [LIVE, *await conditions(snapshot, wanted), *expiry(wanted, await lifetimes(snapshot))]
-
-
-async def _device(snapshot: Snapshot, part: str) -> ColumnElement[bool]:
+async def _device(snapshot: Snapshot, part: str) -> tuple[str, Mapping[str, object]]:
     """Millions of sessions are on some hundred devices: these are looked through, and found by their whole names.
 
     Raises:
@@ -130,22 +196,12 @@ async def _device(snapshot: Snapshot, part: str) -> ColumnElement[bool]:
     """
     if not part.isprintable():
         raise ValidationFailed(("device", "has characters that do not print"))
-    pattern = "%{}%".format(part.translate({ord(char): f"\\{char}" for char in "\\%_"}))
-    columns: Sequence[Any] = (SessionRow.device_name, SessionRow.user_agent)
-    named = [await _names(snapshot, each, pattern) for each in columns]
-    if any(names is None for names in named):
-        return or_(*(each.ilike(pattern) for each in columns))
-    alike = [each == any_(literal(names, ARRAY(TEXT))) for each, names in zip(columns, named, strict=True) if names]
-    return or_(*alike) if alike else false()
-
-
-async def _names(snapshot: Snapshot, of: Any, pattern: str) -> list[str] | None:  # noqa: ANN401 - a mapped attribute
-    """The values of an indexed column that fit, a look into the index each; None if there are more than MOST_NAMES."""
-    names = select(func.min(of).label("name"), literal(1).label("number")).cte("names", recursive=True)
-    following = select(of).where(of > names.c.name).order_by(of).limit(1).scalar_subquery()  # twice as fast as min()
-    names = names.union_all(
-        select(following, names.c.number + 1).where(names.c.name.is_not(None), names.c.number <= MOST_NAMES)
-    )
-    fitting = func.array_agg(names.c.name).filter(names.c.name.ilike(pattern))
-    ((number, found),) = await snapshot.rows(select(func.count(names.c.name), fitting))
-    return None if number > MOST_NAMES else found or []
+    pattern = {"device": "%{}%".format(part.translate({ord(char): f"\\{char}" for char in "\\%_"}))}
+    found = {}
+    for name, statement in NAMED.items():
+        ((number, names),) = await snapshot.rows(statement, pattern)
+        if number > MOST_NAMES:
+            return "device", pattern
+        if names:
+            found[name] = names
+    return " or ".join(found) or "no device", found

@@ -1,28 +1,45 @@
 """The list of sessions: what it shows of them, and in which order (app/listing.py)."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any, Literal, TypeAlias
+from functools import lru_cache
+from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
 import msgspec
 from msgspec import Struct
-from sqlalchemy import BigInteger, ColumnElement, Select, column, exists, func, or_, select, table
+from sqlalchemy import BigInteger, Select, bindparam, column, exists, func, or_, select, table, true
+from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
 from app.errors import NotFound, ValidationFailed
-from app.listing import Asked, Lists, Order
+from app.listing import Asked, Lists
 from app.sessions.census import Analytics, Census
-from app.sessions.filters import EXPIRED, LIVE, REVOKED, SessionFilter, conditions, expiry, lifetimes
+from app.sessions.filters import (
+    CONDITIONS,
+    EXPIRED,
+    LIVE,
+    LONGEST,
+    REVOKED,
+    SHORTEST,
+    SessionFilter,
+    conditions,
+    expiry,
+    meant,
+    ways,
+)
 from app.sessions.models import Session as SessionRow
 from app.sessions.service import Sessions
 from app.sessions.structs import Session, SessionList
+from app.statements import SHAPES, Listing, Order, Statement
 
 SessionSort = Literal["created_at", "-created_at", "last_accessed", "-last_accessed", "expires_at", "-expires_at"]
 
-Spans: TypeAlias = tuple[timedelta, timedelta]  # the shortest and the longest lifetime
 FIELDS = [name for name in Session.__struct_fields__ if name != "current"]
 NAMES = table("user_names", column("id", BigInteger), column("username"))  # the view that identity keeps for others
+KNOWN = Statement(select(exists().where(NAMES.c.id == bindparam("user_id", type_=BigInteger))))
+ENDED = or_(REVOKED, EXPIRED)
+# Of these words one index has the revoked and all others; of an address or a time each have their own.
+ALIKE = CONDITIONS.keys() - {"ip", "created_before", "created_after"}
 
 
 class SessionPage(Struct, frozen=True, kw_only=True):
@@ -55,15 +72,13 @@ class SessionDirectory:
         if name == "last_accessed" and wanted.user_id is None:
             raise ValidationFailed(("sort", "by last_accessed is for the sessions of one user: name him by user_id"))
         about = msgspec.json.encode(("sessions", sort, wanted, active))
-        async with self._lists.reading() as snapshot:
-            meant = await conditions(snapshot, wanted)
-            spans = await lifetimes(snapshot)
-            kept, began = [*meant, *expiry(wanted, spans)], spans if name == "created_at" else None
-            if active:
-                statement, parts = _shown().where(LIVE, *meant), [_live(kept, began)]
-            else:
-                statement, parts = _shown().where(or_(REVOKED, EXPIRED), *meant), _ended(meant, kept, began)
-            page = await self._lists.page(snapshot, statement, _order(sort), asked, about, parts=parts)
+        async with self._lists.turn(), self._lists.reading() as snapshot:
+            said = await meant(snapshot, wanted)
+            merged = {}
+            if wanted.factor is not None and name == "created_at" and not active:
+                merged = {f"way_{number}": way for number, way in enumerate(await ways(snapshot, wanted.factor) or ())}
+            listing = _listing(said.words, sort, len(merged), active=active, behind=asked.cursor is not None)
+            page = await self._lists.page(snapshot, listing, asked, about, {**said.values, **merged})
         return SessionPage(
             items=[_entry(row, current) for row in page.rows],
             total=page.total,
@@ -87,16 +102,31 @@ class SessionDirectory:
 
     async def require(self, user_id: int) -> None:
         """Raises NotFound where there is no such user."""
-        known = select(exists().where(NAMES.c.id == user_id))
         async with self._lists.reading() as snapshot:
-            found = await snapshot.value(known)
+            found = await snapshot.value(KNOWN, {"user_id": user_id})
         if not found:
             raise NotFound
 
 
-def _order(sort: SessionSort) -> Order:
+@lru_cache(SHAPES)
+def _listing(words: Sequence[str], sort: SessionSort, merged: int, *, active: bool, behind: bool) -> Listing:
+    """The list of those that are meant by these words, of which the revoked began in so many ways to be merged."""
     name = sort.removeprefix("-")
-    return Order(getattr(SessionRow, name), SessionRow.id.expression, descending=name != sort)
+    order = Order(getattr(SessionRow, name), SessionRow.id.expression, descending=name != sort)
+    said, kept = conditions(words), [*conditions(words), *expiry(words)]
+    # In this order the index of those that are not revoked is entered where they may be live, or may have expired.
+    since, until = (SessionRow.created_at > func.now() - LONGEST, SessionRow.created_at < func.now() - SHORTEST)
+    if name != "created_at":
+        since = until = true()
+    if active:
+        live = _shown().where(LIVE, since, *kept)
+        return Listing(_shown().where(LIVE, *said), order, behind=behind, parts=[live])
+    others = conditions(word for word in words if word != "factor")
+    began = [SessionRow.amr == bindparam(f"way_{number}", type_=ARRAY(TEXT)) for number in range(merged)]
+    revoked = [[*others, way] for way in began] or [said]
+    parts = [*(_shown().where(REVOKED, *each) for each in revoked), _shown().where(EXPIRED, until, *kept)]
+    ended = _shown().where(ENDED, *said)
+    return Listing(ended, order, behind=behind, parts=parts, few=ended if ALIKE.issuperset(words) and words else None)
 
 
 def _shown() -> Select[Any]:
@@ -110,24 +140,3 @@ def _shown() -> Select[Any]:
 def _entry(row: asyncpg.Record, current: UUID) -> Session:
     shown = dict(zip(FIELDS, row, strict=True))
     return Session(**shown, current=shown["id"] == current)
-
-
-def _live(meant: Sequence[ColumnElement[bool]], spans: Spans | None) -> Select[Any]:
-    """The live ones of those that are meant.
-
-    They began at most the longest lifetime ago. With these `spans` that is said, so that the index on `created_at` is
-    entered there, behind what may be millions that have expired.
-    """
-    since = [] if spans is None else [SessionRow.created_at > func.now() - spans[1]]
-    return _shown().where(LIVE, *since, *meant)
-
-
-def _ended(
-    revoked: Sequence[ColumnElement[bool]], expired: Sequence[ColumnElement[bool]], spans: Spans | None
-) -> list[Select[Any]]:
-    """The ended ones of those that are meant: the revoked and the expired, each of which has indexes of its own.
-
-    What has expired began at least the shortest lifetime ago: see `_live`.
-    """
-    until = [] if spans is None else [SessionRow.created_at < func.now() - spans[0]]
-    return [_shown().where(REVOKED, *revoked), _shown().where(EXPIRED, *until, *expired)]

@@ -17,7 +17,8 @@ class Session(Model):
     No index covers what a look or every refresh changes (generation, rotated_at, last_accessed), so those updates stay
     heap-only (PostgreSQL HOT); a refresh from another address, or by another version of a browser, is not.
 
-    Revoked sessions and all others have indexes of their own, for a list is of the ones or of the others.
+    Revoked sessions and all others have indexes of their own, for a list is of the ones or of the others; but a device
+    is looked for among the names that all of them have.
     """
 
     __tablename__ = "sessions"
@@ -40,18 +41,29 @@ class Session(Model):
 
     __table_args__ = (
         Index("sessions_user_id_idx", "user_id"),
-        Index("sessions_ended_at_idx", text("COALESCE(revoked_at, expires_at)")),
         *(
-            Index(f"sessions_{prefix}{column}_idx", column, postgresql_where=text(f"revoked_at IS {state}"))
-            for prefix, state in (("", "NULL"), ("revoked_", "NOT NULL"))
-            for column in ("created_at", "expires_at")
+            Index(f"sessions_{'_'.join(columns)}_idx", *columns, postgresql_where=text("revoked_at IS NULL"))
+            for columns in (["created_at"], ["expires_at"], ["ip_address", "expires_at"])
         ),
+        *(
+            Index(
+                f"sessions_revoked_{'_'.join(columns)}_idx", *columns, postgresql_where=text("revoked_at IS NOT NULL")
+            )
+            for columns in (
+                ["created_at"],
+                ["expires_at"],
+                ["ip_address"],
+                ["device_name"],
+                ["user_agent"],
+                ["amr", "created_at"],
+            )
+        ),
+        Index("sessions_revoked_at_idx", "revoked_at", postgresql_where=text("revoked_at IS NOT NULL")),
         Index(
             "sessions_lifetime_idx",  # in whole seconds, which take a quarter of the room of an interval
             text("(EXTRACT(epoch FROM expires_at - created_at)::bigint)"),
             postgresql_where=text("revoked_at IS NULL"),
         ),
-        Index("sessions_ip_address_idx", "ip_address"),
         Index("sessions_device_name_idx", "device_name"),
         Index("sessions_user_agent_idx", "user_agent"),
         Index("sessions_amr_idx", "amr", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),

@@ -368,14 +368,18 @@ async def of_user(tx: Transaction, user_id: int) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
-# By the statement's own time: one that changes with every row that is looked at is no bound for an index, and the last
-# batch would look at all there are.
+# The revoked ones come first, then the expired ones: each has an index. By the statement's own time: one that changes
+# with every row that is looked at is no bound for an index, and the last batch would look at all there are.
 DELETE_ENDED = """
-    DELETE FROM sessions WHERE id IN (
-        SELECT id FROM sessions
-        WHERE COALESCE(revoked_at, expires_at) < statement_timestamp() - make_interval(days => $1)
-        ORDER BY COALESCE(revoked_at, expires_at) LIMIT $2
+    WITH kept AS (SELECT statement_timestamp() - make_interval(days => $1) AS since),
+    revoked AS (
+        SELECT id FROM sessions WHERE revoked_at < (SELECT since FROM kept) ORDER BY revoked_at LIMIT $2
+    ),
+    expired AS (
+        SELECT id FROM sessions WHERE revoked_at IS NULL AND expires_at < (SELECT since FROM kept)
+        ORDER BY expires_at LIMIT $2
     )
+    DELETE FROM sessions WHERE id IN (SELECT id FROM revoked UNION ALL SELECT id FROM expired LIMIT $2)
 """
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient, Response
 
+from app.database import Database
 from app.errors import ValidationFailed
 from app.identity.accounts import create_first_admin
 from app.keys.cursors import Cursors
@@ -375,6 +376,36 @@ async def test_beyond_ten_thousand_the_total_is_an_estimate_and_a_cursor_goes_on
     assert (len(beyond["items"]), beyond["page"], beyond["next_cursor"]) == (MANY - 10_000, 51, None)
     assert beyond["total"] == last["total"]
     assert (few["total"], few["total_exact"]) == (11, True)  # 1000, and 10000 to 10009
+
+
+@pytest.mark.parametrize(
+    ("about", "where"),
+    [
+        ({"is_active": "true"}, "is_active"),
+        ({"search": "many"}, "words LIKE '%many%'"),
+        ({"search": "ma"}, "username LIKE 'ma%' OR email LIKE 'ma%' OR full_name LIKE 'Ma%'"),
+    ],
+)
+@pytest.mark.parametrize("sort", ["created_at", "-created_at"])
+async def test_whoever_fits_often_is_found_on_the_way_through_the_order(
+    many: SignedIn, owner: Database, about: dict[str, str], where: str, sort: str
+) -> None:
+    """By number and by cursor, and by which of his names it may be."""
+    await owner.execute("UPDATE users SET username = 'a-' || username WHERE id % 7 < 3")
+    await owner.execute("UPDATE users SET email = 'ma-' || id || '@example.org' WHERE id % 7 = 0")
+    await owner.execute("UPDATE users SET full_name = 'Ma' || id WHERE id % 7 = 1")
+    await owner.execute("ANALYZE users")
+    way = "DESC" if sort == "-created_at" else "ASC"
+    rows = await owner.fetch(f"SELECT username FROM users WHERE {where} ORDER BY created_at {way}, id {way}")
+    whole = [row["username"] for row in rows]
+
+    first = await page(many, **about, sort=sort, page_size=200)
+    second = await page(many, **about, sort=sort, page_size=200, cursor=first["next_cursor"])
+    third = await page(many, **about, sort=sort, page_size=150, cursor=second["next_cursor"])
+    far = await page(many, **about, sort=sort, page_size=200, page=20)
+
+    assert names(first) + names(second) + names(third) == whole[:550]
+    assert names(far) == whole[3800:4000]
 
 
 async def test_those_who_stand_together_far_down_the_order_are_found_and_counted(many: SignedIn) -> None:

@@ -161,12 +161,24 @@ async def test_what_never_started_can_be_stopped(db: Database, own_settings: Set
 
 
 async def test_the_last_batch_looks_at_no_session_that_is_kept(db: Database) -> None:
-    """What is over is a range of the index: of three million sessions that are kept, none is looked at."""
+    """What is over are two ranges of indexes: of three million sessions that are kept, none is looked at."""
     async with db.transaction() as tx:
         await tx.execute("SET LOCAL enable_seqscan = off")
-        plan = await tx.fetch(f"EXPLAIN {session_queries.DELETE_ENDED}", 30, 1000)
+        plan = [row[0].strip() for row in await tx.fetch(f"EXPLAIN {session_queries.DELETE_ENDED}", 30, 1000)]
 
-    assert any("Index Cond: (COALESCE(revoked_at, expires_at) <" in row[0] for row in plan)
+    assert any(row.startswith("Index Cond: (revoked_at <") for row in plan)
+    assert any(row.startswith("Index Cond: (expires_at <") for row in plan)
+
+
+async def test_a_batch_is_of_revoked_and_expired_ones_together(db: Database) -> None:
+    await add_sessions(db, 2, revoked_days_ago=31)
+    await add_sessions(db, 2, revoked_days_ago=None, expired_days_ago=31)
+    await add_sessions(db, 1, revoked_days_ago=29, expired_days_ago=31)
+
+    async with db.transaction() as tx:
+        deleted = [await session_queries.delete_ended(tx, 30, 3) for _ in range(3)]
+
+    assert deleted == [3, 1, 0]
 
 
 async def test_of_two_that_are_on_schedule_together_one_goes_on_alone(

@@ -1,7 +1,7 @@
 """Which sessions are listed: by age, by factor, by device however many there are, and in which order."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from app.parts import Parts
 from app.sessions import filters
 from app.sessions.amr import FACTORS
 from app.sessions.models import Session as SessionRow
+from app.statements import NOTHING, Statement
 from app.uuid7 import uuid7
 from tests.kit import Person, SignedIn, problem
 from tests.replica import settings_for
@@ -82,6 +83,37 @@ async def test_sessions_are_found_by_how_the_user_showed_who_he_is(admin: Signed
         fitting = [made[number] for number, ways in enumerate(WAYS) if factor in ways]
         assert await ids(admin, user_id=ada.id, sort="created_at", factor=factor) == fitting
     assert {factor for ways in WAYS for factor in ways} == set(FACTORS)
+
+
+@pytest.mark.parametrize("collected", [listing.MOST_COLLECTED, 0])
+@pytest.mark.parametrize("merged", [filters.MOST_WAYS, 1])
+@pytest.mark.parametrize("sort", ["created_at", "-created_at"])
+async def test_what_has_ended_of_all_ways_with_a_factor_is_one_list_in_order(
+    admin: SignedIn, parts: Parts, ada: Person, monkeypatch: pytest.MonkeyPatch, sort: str, merged: int, collected: int
+) -> None:
+    """Where many have ended each way's are read by themselves, unless there are too many ways."""
+    monkeypatch.setattr(listing, "MOST_COLLECTED", collected)
+    monkeypatch.setattr(filters, "MOST_WAYS", merged)
+    now = datetime.now(UTC)
+    for number, ways in enumerate(WAYS * 4):
+        began = now - timedelta(days=9, hours=number)
+        if number % 2:
+            await add(parts, ada, created_at=began, expires_at=now, amr=ways)
+        else:
+            await add(parts, ada, created_at=began, expires_at=now + timedelta(days=1), revoked_at=now, amr=ways)
+    about = {"user_id": ada.id, "active": "false", "sort": sort, "factor": "mfa"}
+
+    body = await page(admin, **about)
+    first = await page(admin, **about, page_size=1)
+    rest = await page(admin, **about, cursor=first["next_cursor"])
+    one_by_one = [item for n in range(1, 10) for item in (await page(admin, **about, page_size=1, page=n))["items"]]
+
+    began_at = [item["created_at"] for item in body["items"]]
+    assert (len(began_at), body["total"], body["total_exact"]) == (8, 8, True)
+    assert {tuple(item["amr"]) for item in body["items"]} == {("pwd", "otp", "mfa"), ("pop", "user", "mfa")}
+    assert began_at == sorted(began_at, reverse=sort.startswith("-"))
+    assert first["items"] + rest["items"] == body["items"]
+    assert one_by_one == body["items"]
 
 
 # ---- devices ------------------------------------------------------------------------------------------------------
@@ -191,17 +223,19 @@ async def crowded(own_database: str, owner: Database) -> AsyncIterator[Lists]:
     await lists.stop()
 
 
-async def planned(lists: Lists, statement: Select[Any]) -> str:
-    query, values = listing._written(statement)
+async def planned(lists: Lists, statement: Select[Any], values: Mapping[str, object] = NOTHING) -> str:
+    written = Statement(statement)
     async with lists.reading() as snapshot:
-        return str(await snapshot._transaction.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *values))
+        return str(
+            await snapshot._transaction.fetchval(f"EXPLAIN (FORMAT JSON) {written.words}", *written.values(values))
+        )
 
 
 @pytest.mark.parametrize(
     ("said", "index"),
     [
         ({"user_id": 7}, "sessions_user_id"),
-        ({"ip": "10.0.7.0/28"}, "sessions_ip_address_idx"),
+        ({"ip": "10.0.7.0/28"}, "sessions_ip_address_expires_at_idx"),
         ({"device": "device 77"}, "sessions_device_name_idx"),
         ({"device": "agent 77"}, "sessions_user_agent_idx"),
         ({"created_before": datetime.now(UTC) - timedelta(minutes=19_900)}, "sessions_created_at_idx"),
@@ -212,8 +246,10 @@ async def test_what_few_sessions_have_is_looked_for_by_its_own_index(
     crowded: Lists, said: dict[str, Any], index: str
 ) -> None:
     async with crowded.reading() as snapshot:
-        meant = await filters.conditions(snapshot, filters.SessionFilter(**said))
-    plan = await planned(crowded, select(SessionRow.id).where(filters.LIVE, *meant))
+        meant = await filters.meant(snapshot, filters.SessionFilter(**said))
+    plan = await planned(
+        crowded, select(SessionRow.id).where(filters.LIVE, *filters.conditions(meant.words)), meant.values
+    )
 
     assert f'"Index Name": "{index}' in plan
     assert "Seq Scan" not in plan
@@ -228,3 +264,36 @@ async def test_each_order_is_that_of_an_index(
 
     assert f"{column.key}_idx" in plan
     assert '"Node Type": "Sort"' not in plan  # but `Incremental Sort`, of those that began at the same moment
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_so_many_ways_are_merged_and_no_more(crowded: Lists, owner: Database, more: int) -> None:
+    there = await owner.fetch("SELECT DISTINCT amr FROM sessions WHERE revoked_at IS NOT NULL")
+    for number in range(filters.MOST_WAYS - len(there) + more):
+        one = "SELECT id FROM sessions WHERE amr = '{pwd}' AND revoked_at IS NOT NULL LIMIT 1"
+        await owner.execute(f"UPDATE sessions SET amr = $1 WHERE id IN ({one})", ["mfa", f"way {number}"])
+
+    async with crowded.reading() as snapshot:
+        found = await filters.ways(snapshot, "mfa")
+
+    assert found is None if more else found == [["mfa", f"way {n}"] for n in range(filters.MOST_WAYS - len(there))]
+
+
+@pytest.mark.parametrize("seconds", [1.4, 1.6])
+async def test_lifetimes_are_rounded_outwards(crowded: Lists, owner: Database, seconds: float) -> None:
+    await owner.execute("UPDATE sessions SET expires_at = created_at + make_interval(secs => $1)", seconds)
+
+    async with crowded.reading() as snapshot:
+        values = (await filters.meant(snapshot, filters.SessionFilter())).values
+
+    assert values["shortest"] <= timedelta(seconds=seconds) <= values["longest"]  # type: ignore[operator]
+
+
+async def test_revoked_ones_of_one_way_are_in_order_in_an_index(crowded: Lists) -> None:
+    async with crowded.reading() as snapshot:
+        assert await filters.ways(snapshot, "fed") == [["fed"]]
+    rows = select(SessionRow.id).where(filters.REVOKED, SessionRow.amr == ["fed"])
+    plan = await planned(crowded, rows.order_by(SessionRow.created_at, SessionRow.id).limit(50))
+
+    assert "sessions_revoked_amr_created_at_idx" in plan
+    assert '"Node Type": "Sort"' not in plan

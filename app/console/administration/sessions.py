@@ -16,7 +16,6 @@ from app.console.languages import mark, translated
 from app.console.visit import ROOT, Visit
 from app.errors import AppError, NotFound, ValidationFailed
 from app.identity.administration import Administration
-from app.listing import MOST_ROWS
 from app.problems import convert
 from app.sessions.amr import Factor
 from app.sessions.caller import Caller, Judge, requires
@@ -24,6 +23,7 @@ from app.sessions.ending import Ending
 from app.sessions.filters import SessionFilter
 from app.sessions.listing import SessionDirectory, SessionSort
 from app.sessions.service import Sessions
+from app.statements import MOST_ROWS
 
 SESSIONS = f"{ROOT}/admin/sessions"
 END = f"{SESSIONS}/end"

@@ -17,10 +17,10 @@ from app.identity.administration import Administration
 from app.identity.listing import UserFilter, UserList, UserSort
 from app.identity.roles import Roles
 from app.identity.structs import NewUser
-from app.listing import MOST_ROWS
 from app.mail.sender import Sender
 from app.problems import convert
 from app.sessions.caller import Caller, requires
+from app.statements import MOST_ROWS
 
 USERS = f"{ROOT}/admin/users"
 NEW = f"{USERS}/new"
