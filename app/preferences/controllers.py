@@ -89,11 +89,11 @@ class PreferencesController(Controller):
         """The value under a key."""
         return answer(await preferences.one_of(caller.user_id, key))
 
-    @put("/{key:str}", operation_id="set_preference", summary="Set one preference", body=VALUE)
+    @put("/{key:str}", operation_id="set_preference", summary="Set one preference", body=VALUE, errors=(NotFound,))
     async def put_one(
         self, key: FromPath[Key], request: Request, caller: Caller, preferences: NamedDependency[Preferences]
     ) -> Response[Any]:
-        """Any JSON value, but for the known keys; answers the value as it is kept."""
+        """Any JSON value, but for the known keys; answers the value as it is kept. A slash in a key is no resource."""
         whole = await preferences.merge(caller.user_id, {key: await value(request)})
         return answer(whole[key])
 

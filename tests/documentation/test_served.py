@@ -1,6 +1,7 @@
 """The document says what the service does: all of it, and nothing else."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -222,6 +223,24 @@ async def test_it_refuses_as_it_says(
         answer = await house.request(operation.method, url, content=content, headers=headers)
         assert answer.status_code == status, answer.text
         check(operation, answer)
+
+
+@pytest.mark.parametrize("operation", [each for each in OPERATIONS if "{" in each.path], ids=lambda each: each.id)
+async def test_a_slash_that_hides_in_a_path_leads_nowhere_as_it_says(
+    operation: Operation, house: AsyncClient, root: SignedIn
+) -> None:
+    """A proxy may have taken it for another path."""
+    url = ROOT + re.sub(r"\{\w+\}", "a%5C", operation.path)
+    body = (
+        {"content": b"1", "headers": root.bearer | {"Content-Type": JSON}}
+        if operation.bodies
+        else {"headers": root.bearer}
+    )
+
+    answer = await house.request(operation.method, url, **body)
+
+    problem(answer, 404, "not_found")
+    check(operation, answer)
 
 
 async def test_what_is_served_is_this_document(house: AsyncClient) -> None:
