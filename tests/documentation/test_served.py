@@ -231,13 +231,8 @@ async def test_a_slash_that_hides_in_a_path_leads_nowhere_as_it_says(
 ) -> None:
     """A proxy may have taken it for another path."""
     url = ROOT + re.sub(r"\{\w+\}", "a%5C", operation.path)
-    body = (
-        {"content": b"1", "headers": root.bearer | {"Content-Type": JSON}}
-        if operation.bodies
-        else {"headers": root.bearer}
-    )
 
-    answer = await house.request(operation.method, url, **body)
+    answer = await house.request(operation.method, url, headers=root.bearer)
 
     problem(answer, 404, "not_found")
     check(operation, answer)
