@@ -10,6 +10,8 @@ from app.errors import ValidationFailed
 
 NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")  # ends an IPv4 address, or nothing (WHATWG URL, "ends in a number")
 MAX_LOCAL_PART = 64  # octets (RFC 5321 §4.5.3.1.1)
+MAX_ADDRESS = 254  # octets (RFC 3696, erratum 1690)
+LONGEST_FULL_NAME = 200  # characters
 
 # What has no picture of its own and is needed all the same: joiners in the scripts from Arabic to N'Ko, of India, and
 # from Burma to Mongolia; variants of ideographs, of Mongolian letters and of emoji; joiners of emoji. Each only behind
@@ -83,23 +85,23 @@ def comparable_email(text: str) -> str | None:
         checked = validate_email(text, check_deliverability=False, globally_deliverable=False, test_environment=True)
     except EmailNotValidError:
         return None
-    if NUMBER.fullmatch(checked.ascii_domain.rpartition(".")[2]) or len(checked.local_part.encode()) > MAX_LOCAL_PART:
+    local_part = checked.local_part.lower()  # some letters are longer then
+    if NUMBER.fullmatch(checked.ascii_domain.rpartition(".")[2]) or len(local_part.encode()) > MAX_LOCAL_PART:
         return None
-    normal = f"{checked.local_part.lower()}@{checked.ascii_domain.lower()}"
-    return normal if normal.isprintable() else None
+    normal = f"{local_part}@{checked.ascii_domain.lower()}"
+    return normal if normal.isprintable() and len(normal.encode()) <= MAX_ADDRESS else None
 
 
 def full_name(text: str | None) -> str | None:
     """What a person is called: a label, each word of it in one alphabet, of letters that languages are written with.
 
     Raises:
-        ValidationFailed: it is no label, or has a word like "\u0410dmin", whose first letter is Russian, or like
-            "\uff21dmin", whose first is only drawn otherwise.
+        ValidationFailed: it is no label, or too long as it is kept, or has a word like "\u0410dmin", whose first letter
+            is Russian, or like "\uff21dmin", whose first is only drawn otherwise.
     """
-    name = label(text, "full_name")
-    if name is not None:
-        _one_alphabet_a_word(name, "full_name")
-        _plain_letters(name, "full_name")
+    name = _called(text)
+    if name is not None and len(name) > LONGEST_FULL_NAME:
+        raise ValidationFailed(("full_name", f"has more than {LONGEST_FULL_NAME} characters as it is kept (NFC)"))
     return name
 
 
@@ -109,9 +111,17 @@ def username_elsewhere(text: str) -> str:
     Raises:
         ValidationFailed: as for a full name; also blanks that nobody sees.
     """
-    if full_name(text) != text:
+    if _called(text) != text:
         raise ValidationFailed(("username", "is not written as a name is kept"))
     return text
+
+
+def _called(text: str | None) -> str | None:
+    name = label(text, "full_name")
+    if name is not None:
+        _one_alphabet_a_word(name, "full_name")
+        _plain_letters(name, "full_name")
+    return name
 
 
 def label(text: str | None, field: str) -> str | None:

@@ -29,7 +29,6 @@ from app.providers import GPUSTACK
 from app.sessions.service import Sessions
 from app.sessions.structs import ADMIN, user_key
 
-LONGEST_FULL_NAME = 200  # characters, as everybody's
 Outcome = Literal["created", "updated", "deactivated", "reactivated", "unchanged"]
 
 
@@ -241,7 +240,7 @@ def gains(before: UserEntry, after: UserEntry) -> bool:
 def kept_full_name(text: str | None) -> str | None:
     """As everybody's is kept; what cannot be is left out, for nobody here has typed it."""
     try:
-        return None if text is None or len(text) > LONGEST_FULL_NAME else names.full_name(text)
+        return names.full_name(text)
     except ValidationFailed:
         return None
 
