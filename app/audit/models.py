@@ -102,3 +102,5 @@ class ActivitySlot(Model):
     last_id: Mapped[int] = mapped_column(BigInteger)
     users: Mapped[object | None] = mapped_column(BIT(131072))
     sessions: Mapped[object | None] = mapped_column(BIT(131072))
+
+    __table_args__ = ({"postgresql_with": {"toast_tuple_target": 128}},)  # bytes, the least: the two are kept apart

@@ -13,6 +13,10 @@ OFFLINE = "offline"  # whoever keeps the password was away, and it was compared 
 Factor = Literal["pwd", "otp", "pop", "user", "mfa", "fed", "offline"]  # all of them
 FACTORS: tuple[Factor, ...] = get_args(Factor)
 
+# By which some sessions stand out: those are in order in indexes of their own. Most are begun by `pwd`, and are met on
+# the way through all; so are those of `mfa` and `user`, which come with one of these.
+STANDING_OUT = (CODE, KEY, IDENTITY, OFFLINE)
+
 BY_PASSWORD = [PASSWORD]
 BY_CODE = [CODE, SEVERAL]
 BY_PASSKEY = [KEY, PRESENT, SEVERAL]

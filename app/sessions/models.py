@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models import Model, Time
+from app.sessions.amr import STANDING_OUT
 
 
 class Session(Model):
@@ -55,8 +56,16 @@ class Session(Model):
                 ["ip_address"],
                 ["device_name"],
                 ["user_agent"],
-                ["amr", "created_at"],
             )
+        ),
+        *(
+            Index(
+                f"sessions_{state}{factor}_created_at_idx",
+                "created_at",
+                postgresql_where=text(f"revoked_at IS {null} AND amr @> '{{{factor}}}'::text[]"),
+            )
+            for factor in STANDING_OUT
+            for state, null in (("", "NULL"), ("revoked_", "NOT NULL"))
         ),
         Index("sessions_revoked_at_idx", "revoked_at", postgresql_where=text("revoked_at IS NOT NULL")),
         Index(

@@ -29,10 +29,16 @@ def rule(name: str, pattern: str, instead: str) -> Rule:
 RULES = (
     rule(
         "drop",
-        r"\bDROP (?:TABLE|VIEW|COLUMN|INDEX|CONSTRAINT|FUNCTION|SEQUENCE|TYPE)\b|\bTRUNCATE\b"
+        r"\bDROP (?:TABLE|VIEW|COLUMN|CONSTRAINT|FUNCTION|SEQUENCE|TYPE)\b|\bDROP INDEX (?!.*_idx\b)|\bTRUNCATE\b"
         rf"|ALTER TABLE {NAME} DROP \w",
         "the release before may use it: stop using it in one release and drop it in the next, whose oldest_release is "
         "the one that stopped",
+    ),
+    rule(
+        "slow",
+        r"\bDROP INDEX .*_idx\b",
+        "the release before may find its rows by it, and reads all of them meanwhile: stop using it in one release and "
+        "drop it in the next, or say what it finds them by",
     ),
     rule(
         "rename",

@@ -1,5 +1,6 @@
 """What migrations may do under the release before, and what they lock: as read of their SQL, and as PostgreSQL says."""
 
+import re
 from itertools import chain
 
 import asyncpg
@@ -21,6 +22,9 @@ WHERE l.pid = pg_backend_pid() AND l.granted AND c.relkind IN ('r', 'p') AND NOT
   AND c.relnamespace = 'public'::regnamespace AND c.relname = ANY ($1)
 """
 TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+INDEXES = """
+SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN ('users', 'user_roles', 'sessions') ORDER BY indexname
+"""
 MODES = {
     "ShareLock": "SHARE",
     "ShareRowExclusiveLock": "SHARE ROW EXCLUSIVE",
@@ -66,14 +70,41 @@ async def test_what_a_plan_says_of_locks_is_what_postgresql_takes(postgres: Post
     await connection.close()
 
 
+async def test_indexes_can_be_made_beforehand_as_the_plan_has_them(postgres: Postgres, own_database: str) -> None:
+    """By the lines of it that docs/administration.md takes, on the schema that is before."""
+    name = new_name("before")
+    postgres.create_database(name)
+    connection = await asyncpg.connect(postgres.url(name))
+    for revision in sorted(STATEMENTS):
+        if revision < "0012":
+            await connection.execute("; ".join(STATEMENTS[revision]))
+    ready = re.findall(r"CREATE INDEX IF NOT EXISTS .*;", schema.plan(["0012"]))
+
+    for statement in ready:
+        await connection.execute(statement.replace("INDEX", "INDEX CONCURRENTLY", 1))
+    made = await connection.fetch(INDEXES)
+    async with connection.transaction():
+        for statement in STATEMENTS["0012"]:
+            await connection.execute(statement)
+    whole = await connection.fetch(INDEXES)
+    await connection.close()
+    migrated = await asyncpg.connect(own_database)
+
+    assert len(ready) == 18
+    assert whole == await migrated.fetch(INDEXES)
+    assert set(whole) < set(made)  # it dropped some, and had none to make
+    await migrated.close()
+
+
 def test_the_plan_says_for_each_migration_what_it_locks() -> None:
-    plan = schema.plan(["0007", "0008", "0009", "0010", "0011"])
+    plan = schema.plan(["0007", "0008", "0009", "0010", "0011", "0012"])
 
     assert (
         "-- Running upgrade 0006 -> 0007\n-- locks sessions (ACCESS EXCLUSIVE): everybody who uses it waits\n" in plan
     )
     assert "-- Running upgrade 0008 -> 0009\n-- locks sessions (SHARE): whoever writes to it waits\n" in plan
     assert "-- Running upgrade 0010 -> 0011\n-- locks no table that is there before\n" in plan
+    assert "\n-- locks user_roles (ACCESS EXCLUSIVE): everybody who uses it waits\n" in plan
     assert plan.index("SET LOCAL lock_timeout") < plan.index("ALTER TABLE sessions")
 
 
@@ -93,7 +124,9 @@ def test_migrations_keep_the_rules() -> None:
         ("ALTER TABLE users DROP COLUMN full_name", "drop"),
         ("ALTER TABLE users DROP full_name", "drop"),
         ("DROP TABLE IF EXISTS erasures", "drop"),
-        ("DROP INDEX users_created_at_idx", "drop"),
+        ("DROP INDEX users_email_key", "drop"),
+        ("DROP INDEX by_name", "drop"),
+        ("DROP INDEX IF EXISTS users_full_name_idx", "slow"),
         ("ALTER TABLE users RENAME COLUMN full_name TO name", "rename"),
         ("ALTER TABLE users RENAME full_name TO name", "rename"),
         ("ALTER TABLE sessions RENAME TO logins", "rename"),

@@ -1,6 +1,7 @@
 """The schema: made by the migrations, however often and however many at once; and what the models say it is."""
 
 import re
+import secrets
 
 import asyncpg
 import pytest
@@ -13,12 +14,15 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from app.cli.embedded import Postgres
+from app.gpustack.instance import LONGEST_NAME
+from app.identity import names
 from db import schema
 from db.revisions import DIRECTORY, known
 from db.tables import metadata
 from tests.kit import new_name
 
 OURS_ALONE = ("incarnation", "schema_history", "schema_version")  # which have no model
+HAN = [chr(number) for number in range(0x20000, 0x2A6DF)]  # CJK Unified Ideographs Extension B: four octets each
 PARTITION = re.compile(r"audit_events_\w+")
 SHAPE = """
 SELECT table_name, column_name, data_type, is_nullable, column_default
@@ -153,6 +157,43 @@ async def test_the_models_indexes_are_those_of_the_migrations(empty: str, own_da
     await engine.dispose()
 
     assert await indexes(empty) == await indexes(own_database)
+
+
+async def test_the_longest_names_there_may_be_have_room_in_every_index(own_database: str) -> None:
+    """At random, for what repeats itself takes less room."""
+    username = names.username_elsewhere("".join(secrets.choice(HAN) for _ in range(LONGEST_NAME)))
+    username += "~1234abcd" * 2  # who gave way to a namesake, and then retired
+    full_name = names.full_name("".join(secrets.choice(HAN) for _ in range(names.LONGEST_FULL_NAME)))
+    domain = f"{secrets.token_hex(31)}.{secrets.token_hex(31)}.{secrets.token_hex(31)[:60]}.to"
+    email = names.comparable_email(f"{secrets.token_hex(32)[: names.MAX_LOCAL_PART]}@{domain}")
+    assert full_name is not None
+    assert email is not None
+    assert len(email) >= names.MAX_ADDRESS - 3
+    connection = await asyncpg.connect(own_database)
+
+    words = await connection.fetchval(
+        "INSERT INTO users (provider, username, email, full_name, last_login)"
+        " VALUES ('gpustack', $1, $2, $3, now()) RETURNING octet_length(words)",
+        username,
+        email,
+        full_name,
+    )
+    await connection.close()
+
+    assert words == len(f"{username}\n{email}\n{full_name}".encode())
+
+
+async def test_the_parameters_of_a_table_are_those_of_its_model(own_database: str) -> None:
+    connection = await asyncpg.connect(own_database)
+    rows = await connection.fetch(
+        "SELECT relname, reloptions FROM pg_class WHERE relname = ANY($1::text[]) AND relkind = 'r'",
+        list(metadata.tables),
+    )
+    await connection.close()
+
+    for row in rows:
+        said = metadata.tables[row["relname"]].dialect_options["postgresql"].get("with") or {}
+        assert sorted(row["reloptions"] or []) == sorted(f"{name}={value}" for name, value in said.items())
 
 
 async def indexes(url: str) -> dict[str, str]:

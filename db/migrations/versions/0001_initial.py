@@ -95,6 +95,7 @@ STATEMENTS = [
     ) WITH (fillfactor = 85)
     """,
     "CREATE INDEX sessions_user_id_idx ON sessions (user_id)",
+    "CREATE INDEX sessions_ended_at_idx ON sessions (COALESCE(revoked_at, expires_at))",
     """
     CREATE TABLE preferences (
         user_id bigint NOT NULL REFERENCES users (id) ON DELETE CASCADE,

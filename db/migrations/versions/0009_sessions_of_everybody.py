@@ -19,14 +19,9 @@ STATEMENTS = [
     "CREATE INDEX IF NOT EXISTS sessions_revoked_created_at_idx ON sessions (created_at) WHERE revoked_at IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS sessions_revoked_expires_at_idx ON sessions (expires_at) WHERE revoked_at IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS sessions_lifetime_idx ON sessions ((extract(epoch FROM expires_at - created_at)::bigint)) WHERE revoked_at IS NULL",
-    "CREATE INDEX IF NOT EXISTS sessions_ip_address_expires_at_idx ON sessions (ip_address, expires_at) WHERE revoked_at IS NULL",
-    "CREATE INDEX IF NOT EXISTS sessions_revoked_ip_address_idx ON sessions (ip_address) WHERE revoked_at IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS sessions_ip_address_idx ON sessions (ip_address)",
     "CREATE INDEX IF NOT EXISTS sessions_device_name_idx ON sessions (device_name)",
     "CREATE INDEX IF NOT EXISTS sessions_user_agent_idx ON sessions (user_agent)",
-    "CREATE INDEX IF NOT EXISTS sessions_revoked_device_name_idx ON sessions (device_name) WHERE revoked_at IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS sessions_revoked_user_agent_idx ON sessions (user_agent) WHERE revoked_at IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS sessions_revoked_amr_created_at_idx ON sessions (amr, created_at) WHERE revoked_at IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS sessions_revoked_at_idx ON sessions (revoked_at) WHERE revoked_at IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS sessions_amr_idx ON sessions USING gin (amr) WITH (fastupdate = off)",
     """
     CREATE TABLE session_census (
