@@ -1,7 +1,7 @@
 """Lists that can grow: pages by number as far as they are cheap, by cursor to any depth, counted exactly to a bound."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Annotated, TypeAlias
 
@@ -12,16 +12,16 @@ from app.database import Database, Watch
 from app.errors import UseCursor
 from app.keys.cursors import Cursors
 from app.settings import Settings
-from app.statements import MOST_ROWS, NOTHING, Listing, Snapshot
+from app.statements import MOST_ROWS, NOTHING, Listing, Order, Snapshot
 
 FAR_BEYOND = 4 * MOST_ROWS  # rows: where the planner sees as many, there are more than MOST_ROWS
 MOST_PER_PAGE = 200  # rows
 LONGER = 8  # times as long is the next stretch, where one did not hold the page
 MOST_COLLECTED = 2 * MOST_ROWS  # rows, as soon as walking seems in vain: some 30 ms
-CHEAPER = 2  # rows are walked for one that is collected
+CHEAPER = 4  # rows are walked for one that is collected: 0.2 to 0.4 us, where an index has the words, and 1 to 2
 SLACK = 2  # times as many rows are walked as should hold the page, were they evenly spread
 CONNECTIONS = 2  # a process, beside its pool: a slow list holds up another list, never a login
-TURN_SECONDS = 0.1  # that a list waits for the one before it: two at once take as long, and both are late
+TURN_SECONDS = 0.06  # that a list waits for the one before it: two at once take as long, and both are late
 
 # A page is found by indexes, row by row, however small the planner takes a table to be, and each by a plan of its own:
 # one for all values would neither fold a constant into an index nor know a rare word from a common one.
@@ -40,6 +40,7 @@ PLANNING = {
 
 Total: TypeAlias = tuple[int, bool]  # how many rows, and whether that is exact
 Places: TypeAlias = tuple[Sequence[asyncpg.Record], Total | None]  # of rows in the order, with their ids; the total
+LetGo: TypeAlias = Callable[[], Awaitable[None]]
 PageNumber = Annotated[int, Meta(ge=1, description="With `page_size` it reaches 10,000 rows; beyond, take `cursor`.")]
 PageSize = Annotated[int, Meta(ge=1, le=MOST_PER_PAGE, description="Rows of a page, at most 200.")]
 CursorText = Annotated[
@@ -58,6 +59,26 @@ class Asked(Struct, frozen=True):
     page: PageNumber
     page_size: PageSize
     cursor: CursorText | None
+
+
+class Begin(Struct, frozen=True):
+    """Where a page begins: behind so many rows of its list, or after a row."""
+
+    about: bytes  # which list
+    number: int
+    page_size: int
+    offset: int = 0  # rows
+    after: Mapping[str, object] = NOTHING  # `after_place` and `after_key`
+    total: Total | None = None  # as it was counted for the page where somebody began
+
+    @property
+    def behind(self) -> bool:
+        return bool(self.after)
+
+    @property
+    def most(self) -> int:
+        """Rows that are read: one more tells that the page is not the last."""
+        return self.page_size + 1
 
 
 class Page(Struct, frozen=True):
@@ -85,13 +106,13 @@ class Lists:
         await self._db.stop()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncGenerator[None]:
-        """Pages are read one after the other; but nobody waits long for a slow one."""
+    async def turn(self) -> AsyncGenerator[LetGo]:
+        """Pages are read one after the other; but nobody waits long for a slow one, which may let go before it ends."""
         async with AsyncExitStack() as stack:
             with suppress(TimeoutError):
                 async with asyncio.timeout(TURN_SECONDS):
                     await stack.enter_async_context(self._turn)
-            yield
+            yield stack.aclose
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Snapshot]:
@@ -103,42 +124,43 @@ class Lists:
         async with self._db.snapshot() as transaction:
             yield Snapshot(transaction)
 
-    async def page(
-        self, snapshot: Snapshot, listing: Listing, asked: Asked, about: bytes, values: Mapping[str, object]
-    ) -> Page:
-        """A page of a list that is filtered by these values.
-
-        A cursor carries the total along: it is counted for the page where somebody began.
+    def begin(self, order: Order, asked: Asked, about: bytes) -> Begin:
+        """Where the page begins that is asked of a list in this order.
 
         Raises:
             UseCursor: it lies beyond the rows that page numbers reach.
             ValidationFailed: the cursor is none of this list.
         """
-        number, offset, after = asked.page, 0, NOTHING
-        total: Total | None = None
         if asked.cursor is not None:
-            number, place, key, *known = self._cursors.open(about, asked.cursor, listing.order.place)
-            after, total = {"after_place": place, "after_key": key}, (known[0], known[1])
-        elif asked.page * asked.page_size > MOST_ROWS:
+            number, place, key, *total = self._cursors.open(about, asked.cursor, order.place)
+            after = {"after_place": place, "after_key": key}
+            return Begin(about, number, asked.page_size, after=after, total=(total[0], total[1]))
+        if asked.page * asked.page_size > MOST_ROWS:
             raise UseCursor
-        else:
-            offset = (asked.page - 1) * asked.page_size
-        most = asked.page_size + 1
-        values = {**values, **after, "offset": offset, "most": most, "reach": offset + most}
+        return Begin(about, asked.page, asked.page_size, offset=(asked.page - 1) * asked.page_size)
+
+    async def page(
+        self, snapshot: Snapshot, listing: Listing, begin: Begin, values: Mapping[str, object], let_go: LetGo
+    ) -> Page:
+        """A page of a list that is filtered by these values; before it collects very many it lets its turn go."""
+        reach = begin.offset + begin.most
+        values = {**values, **begin.after, "offset": begin.offset, "most": begin.most, "reach": reach}
+        total = begin.total
         seen = await snapshot.estimate(listing.estimated, values) if total is None or not listing.by_plan else 0
-        places, counted = await _places(snapshot, listing, values, offset, most, seen, known=total is not None)
-        is_last = len(places) < most
-        places = places[: asked.page_size]
+        places, counted = await _places(snapshot, listing, begin, values, seen, let_go)
+        is_last = len(places) < begin.most
+        places = places[: begin.page_size]
         keys = [row["key"] for row in places]
         rows = await snapshot.rows(listing.shown, {"keys": keys}) if places else []
-        if total is None and is_last and (rows or number == 1):  # the last page tells the total
-            total = offset + len(rows), True
+        if total is None and is_last and (rows or begin.number == 1):  # the last page tells the total
+            total = begin.offset + len(rows), True
         elif total is None:
             total = counted or await _count(snapshot, listing, values, seen)
-        next_cursor = (
-            None if is_last else self._cursors.seal(about, (number + 1, places[-1]["place"], places[-1]["key"], *total))
-        )
-        return Page(rows, *total, number, next_cursor)
+        next_cursor = None
+        if not is_last:
+            end = (begin.number + 1, places[-1]["place"], places[-1]["key"], *total)
+            next_cursor = self._cursors.seal(begin.about, end)
+        return Page(rows, *total, begin.number, next_cursor)
 
 
 async def _count(snapshot: Snapshot, listing: Listing, values: Mapping[str, object], estimated: int) -> Total:
@@ -156,19 +178,18 @@ def _total(counted: int, estimated: int) -> Total:
 async def _places(
     snapshot: Snapshot,
     listing: Listing,
+    begin: Begin,
     values: Mapping[str, object],
-    offset: int,
-    most: int,
     estimated: int,
-    *,
-    known: bool,
+    let_go: LetGo,
 ) -> Places:
-    """Where the rows of a page are; and how many there are, if that is not `known` and we came to know.
+    """Where the rows of a page are; and how many there are, if that is not known and we came to know.
 
     One can walk along the order and look at each row, or collect what fits the filters and sort it. The first costs
     more the rarer such rows are, the second the more there are. The planner would choose as well, but not know what we
     know: names that begin alike stand side by side. So no more is walked than could have been collected.
     """
+    offset, known = begin.offset, begin.total is not None
     if listing.by_plan:
         # A page far on is as far to go as to count; a first page is soon found, unless all are collected for it.
         most_counted = MOST_COLLECTED if offset or listing.has_few else MOST_ROWS
@@ -177,7 +198,7 @@ async def _places(
         places = await snapshot.rows(listing.counted, values)
         return places, _total(places[0]["number"], estimated) if places else None
     all_rows = await snapshot.estimate(listing.all_rows)
-    evenly = (offset + most) * all_rows // estimated  # rows that hold the page, were they evenly spread
+    evenly = (offset + begin.most) * all_rows // estimated  # rows that hold the page, were they evenly spread
     stretch, worth = SLACK * evenly, CHEAPER * SLACK * estimated
     if offset and stretch < worth:  # far on a walk in vain is long, and a part of it tells
         part = evenly // LONGER
@@ -188,11 +209,13 @@ async def _places(
         places = await snapshot.rows(listing.walked, walk)
         # whether it went to the end is only asked where it may have
         may_end = stretch >= all_rows // LONGER
-        if len(places) == most or (may_end and not await snapshot.rows(listing.beyond, walk)):
+        if len(places) == begin.most or (may_end and not await snapshot.rows(listing.beyond, walk)):
             return places, None
         if not offset and LONGER * len(places) < stretch * estimated // all_rows and estimated < MOST_COLLECTED:
             break  # either there are far fewer than it seemed, or they are all together somewhere else
         stretch, worth = stretch * LONGER, estimated
+    if estimated > FAR_BEYOND:
+        await let_go()
     if known or estimated > FAR_BEYOND:
         return await snapshot.rows(listing.collected, values), None
     places = await snapshot.rows(listing.collected_and_counted, values)

@@ -5,7 +5,7 @@ Beside this module only `app/identity/listing.py`, `app/sessions/listing.py`, `a
 `/verify` can reach imports them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import GenericAlias, MappingProxyType
 from typing import Any
@@ -90,6 +90,7 @@ class Listing:
         order: of the list.
         behind: the rows of a cursor alone are meant, else those of page numbers.
         fits: says of one row what the filters of `rows` say of all, if that is to be said in other words.
+        beside: says of its key what is looked up in another table.
         parts: are the same rows, each once, where they say themselves by which index to go: their pages are the
             planner's to find.
         few: are they once more, as they are found if they are few.
@@ -103,6 +104,7 @@ class Listing:
         *,
         behind: bool,
         fits: ColumnElement[bool] | None = None,
+        beside: Callable[[ColumnElement[Any]], Iterable[ColumnElement[bool]]] = lambda _: (),
         parts: Sequence[Select[Any]] = (),
         few: Select[Any] | None = None,
         estimated: Select[Any] | None = None,
@@ -113,6 +115,7 @@ class Listing:
         self._rows = rows
         self._after = order.after() if behind else true()
         self._fits = rows.whereclause if fits is None else fits
+        self._beside = beside
         self._parts = [self._keys(part) for part in parts or [rows]]
         self._few = self._parts if few is None else [self._keys(few)]
         self._estimated = self._keys(rows if estimated is None else estimated)
@@ -161,24 +164,23 @@ class Listing:
         rows = self._parts[0] if len(self._parts) == 1 else select(union_all(*self._parts).subquery())
         return Statement(select(func.count()).select_from(rows.limit(MOST_ROWS + 1).subquery()))
 
-    @property
+    @cached_property
     def _walk(self) -> Subquery:
-        """The first rows of the order, so many of them; whether each `fits`."""
+        """Of the first rows of the order, so many of them, those that fit."""
         assert self._fits is not None  # noqa: S101 - there are filters
         rows = self._everything.add_columns(self._fits.label("fits")).where(self._after)
-        return rows.order_by(*self.order.by()).limit(STRETCH).subquery()
+        walk = rows.order_by(*self.order.by()).limit(STRETCH).subquery()
+        return select(walk.c.place, walk.c.key).where(walk.c.fits, *self._beside(walk.c.key)).subquery()
 
     @cached_property
     def met(self) -> Statement:
-        """How many of these fit."""
-        walk = self._walk
-        return Statement(select(func.count()).select_from(walk).where(walk.c.fits))
+        """How many these are."""
+        return Statement(select(func.count()).select_from(self._walk))
 
     @cached_property
     def walked(self) -> Statement:
-        """The places of a page, of those that fit."""
-        walk = self._walk
-        rows = select(walk.c.place, walk.c.key).where(walk.c.fits).order_by(*self.order.of(walk).by())
+        """The places of a page of these."""
+        rows = select(self._walk).order_by(*self.order.of(self._walk).by())
         return Statement(rows.offset(OFFSET).limit(MOST))
 
     @cached_property

@@ -22,7 +22,7 @@ PLACES_SECONDS = 300.0  # to sort a million rows for the places where pages begi
 WORDS = ("m", "x", "0", "ma", "xa", "0x", "mar", "zen", "qqq", "margaret", "xavier.x", "nobodyis")
 USER_SORTS = ("-created_at", "created_at", "username", "-username", "email", "-email", "last_login", "-last_login")
 USER_KEYS = {
-    "username": 'lower(username) COLLATE "C"',
+    "username": 'words COLLATE "C"',  # they begin with it
     "email": "coalesce(email, '') COLLATE \"C\"",
     "created_at": "created_at",
     "last_login": "coalesce(last_login, timestamptz '1970-01-01 00:00:00+00')",
@@ -76,12 +76,13 @@ def users() -> Iterator[Asked]:
     yield _search({"search": "mar", "is_active": "false"}, "mar", filters["is_active", "false"])
     yield _search({"search": "ber", "role": "editor", "is_active": "true"}, "ber", filters["role", "editor"])
     yield _search({"search": "m", "role": "clerk"}, "m", filters["role", "clerk"])
+    yield _search({"search": "m", "role": "staff", "sort": "username"}, "m", filters["role", "staff"])
 
 
 def _search(query: Mapping[str, str], word: str, where: str = "true", sizes: Sequence[int] = (SIZE,)) -> Asked:
     if len(word) > 2 and word.isalnum():  # noqa: PLR2004 - three letters: a trigram
         return Asked("users", query, f"words LIKE '%{word}%' AND {where}", sizes=sizes)
-    columns = (USER_KEYS["username"], USER_KEYS["email"], 'lower(full_name) COLLATE "C"')
+    columns = ('lower(username) COLLATE "C"', USER_KEYS["email"], 'lower(full_name) COLLATE "C"')
     begins = " OR ".join(f"{column} LIKE '{word}%'" for column in columns)
     parts = f"words LIKE '%{word}%'" if len(word) > 2 else f"({begins})"  # noqa: PLR2004 - the same
     return Asked("users", query, f"{parts} AND {where}", sizes=sizes)

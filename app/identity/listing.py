@@ -1,18 +1,18 @@
 """The list of users: the one part of this room that writes statements with SQLAlchemy (app/statements.py)."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache, partial
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
     Select,
     String,
     and_,
+    any_,
     bindparam,
     exists,
     func,
@@ -31,7 +31,7 @@ from app.identity.structs import RoleName, UserEntry, UserPage
 from app.listing import Asked, Lists
 from app.models import Time
 from app.sessions.structs import ADMIN
-from app.statements import SHAPES, Listing, Order
+from app.statements import SHAPES, Listing, Order, Snapshot, Statement
 
 UserSort = Literal[
     "username",
@@ -45,8 +45,9 @@ UserSort = Literal[
 ]
 
 # Text is compared by code points, which is the same on every system and lets an index find what begins with a word. Who
-# has no address, and who has never signed in, is before all others.
-USERNAME = func.lower(UserRow.username).collate("C")
+# has no address, and who has never signed in, is before all others. The words begin with the username in small letters,
+# and the line break behind it is before all that print.
+USERNAME = UserRow.words.collate("C")
 ADDRESS = func.coalesce(UserRow.email, literal_column("''", String)).collate("C")
 FULL_NAME = func.lower(UserRow.full_name).collate("C")
 SORTS: Mapping[str, ColumnElement[Any]] = {
@@ -59,9 +60,11 @@ WORD = re.compile(r"[^\W_]{3}")  # three letters or digits together: a trigram, 
 
 PART, BEGINNING, LINE = (func.lower(bindparam(name, type_=TEXT)) for name in ("part", "beginning", "line"))
 ROLE = bindparam("role", type_=TEXT)
+HOLDERS = select(UserRole.user_id).where(UserRole.role == ROLE)
+THOSE = Statement(HOLDERS)
 
 Kind: TypeAlias = Literal["part", "beginning", "directory"]  # of search
-Role: TypeAlias = str | BindParameter[str]
+Holding: TypeAlias = Literal["each", "those"]  # of a role: each user is asked for it, or those who hold it are
 
 Search = Annotated[
     str,
@@ -89,7 +92,7 @@ class Said(Struct, frozen=True):
     search: Kind | None
     is_active: bool | None
     is_admin: bool | None
-    role: bool
+    role: Holding | None
 
 
 class UserList:
@@ -106,11 +109,14 @@ class UserList:
         wanted = msgspec.structs.replace(wanted, search=names.label(wanted.search, "search"))
         about = msgspec.json.encode(("users", sort, wanted))
         kind = _kind(wanted.search, sort) if wanted.search else None
-        said = Said(kind, wanted.is_active, wanted.is_admin, wanted.role is not None)
-        listing = _listing(said, sort, behind=asked.cursor is not None)
+        begin = self._lists.begin(_order(sort), asked, about)
         values = {**_patterns(wanted.search or ""), "role": wanted.role}
-        async with self._lists.turn(), self._lists.reading() as snapshot:
-            page = await self._lists.page(snapshot, listing, asked, about, values)
+        async with self._lists.turn() as let_go, self._lists.reading() as snapshot:
+            said = Said(kind, wanted.is_active, wanted.is_admin, None if wanted.role is None else "each")
+            if said.role and kind != "directory" and (kind or not begin.behind):  # all others are met on the way
+                said = msgspec.structs.replace(said, role=await _rarer(snapshot, kind, values))
+            listing = _listing(said, sort, behind=begin.behind)
+            page = await self._lists.page(snapshot, listing, begin, values, let_go)
         return UserPage(
             items=await self._people.show_all([UserEntry(*row) for row in page.rows]),
             total=page.total,
@@ -119,6 +125,15 @@ class UserList:
             page_size=asked.page_size,
             next_cursor=page.next_cursor,
         )
+
+
+async def _rarer(snapshot: Snapshot, kind: Kind | None, values: Mapping[str, object]) -> Holding:
+    """Those who hold the role are asked for, unless fewer are searched for."""
+    if kind is None:
+        return "those"
+    searched = _listing(Said(kind, None, None, None), "-created_at", behind=False)
+    found = await snapshot.estimate(searched.estimated, values)
+    return "those" if await snapshot.estimate(THOSE, values) <= found else "each"
 
 
 def _kind(words: str, sort: UserSort) -> Kind:
@@ -138,20 +153,27 @@ def _patterns(words: str) -> Mapping[str, object]:
     return {"part": f"%{escaped}%", "beginning": f"{escaped}%", "line": f"%\n{escaped}%"}
 
 
+@cache
+def _order(sort: UserSort) -> Order:
+    name = sort.removeprefix("-")
+    return Order(SORTS[name], UserRow.id.expression, descending=name != sort)
+
+
 @lru_cache(SHAPES)
 def _listing(said: Said, sort: UserSort, *, behind: bool) -> Listing:
     """The list of those of whom this is said."""
-    name = sort.removeprefix("-")
-    order = Order(SORTS[name], UserRow.id.expression, descending=name != sort)
+    order = _order(sort)
     if said.search == "directory":
         rows = _rows(said, order.column)
         return Listing(rows, order, behind=behind, parts=[rows])
+    each = msgspec.structs.replace(said, role=said.role and "each")
     return Listing(
         _rows(said, USERNAME, ADDRESS, FULL_NAME),
         order,
         behind=behind,
         fits=_row_by_row(said),
-        estimated=_rows(said, USERNAME),
+        beside=partial(_roles, each),
+        estimated=_rows(each, USERNAME),  # of those who are asked for otherwise the planner expects ten
     )
 
 
@@ -161,31 +183,30 @@ def _rows(said: Said, *begin: ColumnElement[str]) -> Select[Any]:
     roles = func.array(held.order_by(UserRole.role).scalar_subquery(), type_=ARRAY(TEXT))
     columns = {name: getattr(UserRow, name, roles) for name in UserEntry.__struct_fields__}
     begins = or_(*(column.like(BEGINNING) for column in begin))
-    return select(*columns.values()).where(*_conditions(said, begins, lambda role: exists(_holding(role))))
+    return select(*columns.values()).where(*_conditions(said, begins), *_roles(said, UserRow.id.expression))
 
 
 def _row_by_row(said: Said) -> ColumnElement[bool]:
-    """The same of a user who is at hand.
+    """The same of a user who is at hand, but for his roles.
 
-    For an EXISTS PostgreSQL would read all who hold a role, and look him up; and each name of his it would bring into
-    small letters, which his words are in already.
+    Each name of his PostgreSQL would bring into small letters, which his words are in already.
     """
     begins = or_(UserRow.words.like(BEGINNING), UserRow.words.like(LINE))
-    return and_(true(), *_conditions(said, begins, lambda role: _holding(role).scalar_subquery().is_not(None)))
+    return and_(true(), *_conditions(said, begins))
 
 
-def _holding(role: Role) -> Select[Any]:
-    return select(UserRole.role).where(UserRole.user_id == UserRow.id, UserRole.role == role)
-
-
-def _conditions(
-    said: Said, begins: ColumnElement[bool], holds: Callable[[Role], ColumnElement[bool]]
-) -> Iterator[ColumnElement[bool]]:
+def _conditions(said: Said, begins: ColumnElement[bool]) -> Iterator[ColumnElement[bool]]:
     if said.search is not None:
         yield UserRow.words.like(PART) if said.search == "part" else begins
     if said.is_active is not None:
         yield UserRow.is_active.expression if said.is_active else ~UserRow.is_active
+
+
+def _roles(said: Said, user_id: ColumnElement[int]) -> Iterator[ColumnElement[bool]]:
     if said.is_admin is not None:
-        yield holds(ADMIN) if said.is_admin else ~holds(ADMIN)
-    if said.role:
-        yield holds(ROLE)
+        is_admin = exists(select(UserRole.role).where(UserRole.user_id == user_id, UserRole.role == ADMIN))
+        yield is_admin if said.is_admin else ~is_admin
+    if said.role == "those":
+        yield user_id == any_(func.array(HOLDERS.scalar_subquery()))
+    elif said.role == "each":
+        yield exists(select(UserRole.role).where(UserRole.user_id == user_id, UserRole.role == ROLE))

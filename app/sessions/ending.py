@@ -16,7 +16,7 @@ from app.database import Database
 from app.errors import AppError, ValidationFailed
 from app.listing import Lists
 from app.sessions import queries
-from app.sessions.filters import SessionFilter, live, meant, plan_by_indexes
+from app.sessions.filters import Said, SessionFilter, live, meant, plan_by_indexes, said
 from app.sessions.models import Session as SessionRow
 from app.sessions.structs import session_key
 from app.statements import MOST, Snapshot, Statement
@@ -70,7 +70,8 @@ class Ending:
             raise ValidationFailed(("filter", "has to say something: for all sessions, `created_before` now"))
         if wanted.device == "":  # every device has nothing in its name: a list may begin there, an end would be all
             raise ValidationFailed(("device", "has to say something"))
-        matched = await self._matched(wanted)
+        filtered = said(wanted)
+        matched = await self._matched(filtered)
         if dry_run:
             return Ended(matched=matched, revoked=0)
         revoked = 0
@@ -79,13 +80,13 @@ class Ending:
         while not revoked or time.monotonic() < ends:
             if judge is not None:
                 await _ask(judge, revoked)
-            ended = await self._batch(wanted, actor_id, client, details or {})
+            ended = await self._batch(filtered, actor_id, client, details or {})
             revoked += len(ended)
             if session_id in ended:
                 judge = None
             if ended:
                 patient_until = time.monotonic() + PATIENCE
-            elif time.monotonic() > patient_until or not await self._matched(wanted):
+            elif time.monotonic() > patient_until or not await self._matched(filtered):
                 break
             else:
                 await asyncio.sleep(PAUSE)  # no connection is held meanwhile
@@ -93,21 +94,21 @@ class Ending:
         await self._outbox.settle(await self._outbox.unsettled(self._db))
         return Ended(matched=max(matched, revoked), revoked=revoked)
 
-    async def _matched(self, wanted: SessionFilter) -> int:
+    async def _matched(self, filtered: Said) -> int:
         async with self._lists.reading() as snapshot:
-            said = await meant(snapshot, wanted)
-            found: int = await snapshot.value(_counted(said.words), said.values)
+            sessions = await meant(snapshot, filtered)
+            found: int = await snapshot.value(_counted(sessions.words), sessions.values)
         return found
 
     async def _batch(
-        self, wanted: SessionFilter, actor_id: int | None, client: Client | None, details: Mapping[str, object]
+        self, filtered: Said, actor_id: int | None, client: Client | None, details: Mapping[str, object]
     ) -> Sequence[UUID]:
         """End up to BATCH of them, as far as nobody else is changing them; which."""
         async with self._db.transaction() as tx:
             snapshot = Snapshot(tx)
             await plan_by_indexes(snapshot)
-            said = await meant(snapshot, wanted)
-            ids = [row["id"] for row in await snapshot.rows(_held(said.words), {**said.values, "most": BATCH})]
+            sessions = await meant(snapshot, filtered)
+            ids = [row["id"] for row in await snapshot.rows(_held(sessions.words), {**sessions.values, "most": BATCH})]
             ended = await queries.revoke_held(tx, ids, "revoked_by_admin", actor_id, client, details)
             change = await self._outbox.announce(tx, [session_key(session_id) for session_id in ended])
         await self._outbox.settle(change)

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 from sqlalchemy import (
-    CTE,
     BigInteger,
     ColumnElement,
     Interval,
@@ -35,7 +34,6 @@ from app.statements import Snapshot, Statement
 # Different names of devices, and different user agents, that are looked through for a part of them: some 20 ms. Where
 # there are more, people name their devices themselves, and the rows are looked through (docs/administration.md).
 MOST_NAMES = 5_000
-MOST_WAYS = 8  # to sign in with a factor, whose sessions are merged: there are seven words of RFC 8176 in some order
 
 OwnerId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="The user's id. Below 2^53.")]
 Device = Annotated[str, Meta(max_length=255, description="A part of the device's name or of the user agent; any case.")]
@@ -65,29 +63,26 @@ class SessionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     factor: Shown | None = None
 
 
-class Meant(Struct, frozen=True):
+class Said(Struct, frozen=True):
     """What a filter says: `words`, each with a condition, and their values."""
 
     words: tuple[str, ...]
     values: Mapping[str, object]
 
 
-def _different(column: Any, most: int, *among: ColumnElement[bool]) -> CTE:  # noqa: ANN401 - a mapped attribute
-    """The values of a column that an index begins with, a look into it each, to one beyond `most`; the last is NULL."""
-    first = select(func.min(column).label("value"), literal(1).label("number")).where(*among)
-    values = first.cte("names", recursive=True)
-    # twice as fast as min()
-    following = select(column).where(*among, column > values.c.value).order_by(column).limit(1)
-    return values.union_all(
-        select(following.scalar_subquery(), values.c.number + 1).where(
-            values.c.value.is_not(None), values.c.number <= most
+def _named(column: Any) -> Statement:  # noqa: ANN401 - a mapped attribute
+    """How many values a column has, to one beyond MOST_NAMES, and those that have a `device` in them.
+
+    An index begins with it: a look into that for each value; the last is NULL.
+    """
+    first = select(func.min(column).label("value"), literal(1).label("number"))
+    names = first.cte("names", recursive=True)
+    following = select(column).where(column > names.c.value).order_by(column).limit(1)  # twice as fast as min()
+    names = names.union_all(
+        select(following.scalar_subquery(), names.c.number + 1).where(
+            names.c.value.is_not(None), names.c.number <= MOST_NAMES
         )
     )
-
-
-def _named(column: Any) -> Statement:  # noqa: ANN401 - a mapped attribute
-    """How many values a column has, and those that have a `device` in them."""
-    names = _different(column, MOST_NAMES)
     fitting = func.array_agg(names.c.value).filter(names.c.value.ilike(DEVICE))
     return Statement(select(func.count(names.c.value), fitting))
 
@@ -128,15 +123,14 @@ EXPIRY: Mapping[str, ColumnElement[bool]] = {
 }
 LIFETIMES = _lifetimes()
 NAMED = {column.key: _named(column) for column in (SessionRow.device_name, SessionRow.user_agent)}
-WAYS = Statement(select(_different(SessionRow.amr, MOST_WAYS, REVOKED).c.value))
 AS_LISTS_DO = Statement(select(*(func.set_config(name, value, true()) for name, value in PLANNING.items())))
 
 
-async def meant(snapshot: Snapshot, wanted: SessionFilter) -> Meant:
-    """The rows that are meant, and how long sessions last.
+def said(wanted: SessionFilter) -> Said:
+    """The words of a filter.
 
     Raises:
-        ValidationFailed: a word does not mean anything.
+        ValidationFailed: one does not mean anything.
     """
     values: dict[str, object] = {}
     if wanted.user_id is not None:
@@ -149,14 +143,23 @@ async def meant(snapshot: Snapshot, wanted: SessionFilter) -> Meant:
         values["created_after"] = utc(wanted.created_after, "created_after")
     if wanted.factor is not None:
         values["factor"] = [wanted.factor]
-    words = tuple(values)
     if wanted.device:
-        word, names = await _device(snapshot, wanted.device)
-        words += (word,)
+        if not wanted.device.isprintable():
+            raise ValidationFailed(("device", "has characters that do not print"))
+        values["device"] = "%{}%".format(wanted.device.translate({ord(char): f"\\{char}" for char in "\\%_"}))
+    return Said(tuple(values), values)
+
+
+async def meant(snapshot: Snapshot, filtered: Said) -> Said:
+    """The same of the sessions that there are: a device by the names that it has, and how long sessions last."""
+    words, values = filtered.words, dict(filtered.values)
+    if "device" in words:
+        word, names = await _device(snapshot, values)
+        words = (*(each for each in words if each != "device"), word)
         values |= names
     ((shortest, longest),) = await snapshot.rows(LIFETIMES)
     values["shortest"], values["longest"] = timedelta(seconds=shortest - 1), timedelta(seconds=longest + 1)  # rounded
-    return Meant(words, values)
+    return Said(words, values)
 
 
 def conditions(words: Iterable[str]) -> list[ColumnElement[bool]]:
@@ -182,26 +185,13 @@ async def plan_by_indexes(snapshot: Snapshot) -> None:
     await snapshot.value(AS_LISTS_DO)
 
 
-async def ways(snapshot: Snapshot, factor: Factor) -> list[list[str]] | None:
-    """How users who have shown this factor have signed in to the sessions that are revoked; None if in many ways."""
-    found = [row["value"] for row in await snapshot.rows(WAYS) if row["value"] is not None]
-    return None if len(found) > MOST_WAYS else [way for way in found if factor in way]
-
-
-async def _device(snapshot: Snapshot, part: str) -> tuple[str, Mapping[str, object]]:
-    """Millions of sessions are on some hundred devices: these are looked through, and found by their whole names.
-
-    Raises:
-        ValidationFailed: no device has such a name.
-    """
-    if not part.isprintable():
-        raise ValidationFailed(("device", "has characters that do not print"))
-    pattern = {"device": "%{}%".format(part.translate({ord(char): f"\\{char}" for char in "\\%_"}))}
+async def _device(snapshot: Snapshot, values: Mapping[str, object]) -> tuple[str, Mapping[str, object]]:
+    """Millions of sessions are on some hundred devices: these are looked through, and found by their whole names."""
     found = {}
     for name, statement in NAMED.items():
-        ((number, names),) = await snapshot.rows(statement, pattern)
+        ((number, names),) = await snapshot.rows(statement, values)
         if number > MOST_NAMES:
-            return "device", pattern
+            return "device", {}
         if names:
             found[name] = names
     return " or ".join(found) or "no device", found

@@ -1,7 +1,7 @@
 """The list of sessions: what it shows of them, and in which order (app/listing.py)."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 from uuid import UUID
 
@@ -9,7 +9,6 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 from sqlalchemy import BigInteger, Select, bindparam, column, exists, func, or_, select, table, true
-from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
 from app.errors import NotFound, ValidationFailed
 from app.listing import Asked, Lists
@@ -25,7 +24,7 @@ from app.sessions.filters import (
     conditions,
     expiry,
     meant,
-    ways,
+    said,
 )
 from app.sessions.models import Session as SessionRow
 from app.sessions.service import Sessions
@@ -38,8 +37,8 @@ FIELDS = [name for name in Session.__struct_fields__ if name != "current"]
 NAMES = table("user_names", column("id", BigInteger), column("username"))  # the view that identity keeps for others
 KNOWN = Statement(select(exists().where(NAMES.c.id == bindparam("user_id", type_=BigInteger))))
 ENDED = or_(REVOKED, EXPIRED)
-# Of these words one index has the revoked and all others; of an address or a time each have their own.
-ALIKE = CONDITIONS.keys() - {"ip", "created_before", "created_after"}
+# Of these words one index has the revoked and all others; of an address, a time or a factor each have their own.
+ALIKE = CONDITIONS.keys() - {"ip", "created_before", "created_after", "factor"}
 
 
 class SessionPage(Struct, frozen=True, kw_only=True):
@@ -72,13 +71,12 @@ class SessionDirectory:
         if name == "last_accessed" and wanted.user_id is None:
             raise ValidationFailed(("sort", "by last_accessed is for the sessions of one user: name him by user_id"))
         about = msgspec.json.encode(("sessions", sort, wanted, active))
-        async with self._lists.turn(), self._lists.reading() as snapshot:
-            said = await meant(snapshot, wanted)
-            merged = {}
-            if wanted.factor is not None and name == "created_at" and not active:
-                merged = {f"way_{number}": way for number, way in enumerate(await ways(snapshot, wanted.factor) or ())}
-            listing = _listing(said.words, sort, len(merged), active=active, behind=asked.cursor is not None)
-            page = await self._lists.page(snapshot, listing, asked, about, {**said.values, **merged})
+        filtered, order = said(wanted), _order(sort)
+        begin = self._lists.begin(order, asked, about)
+        async with self._lists.turn() as let_go, self._lists.reading() as snapshot:
+            sessions = await meant(snapshot, filtered)
+            listing = _listing(sessions.words, sort, active=active, behind=begin.behind)
+            page = await self._lists.page(snapshot, listing, begin, sessions.values, let_go)
         return SessionPage(
             items=[_entry(row, current) for row in page.rows],
             total=page.total,
@@ -108,24 +106,26 @@ class SessionDirectory:
             raise NotFound
 
 
-@lru_cache(SHAPES)
-def _listing(words: Sequence[str], sort: SessionSort, merged: int, *, active: bool, behind: bool) -> Listing:
-    """The list of those that are meant by these words, of which the revoked began in so many ways to be merged."""
+@cache
+def _order(sort: SessionSort) -> Order:
     name = sort.removeprefix("-")
-    order = Order(getattr(SessionRow, name), SessionRow.id.expression, descending=name != sort)
-    said, kept = conditions(words), [*conditions(words), *expiry(words)]
+    return Order(getattr(SessionRow, name), SessionRow.id.expression, descending=name != sort)
+
+
+@lru_cache(SHAPES)
+def _listing(words: Sequence[str], sort: SessionSort, *, active: bool, behind: bool) -> Listing:
+    """The list of those that are meant by these words."""
+    order = _order(sort)
+    all_of, kept = conditions(words), [*conditions(words), *expiry(words)]
     # In this order the index of those that are not revoked is entered where they may be live, or may have expired.
     since, until = (SessionRow.created_at > func.now() - LONGEST, SessionRow.created_at < func.now() - SHORTEST)
-    if name != "created_at":
+    if sort.removeprefix("-") != "created_at":
         since = until = true()
     if active:
         live = _shown().where(LIVE, since, *kept)
-        return Listing(_shown().where(LIVE, *said), order, behind=behind, parts=[live])
-    others = conditions(word for word in words if word != "factor")
-    began = [SessionRow.amr == bindparam(f"way_{number}", type_=ARRAY(TEXT)) for number in range(merged)]
-    revoked = [[*others, way] for way in began] or [said]
-    parts = [*(_shown().where(REVOKED, *each) for each in revoked), _shown().where(EXPIRED, until, *kept)]
-    ended = _shown().where(ENDED, *said)
+        return Listing(_shown().where(LIVE, *all_of), order, behind=behind, parts=[live])
+    parts = [_shown().where(REVOKED, *all_of), _shown().where(EXPIRED, until, *kept)]
+    ended = _shown().where(ENDED, *all_of)
     return Listing(ended, order, behind=behind, parts=parts, few=ended if ALIKE.issuperset(words) and words else None)
 
 

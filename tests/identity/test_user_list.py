@@ -2,16 +2,20 @@
 
 import base64
 import secrets
+from datetime import UTC, datetime
 from types import GenericAlias
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from httpx import AsyncClient, Response
 
 from app.database import Database
 from app.errors import ValidationFailed
+from app.identity import listing
 from app.identity.accounts import create_first_admin
 from app.keys.cursors import Cursors
+from app.listing import PLANNING
 from app.parts import Parts
 from tests.conftest import ADMIN
 from tests.kit import SignedIn, log_in, new_name, problem
@@ -20,6 +24,13 @@ from tests.replica import Start
 MANY = 10_050
 PLACE = GenericAlias(tuple, (int, str, int))
 SORTS = ["username", "email", "created_at", "last_login"]
+KEYS = {
+    "username": 'lower(username) COLLATE "C"',
+    "email": "coalesce(email, '') COLLATE \"C\"",
+    "created_at": "created_at",
+    "last_login": "last_login NULLS FIRST",
+}
+BOUNDS = {"stretch": 1000, "offset": 0, "most": 51}  # rows
 
 
 # ---- what these tests do over and over ----------------------------------------------------------------------------
@@ -406,6 +417,102 @@ async def test_whoever_fits_often_is_found_on_the_way_through_the_order(
 
     assert names(first) + names(second) + names(third) == whole[:550]
     assert names(far) == whole[3800:4000]
+
+
+@pytest.mark.parametrize("holding", ["each", "those"])
+@pytest.mark.parametrize("search", [None, "many-1"])
+@pytest.mark.parametrize("sort", SORTS)
+async def test_holders_of_a_role_are_the_same_however_they_are_looked_for(
+    many: SignedIn, owner: Database, monkeypatch: pytest.MonkeyPatch, sort: str, search: str | None, holding: str
+) -> None:
+    monkeypatch.setattr(listing, "_rarer", AsyncMock(return_value=holding))
+    await owner.execute("INSERT INTO roles (name) VALUES ('tenth')")
+    await owner.execute("INSERT INTO user_roles (user_id, role) SELECT id, 'tenth' FROM users WHERE id % 10 = 0")
+    about = {"role": "tenth", "is_admin": "false", "sort": sort, **({"search": search} if search else {})}
+    rows = await owner.fetch(
+        f"SELECT username FROM users WHERE id % 10 = 0 AND username LIKE $1 ORDER BY {KEYS[sort]}, id",
+        f"{search or ''}%",
+    )
+    whole = [row["username"] for row in rows]
+
+    first = await page(many, **about, page_size=40)
+    second = await page(many, **about, page_size=40, cursor=first["next_cursor"])
+    far = await page(many, **about, page_size=40, page=len(whole) // 40)
+
+    assert names(first) + names(second) == whole[:80]
+    assert names(far) == whole[len(whole) // 40 * 40 - 40 : len(whole) // 40 * 40]
+    assert (first["total"], first["total_exact"]) == (len(whole), True)
+
+
+@pytest.fixture
+async def roles(many: SignedIn, owner: Database) -> None:
+    """What all but a few hold, and what two do."""
+    await owner.execute("INSERT INTO roles (name) VALUES ('most'), ('two')")
+    await owner.execute("INSERT INTO user_roles (user_id, role) SELECT id, 'most' FROM users WHERE id > 10")
+    few = "username ~ '-100[01]$'"
+    await owner.execute(f"INSERT INTO user_roles (user_id, role) SELECT id, 'two' FROM users WHERE {few}")
+    await owner.execute("ANALYZE user_roles")
+
+
+@pytest.mark.parametrize(
+    ("about", "most", "two"),
+    [
+        ({"sort": "username"}, "those", "those"),
+        ({"search": "many-100", "sort": "username"}, "each", "each"),  # of whom the planner expects one
+        ({"search": "ma", "sort": "created_at"}, "those", "those"),
+        ({"search": "m", "sort": "username"}, "each", "each"),  # where the planner finds the way
+    ],
+)
+async def test_who_is_rarer_is_looked_for(
+    many: SignedIn, roles: None, monkeypatch: pytest.MonkeyPatch, about: dict[str, str], most: str, two: str
+) -> None:
+    looked: list[object] = []
+
+    def listing_of(said: listing.Said, *args: Any, **kwargs: Any) -> Any:
+        looked.append(said.role)
+        return made(said, *args, **kwargs)
+
+    made = listing._listing
+    monkeypatch.setattr(listing, "_listing", listing_of)
+
+    assert names(await page(many, role="two", **about)) == ["many-1000", "many-1001"]
+    assert looked[-1] == two
+    first = await page(many, role="most", **about, page_size=1)
+    assert looked[-1] == most
+    await page(many, role="most", **about, page_size=1, cursor=first["next_cursor"])
+    assert looked[-1] == (most if "search" in about else "each")  # all are met on the way
+
+
+async def test_of_a_role_that_more_hold_than_are_counted_the_total_is_an_estimate(many: SignedIn, roles: None) -> None:
+    first = await page(many, role="most", search="m", sort="username", page_size=1)
+
+    assert not first["total_exact"]
+    assert first["total"] > 10_001  # which are counted
+    assert first["total"] == pytest.approx(MANY, rel=0.05)
+
+
+@pytest.mark.parametrize(("words", "after"), [("many", ""), ("many", "a row"), ("ma", "")])
+async def test_a_search_walks_along_an_index_that_answers_by_itself(
+    many: SignedIn, owner: Database, words: str, after: str
+) -> None:
+    await owner.execute("VACUUM ANALYZE users")
+    said = listing.Said("part" if words == "many" else "beginning", is_active=True, is_admin=False, role="each")
+    orders: list[tuple[listing.UserSort, str, object]] = [
+        ("username", "using users_username_words_idx", "n"),
+        ("-email", "Backward using users_address_words_idx", "n"),
+        ("-created_at", "Backward using users_created_at_words_idx", datetime.now(UTC)),
+        ("last_login", "using users_last_login_words_idx", datetime.now(UTC)),
+    ]
+
+    async with owner.transaction() as tx:
+        for name, value in PLANNING.items():
+            await tx.execute(f"SET LOCAL {name} = '{value}'")
+        for sort, way, place in orders:
+            walked = listing._listing(said, sort, behind=bool(after)).walked
+            values = {**listing._patterns(words), "role": "admin", "after_place": place, "after_key": 1, **BOUNDS}
+            rows = await tx.fetch(f"EXPLAIN {walked.words}", *walked.values(values))
+
+            assert f"Index Only Scan {way}" in "\n".join(row[0] for row in rows), sort
 
 
 async def test_those_who_stand_together_far_down_the_order_are_found_and_counted(many: SignedIn) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from unittest.mock import AsyncMock
 
 import asyncpg
 import pytest
@@ -10,10 +11,18 @@ from sqlalchemy import column, func, insert, literal, select, table
 
 from app import database, listing
 from app.database import DatabaseUnavailable
+from app.errors import AppError, UseCursor, ValidationFailed
+from app.identity import listing as user_listing
+from app.identity.entry import People
+from app.identity.listing import Said, UserFilter, UserList
+from app.identity.rights import RoleTable
 from app.keys.cursors import Cursors
-from app.listing import Lists
+from app.listing import Asked, Lists
 from app.parts import Parts
+from app.sessions.filters import SessionFilter
+from app.sessions.listing import SessionDirectory
 from app.statements import Statement
+from app.uuid7 import uuid7
 from tests.kit import SignedIn
 from tests.replica import settings_for
 
@@ -51,6 +60,22 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
         await lists.start()
     await lists.stop()
     await lists.stop()
+
+
+@pytest.mark.parametrize(
+    ("asked", "refused"), [(Asked(201, 50, None), UseCursor), (Asked(1, 50, "bm9uZSBvZiBpdHM"), ValidationFailed)]
+)
+async def test_what_is_refused_is_not_looked_up(parts: Parts, asked: Asked, refused: type[AppError]) -> None:
+    away = Lists(settings_for("postgresql://127.0.0.1:1/nowhere", ""), Cursors("secret"))
+    users = UserList(away, People(parts.entries, RoleTable(parts.db)))
+    sessions = SessionDirectory(away, parts.sessions, parts.census)
+
+    with pytest.raises(refused):
+        await users.page(UserFilter(None, None, None, None), "-created_at", asked)
+    with pytest.raises(refused):
+        await sessions.page(SessionFilter(), "-created_at", asked, uuid7(), active=True)
+    with pytest.raises(ValidationFailed):
+        await sessions.page(SessionFilter(device="\n"), "-created_at", Asked(1, 50, None), uuid7(), active=True)
 
 
 async def test_a_connection_that_breaks_is_unavailable_and_replaced(lists: Lists) -> None:
@@ -122,6 +147,41 @@ async def test_nobody_waits_long_for_a_slow_list(lists: Lists, monkeypatch: pyte
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1), lists.turn():
                 pytest.fail("it is the other one's turn")
+
+
+async def test_a_turn_that_was_let_go_is_the_next_ones(lists: Lists) -> None:
+    async with lists.turn() as let_go:
+        await let_go()
+        async with asyncio.timeout(60), lists.turn():
+            assert lists._turn.locked()
+        assert not lists._turn.locked()
+
+
+async def test_who_went_on_without_a_turn_has_none_to_let_go(lists: Lists, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "TURN_SECONDS", 0.01)
+    async with lists.turn(), lists.turn() as let_go:
+        await let_go()
+        assert lists._turn.locked()
+
+
+@pytest.mark.parametrize(("far_beyond", "times"), [(10**9, 0), (0, 1)])
+async def test_who_collects_very_many_lets_his_turn_go(
+    lists: Lists, parts: Parts, monkeypatch: pytest.MonkeyPatch, far_beyond: int, times: int
+) -> None:
+    monkeypatch.setattr(listing, "CHEAPER", 0)  # so nothing is walked
+    monkeypatch.setattr(listing, "FAR_BEYOND", far_beyond)
+    searched = user_listing._listing(Said("part", None, None, None), "username", behind=False)
+    begin = lists.begin(searched.order, Asked(1, 50, None), b"")
+    read = AsyncMock(return_value=[])
+    let_go = AsyncMock(side_effect=read.assert_not_called)
+
+    async with lists.reading() as snapshot:
+        monkeypatch.setattr(snapshot, "rows", read)  # which finds nobody
+        monkeypatch.setattr(snapshot, "value", AsyncMock(return_value=0))
+        await lists.page(snapshot, searched, begin, user_listing._patterns("nobody"), let_go)
+
+    assert let_go.await_count == times
+    read.assert_awaited()
 
 
 async def test_a_fault_of_ours_is_no_outage(lists: Lists) -> None:

@@ -15,7 +15,7 @@ from app.keys.cursors import Cursors
 from app.listing import Lists
 from app.parts import Parts
 from app.sessions import filters
-from app.sessions.amr import FACTORS
+from app.sessions.amr import FACTORS, STANDING_OUT
 from app.sessions.models import Session as SessionRow
 from app.statements import NOTHING, Statement
 from app.uuid7 import uuid7
@@ -86,14 +86,12 @@ async def test_sessions_are_found_by_how_the_user_showed_who_he_is(admin: Signed
 
 
 @pytest.mark.parametrize("collected", [listing.MOST_COLLECTED, 0])
-@pytest.mark.parametrize("merged", [filters.MOST_WAYS, 1])
 @pytest.mark.parametrize("sort", ["created_at", "-created_at"])
-async def test_what_has_ended_of_all_ways_with_a_factor_is_one_list_in_order(
-    admin: SignedIn, parts: Parts, ada: Person, monkeypatch: pytest.MonkeyPatch, sort: str, merged: int, collected: int
+async def test_what_was_revoked_and_what_expired_is_one_list_in_order(
+    admin: SignedIn, parts: Parts, ada: Person, monkeypatch: pytest.MonkeyPatch, sort: str, collected: int
 ) -> None:
-    """Where many have ended each way's are read by themselves, unless there are too many ways."""
+    """Where many have ended each are read by themselves."""
     monkeypatch.setattr(listing, "MOST_COLLECTED", collected)
-    monkeypatch.setattr(filters, "MOST_WAYS", merged)
     now = datetime.now(UTC)
     for number, ways in enumerate(WAYS * 4):
         began = now - timedelta(days=9, hours=number)
@@ -239,14 +237,15 @@ async def planned(lists: Lists, statement: Select[Any], values: Mapping[str, obj
         ({"device": "device 77"}, "sessions_device_name_idx"),
         ({"device": "agent 77"}, "sessions_user_agent_idx"),
         ({"created_before": datetime.now(UTC) - timedelta(minutes=19_900)}, "sessions_created_at_idx"),
-        ({"factor": "fed"}, "sessions_amr_idx"),
+        ({"factor": "fed"}, "sessions_fed_created_at_idx"),
+        ({"factor": "user"}, "sessions_amr_idx"),
     ],
 )
 async def test_what_few_sessions_have_is_looked_for_by_its_own_index(
     crowded: Lists, said: dict[str, Any], index: str
 ) -> None:
     async with crowded.reading() as snapshot:
-        meant = await filters.meant(snapshot, filters.SessionFilter(**said))
+        meant = await filters.meant(snapshot, filters.said(filters.SessionFilter(**said)))
     plan = await planned(
         crowded, select(SessionRow.id).where(filters.LIVE, *filters.conditions(meant.words)), meant.values
     )
@@ -266,34 +265,23 @@ async def test_each_order_is_that_of_an_index(
     assert '"Node Type": "Sort"' not in plan  # but `Incremental Sort`, of those that began at the same moment
 
 
-@pytest.mark.parametrize("more", [0, 1])
-async def test_so_many_ways_are_merged_and_no_more(crowded: Lists, owner: Database, more: int) -> None:
-    there = await owner.fetch("SELECT DISTINCT amr FROM sessions WHERE revoked_at IS NOT NULL")
-    for number in range(filters.MOST_WAYS - len(there) + more):
-        one = "SELECT id FROM sessions WHERE amr = '{pwd}' AND revoked_at IS NOT NULL LIMIT 1"
-        await owner.execute(f"UPDATE sessions SET amr = $1 WHERE id IN ({one})", ["mfa", f"way {number}"])
-
-    async with crowded.reading() as snapshot:
-        found = await filters.ways(snapshot, "mfa")
-
-    assert found is None if more else found == [["mfa", f"way {n}"] for n in range(filters.MOST_WAYS - len(there))]
-
-
 @pytest.mark.parametrize("seconds", [1.4, 1.6])
 async def test_lifetimes_are_rounded_outwards(crowded: Lists, owner: Database, seconds: float) -> None:
     await owner.execute("UPDATE sessions SET expires_at = created_at + make_interval(secs => $1)", seconds)
 
     async with crowded.reading() as snapshot:
-        values = (await filters.meant(snapshot, filters.SessionFilter())).values
+        values = (await filters.meant(snapshot, filters.said(filters.SessionFilter()))).values
 
     assert values["shortest"] <= timedelta(seconds=seconds) <= values["longest"]  # type: ignore[operator]
 
 
-async def test_revoked_ones_of_one_way_are_in_order_in_an_index(crowded: Lists) -> None:
-    async with crowded.reading() as snapshot:
-        assert await filters.ways(snapshot, "fed") == [["fed"]]
-    rows = select(SessionRow.id).where(filters.REVOKED, SessionRow.amr == ["fed"])
-    plan = await planned(crowded, rows.order_by(SessionRow.created_at, SessionRow.id).limit(50))
+@pytest.mark.parametrize("factor", STANDING_OUT)
+@pytest.mark.parametrize(("which", "state"), [(filters.LIVE, ""), (filters.EXPIRED, ""), (filters.REVOKED, "revoked_")])
+async def test_those_that_stand_out_by_a_factor_are_in_order_in_an_index(
+    crowded: Lists, which: ColumnElement[bool], state: str, factor: str
+) -> None:
+    rows = select(SessionRow.id).where(which, filters.CONDITIONS["factor"])
+    plan = await planned(crowded, rows.order_by(SessionRow.created_at, SessionRow.id).limit(50), {"factor": [factor]})
 
-    assert "sessions_revoked_amr_created_at_idx" in plan
+    assert f'"Index Name": "sessions_{state}{factor}_created_at_idx"' in plan
     assert '"Node Type": "Sort"' not in plan
