@@ -206,6 +206,21 @@ def test_no_letter_of_a_name_only_looks_like_another(name: str) -> None:
     assert refusal(name) == "has letters that only look like others"
 
 
+def test_a_name_is_as_long_as_it_is_kept() -> None:
+    """U+0958 is kept as a letter and a mark."""
+    name = "\u0958" * (names.LONGEST_FULL_NAME // 2)
+
+    assert names.full_name(name) == "\u0915\u093c" * (names.LONGEST_FULL_NAME // 2)
+    with pytest.raises(ValidationFailed):
+        names.full_name(f"{name}\u0915")
+
+
+def test_an_address_is_as_long_as_it_is_kept() -> None:
+    """U+023A has two octets, and three in small letters; RFC 5321 gives the local part 64 of them."""
+    assert names.comparable_email("\u023a" * 21 + "@example.test") == "\u2c65" * 21 + "@example.test"
+    assert names.comparable_email("\u023a" * 22 + "@example.test") is None
+
+
 def test_a_device_may_be_called_what_it_is_printed_on() -> None:
     assert names.label("µTorrent-\u03b2eta", "device_name") == "µTorrent-\u03b2eta"
 
