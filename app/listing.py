@@ -155,7 +155,7 @@ class Lists:
         if total is None and is_last and (rows or begin.number == 1):  # the last page tells the total
             total = begin.offset + len(rows), True
         elif total is None:
-            total = counted or await _count(snapshot, listing, values, seen)
+            total = counted or await _count(snapshot, listing, begin, values, seen)
         next_cursor = None
         if not is_last:
             end = (begin.number + 1, places[-1]["place"], places[-1]["key"], *total)
@@ -163,11 +163,17 @@ class Lists:
         return Page(rows, *total, begin.number, next_cursor)
 
 
-async def _count(snapshot: Snapshot, listing: Listing, values: Mapping[str, object], estimated: int) -> Total:
-    """How many rows, and whether that is exact; where the planner sees far more than MOST_ROWS nothing is counted."""
+async def _count(
+    snapshot: Snapshot, listing: Listing, begin: Begin, values: Mapping[str, object], estimated: int
+) -> Total:
+    """How many rows there are where a page was full, and whether that is exact.
+
+    Where the page goes beyond MOST_ROWS, or the planner sees far more, nothing is counted.
+    """
     if estimated > FAR_BEYOND:
         return estimated, False
-    return _total(await snapshot.value(listing.count, values), estimated)
+    met = begin.offset + begin.most
+    return _total(met if met > MOST_ROWS else await snapshot.value(listing.count, values), estimated)
 
 
 def _total(counted: int, estimated: int) -> Total:

@@ -18,6 +18,7 @@ from app.identity.accounts import create_first_admin
 from app.keys.cursors import Cursors
 from app.listing import PLANNING
 from app.parts import Parts
+from app.statements import Listing
 from tests.conftest import ADMIN
 from tests.kit import SignedIn, log_in, new_name, problem
 from tests.replica import Start
@@ -388,6 +389,19 @@ async def test_beyond_ten_thousand_the_total_is_an_estimate_and_a_cursor_goes_on
     assert (len(beyond["items"]), beyond["page"], beyond["next_cursor"]) == (MANY - 10_000, 51, None)
     assert beyond["total"] == last["total"]
     assert (few["total"], few["total_exact"]) == (11, True)  # 1000, and 10000 to 10009
+
+
+@pytest.mark.parametrize("about", [{"search": "many"}, {"search": "m", "sort": "username"}])
+async def test_a_page_that_goes_beyond_ten_thousand_has_counted_them(
+    many: SignedIn, monkeypatch: pytest.MonkeyPatch, about: dict[str, str]
+) -> None:
+    monkeypatch.setattr(Listing, "count", property(lambda _: pytest.fail("they are counted once more")))
+
+    last = await page(many, **about, page=200, page_size=50)
+
+    assert len(last["items"]) == 50
+    assert not last["total_exact"]
+    assert last["total"] == pytest.approx(MANY, rel=0.05)
 
 
 @pytest.mark.parametrize(
