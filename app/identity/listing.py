@@ -28,7 +28,7 @@ from app.identity.entry import People
 from app.identity.models import NEVER, UserRole
 from app.identity.models import User as UserRow
 from app.identity.structs import RoleName, UserEntry, UserPage
-from app.listing import Asked, Lists
+from app.listing import Asked, Begin, Lists
 from app.models import Time
 from app.sessions.structs import ADMIN
 from app.statements import SHAPES, Listing, Order, Snapshot, Statement
@@ -109,7 +109,7 @@ class UserList:
         wanted = msgspec.structs.replace(wanted, search=names.label(wanted.search, "search"))
         about = msgspec.json.encode(("users", sort, wanted))
         kind = _kind(wanted.search, sort) if wanted.search else None
-        begin = self._lists.begin(_order(sort), asked, about)
+        begin = _behind_words(self._lists.begin(_order(sort), asked, about), sort)
         values = {**_patterns(wanted.search or ""), "role": wanted.role}
         async with self._lists.turn() as let_go, self._lists.reading() as snapshot:
             said = Said(kind, wanted.is_active, wanted.is_admin, None if wanted.role is None else "each")
@@ -125,6 +125,15 @@ class UserList:
             page_size=asked.page_size,
             next_cursor=page.next_cursor,
         )
+
+
+def _behind_words(begin: Begin, sort: UserSort) -> Begin:
+    """Until migration 0012 a cursor had the username alone: behind it is who has another, downwards and upwards."""
+    place = begin.after.get("after_place")
+    if sort.removeprefix("-") != "username" or not isinstance(place, str) or "\n" in place:
+        return begin
+    end = "\n" if sort.startswith("-") else "\x0b"  # the line break behind it, and what follows that
+    return msgspec.structs.replace(begin, after={**begin.after, "after_place": f"{place}{end}"})
 
 
 async def _rarer(snapshot: Snapshot, kind: Kind | None, values: Mapping[str, object]) -> Holding:

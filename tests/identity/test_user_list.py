@@ -8,6 +8,7 @@ from types import GenericAlias
 from typing import Any
 from unittest.mock import AsyncMock
 
+import msgspec
 import pytest
 from httpx import AsyncClient, Response
 
@@ -264,6 +265,18 @@ async def test_a_cursor_goes_on_from_any_page(admin: SignedIn, crowd: str) -> No
 
     assert names(third) == [f"{crowd}-{letter}" for letter in "EfG"]
     assert third["page"] == 3
+
+
+@pytest.mark.parametrize("sort", ["username", "-username"])
+async def test_a_cursor_may_have_the_username_alone(admin: SignedIn, crowd: str, parts: Parts, sort: str) -> None:
+    """As those had that the release before made."""
+    whole = (await page(admin, search=crowd, sort=sort))["items"]
+    about = msgspec.json.encode(("users", sort, listing.UserFilter(crowd, None, None, None)))
+    cursor = parts.lists._cursors.seal(about, (2, whole[2]["username"].lower(), whole[2]["id"], 7, True))
+
+    body = await page(admin, search=crowd, sort=sort, cursor=cursor)
+
+    assert body["items"] == whole[3:]
 
 
 async def test_who_comes_in_between_shifts_nobody(admin: SignedIn, parts: Parts) -> None:
