@@ -1,21 +1,11 @@
 """The list of everybody's sessions, asked for."""
 
-from typing import Any
+from functools import partial
 
-from httpx import Response
-
+from tests import listkit
 from tests.kit import SignedIn
 
-
-async def listed(admin: SignedIn, **query: object) -> Response:
-    return await admin.ask("GET", "/sessions", params={name: str(value) for name, value in query.items()})
-
-
-async def page(admin: SignedIn, **query: object) -> dict[str, Any]:
-    answer = await listed(admin, **query)
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
+listed, page = partial(listkit.listed, "/sessions"), partial(listkit.page, "/sessions")
 
 
 async def ids(admin: SignedIn, **query: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""The connections that lists are read on: few, read-only, and replaced when they break."""
+"""Lists, whatever is on them: few connections, read-only, taken in turns, and replaced when they break."""
 
 import asyncio
 from collections.abc import AsyncIterator
