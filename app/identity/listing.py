@@ -112,9 +112,8 @@ class UserList:
         begin = _behind_words(self._lists.begin(_order(sort), asked, about), sort)
         values = {**_patterns(wanted.search or ""), "role": wanted.role}
         async with self._lists.turn() as let_go, self._lists.reading() as snapshot:
-            said = Said(kind, wanted.is_active, wanted.is_admin, None if wanted.role is None else "each")
-            if said.role and kind != "directory" and (kind or not begin.behind):  # all others are met on the way
-                said = msgspec.structs.replace(said, role=await _rarer(snapshot, kind, values))
+            role = None if wanted.role is None else await _holding(snapshot, kind, begin, values)
+            said = Said(kind, wanted.is_active, wanted.is_admin, role)
             listing = _listing(said, sort, behind=begin.behind)
             page = await self._lists.page(snapshot, listing, begin, values, let_go)
         return UserPage(
@@ -128,7 +127,10 @@ class UserList:
 
 
 def _behind_words(begin: Begin, sort: UserSort) -> Begin:
-    """Until migration 0012 a cursor had the username alone: behind it is who has another, downwards and upwards."""
+    """A cursor of before migration 0012 has the username alone: behind it is who has another, downwards and upwards.
+
+    To go as soon as no replica of that time runs beside one of ours.
+    """
     place = begin.after.get("after_place")
     if sort.removeprefix("-") != "username" or not isinstance(place, str) or "\n" in place:
         return begin
@@ -136,8 +138,10 @@ def _behind_words(begin: Begin, sort: UserSort) -> Begin:
     return msgspec.structs.replace(begin, after={**begin.after, "after_place": f"{place}{end}"})
 
 
-async def _rarer(snapshot: Snapshot, kind: Kind | None, values: Mapping[str, object]) -> Holding:
-    """Those who hold the role are asked for, unless fewer are searched for."""
+async def _holding(snapshot: Snapshot, kind: Kind | None, begin: Begin, values: Mapping[str, object]) -> Holding:
+    """Those who hold a role are asked for, unless fewer are searched for, or they are soon met on the way."""
+    if kind == "directory" or (kind is None and begin.behind):
+        return "each"
     if kind is None:
         return "those"
     searched = _listing(Said(kind, None, None, None), "-created_at", behind=False)

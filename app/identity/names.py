@@ -7,11 +7,10 @@ from email_validator import EmailNotValidError, validate_email
 
 from app import usernames
 from app.errors import ValidationFailed
+from app.identity.structs import LONGEST_ADDRESS, LONGEST_FULL_NAME
 
 NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")  # ends an IPv4 address, or nothing (WHATWG URL, "ends in a number")
 MAX_LOCAL_PART = 64  # octets (RFC 5321 §4.5.3.1.1)
-MAX_ADDRESS = 254  # octets (RFC 3696, erratum 1690)
-LONGEST_FULL_NAME = 200  # characters
 
 # What has no picture of its own and is needed all the same: joiners in the scripts from Arabic to N'Ko, of India, and
 # from Burma to Mongolia; variants of ideographs, of Mongolian letters and of emoji; joiners of emoji. Each only behind
@@ -89,7 +88,7 @@ def comparable_email(text: str) -> str | None:
     if NUMBER.fullmatch(checked.ascii_domain.rpartition(".")[2]) or len(local_part.encode()) > MAX_LOCAL_PART:
         return None
     normal = f"{local_part}@{checked.ascii_domain.lower()}"
-    return normal if normal.isprintable() and len(normal.encode()) <= MAX_ADDRESS else None
+    return normal if normal.isprintable() and len(normal.encode()) <= LONGEST_ADDRESS else None
 
 
 def full_name(text: str | None) -> str | None:

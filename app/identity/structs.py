@@ -19,12 +19,18 @@ Username = Annotated[
         description="Letters, digits, dot, underscore, hyphen; begins with a letter or digit; compared without case.",
     ),
 ]
+LONGEST_ADDRESS = 254  # characters as written, octets as kept (RFC 3696, erratum 1690)
+LONGEST_FULL_NAME = 200  # characters, as written and as kept
 Email = Annotated[
     str,
-    Meta(min_length=3, max_length=254, description="Compared in lower case; an IDNA domain may be written either way."),
+    Meta(
+        min_length=3,
+        max_length=LONGEST_ADDRESS,
+        description="Compared in lower case; an IDNA domain may be written either way.",
+    ),
 ]
 FullName = Annotated[
-    str, Meta(max_length=200, description="Kept in NFC, one space between words; a blank one is none.")
+    str, Meta(max_length=LONGEST_FULL_NAME, description="Kept in NFC, one space between words; a blank one is none.")
 ]
 Password = Annotated[
     str,

@@ -16,7 +16,7 @@ from app.database import Database
 from app.errors import AppError, ValidationFailed
 from app.listing import Lists
 from app.sessions import queries
-from app.sessions.filters import Said, SessionFilter, live, meant, plan_by_indexes, said
+from app.sessions.filters import SessionFilter, live, meant, plan_by_indexes, said
 from app.sessions.models import Session as SessionRow
 from app.sessions.structs import session_key
 from app.statements import MOST, Snapshot, Statement
@@ -94,21 +94,25 @@ class Ending:
         await self._outbox.settle(await self._outbox.unsettled(self._db))
         return Ended(matched=max(matched, revoked), revoked=revoked)
 
-    async def _matched(self, filtered: Said) -> int:
+    async def _matched(self, filtered: Mapping[str, object]) -> int:
         async with self._lists.reading() as snapshot:
-            sessions = await meant(snapshot, filtered)
-            found: int = await snapshot.value(_counted(sessions.words), sessions.values)
-        return found
+            found = await meant(snapshot, filtered)
+            matched: int = await snapshot.value(_counted(found.words), found.values)
+        return matched
 
     async def _batch(
-        self, filtered: Said, actor_id: int | None, client: Client | None, details: Mapping[str, object]
+        self,
+        filtered: Mapping[str, object],
+        actor_id: int | None,
+        client: Client | None,
+        details: Mapping[str, object],
     ) -> Sequence[UUID]:
         """End up to BATCH of them, as far as nobody else is changing them; which."""
         async with self._db.transaction() as tx:
             snapshot = Snapshot(tx)
             await plan_by_indexes(snapshot)
-            sessions = await meant(snapshot, filtered)
-            ids = [row["id"] for row in await snapshot.rows(_held(sessions.words), {**sessions.values, "most": BATCH})]
+            found = await meant(snapshot, filtered)
+            ids = [row["id"] for row in await snapshot.rows(_held(found.words), {**found.values, "most": BATCH})]
             ended = await queries.revoke_held(tx, ids, "revoked_by_admin", actor_id, client, details)
             change = await self._outbox.announce(tx, [session_key(session_id) for session_id in ended])
         await self._outbox.settle(change)

@@ -63,8 +63,8 @@ class SessionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     factor: Shown | None = None
 
 
-class Said(Struct, frozen=True):
-    """What a filter says: `words`, each with a condition, and their values."""
+class Meant(Struct, frozen=True):
+    """The sessions that are meant: `words`, each with a condition, and their values."""
 
     words: tuple[str, ...]
     values: Mapping[str, object]
@@ -126,8 +126,8 @@ NAMED = {column.key: _named(column) for column in (SessionRow.device_name, Sessi
 AS_LISTS_DO = Statement(select(*(func.set_config(name, value, true()) for name, value in PLANNING.items())))
 
 
-def said(wanted: SessionFilter) -> Said:
-    """The words of a filter.
+def said(wanted: SessionFilter) -> Mapping[str, object]:
+    """What a filter says, by its words.
 
     Raises:
         ValidationFailed: one does not mean anything.
@@ -147,19 +147,19 @@ def said(wanted: SessionFilter) -> Said:
         if not wanted.device.isprintable():
             raise ValidationFailed(("device", "has characters that do not print"))
         values["device"] = "%{}%".format(wanted.device.translate({ord(char): f"\\{char}" for char in "\\%_"}))
-    return Said(tuple(values), values)
+    return values
 
 
-async def meant(snapshot: Snapshot, filtered: Said) -> Said:
+async def meant(snapshot: Snapshot, filtered: Mapping[str, object]) -> Meant:
     """The same of the sessions that there are: a device by the names that it has, and how long sessions last."""
-    words, values = filtered.words, dict(filtered.values)
-    if "device" in words:
-        word, names = await _device(snapshot, values)
-        words = (*(each for each in words if each != "device"), word)
+    words, values = tuple(word for word in filtered if word != "device"), dict(filtered)
+    if "device" in filtered:
+        word, names = await _device(snapshot, filtered)
+        words += (word,)
         values |= names
     ((shortest, longest),) = await snapshot.rows(LIFETIMES)
     values["shortest"], values["longest"] = timedelta(seconds=shortest - 1), timedelta(seconds=longest + 1)  # rounded
-    return Said(words, values)
+    return Meant(words, values)
 
 
 def conditions(words: Iterable[str]) -> list[ColumnElement[bool]]:

@@ -67,16 +67,15 @@ class SessionDirectory:
         Raises:
             UseCursor, ValidationFailed: as they say.
         """
-        name = sort.removeprefix("-")
-        if name == "last_accessed" and wanted.user_id is None:
+        if sort.removeprefix("-") == "last_accessed" and wanted.user_id is None:
             raise ValidationFailed(("sort", "by last_accessed is for the sessions of one user: name him by user_id"))
         about = msgspec.json.encode(("sessions", sort, wanted, active))
-        filtered, order = said(wanted), _order(sort)
-        begin = self._lists.begin(order, asked, about)
+        filtered = said(wanted)
+        begin = self._lists.begin(_order(sort), asked, about)
         async with self._lists.turn() as let_go, self._lists.reading() as snapshot:
-            sessions = await meant(snapshot, filtered)
-            listing = _listing(sessions.words, sort, active=active, behind=begin.behind)
-            page = await self._lists.page(snapshot, listing, begin, sessions.values, let_go)
+            found = await meant(snapshot, filtered)
+            listing = _listing(found.words, sort, active=active, behind=begin.behind)
+            page = await self._lists.page(snapshot, listing, begin, found.values, let_go)
         return SessionPage(
             items=[_entry(row, current) for row in page.rows],
             total=page.total,

@@ -16,6 +16,7 @@ from sqlalchemy.types import TypeEngine
 from app.cli.embedded import Postgres
 from app.gpustack.instance import LONGEST_NAME
 from app.identity import names
+from app.identity.structs import LONGEST_ADDRESS, LONGEST_FULL_NAME
 from db import schema
 from db.revisions import DIRECTORY, known
 from db.tables import metadata
@@ -163,12 +164,12 @@ async def test_the_longest_names_there_may_be_have_room_in_every_index(own_datab
     """At random, for what repeats itself takes less room."""
     username = names.username_elsewhere("".join(secrets.choice(HAN) for _ in range(LONGEST_NAME)))
     username += "~1234abcd" * 2  # who gave way to a namesake, and then retired
-    full_name = names.full_name("".join(secrets.choice(HAN) for _ in range(names.LONGEST_FULL_NAME)))
+    full_name = names.full_name("".join(secrets.choice(HAN) for _ in range(LONGEST_FULL_NAME)))
     domain = f"{secrets.token_hex(31)}.{secrets.token_hex(31)}.{secrets.token_hex(31)[:60]}.to"
     email = names.comparable_email(f"{secrets.token_hex(32)[: names.MAX_LOCAL_PART]}@{domain}")
     assert full_name is not None
     assert email is not None
-    assert len(email) >= names.MAX_ADDRESS - 3
+    assert len(email) >= LONGEST_ADDRESS - 3
     connection = await asyncpg.connect(own_database)
 
     words = await connection.fetchval(

@@ -8,6 +8,7 @@ from httpx import AsyncClient
 
 from app.errors import ValidationFailed
 from app.identity import names
+from app.identity.structs import LONGEST_FULL_NAME
 from tests.kit import Person, SignedIn, from_ip, log_in, new_name, new_password, problem, register
 
 ZWSP, ZWNJ, ZWJ, RLO, FSI, BOM = "\u200b", "\u200c", "\u200d", "\u202e", "\u2068", "\ufeff"
@@ -208,9 +209,9 @@ def test_no_letter_of_a_name_only_looks_like_another(name: str) -> None:
 
 def test_a_name_is_as_long_as_it_is_kept() -> None:
     """U+0958 is kept as a letter and a mark."""
-    name = "\u0958" * (names.LONGEST_FULL_NAME // 2)
+    name = "\u0958" * (LONGEST_FULL_NAME // 2)
 
-    assert names.full_name(name) == "\u0915\u093c" * (names.LONGEST_FULL_NAME // 2)
+    assert names.full_name(name) == "\u0915\u093c" * (LONGEST_FULL_NAME // 2)
     with pytest.raises(ValidationFailed):
         names.full_name(f"{name}\u0915")
 

@@ -61,7 +61,12 @@ def upgrade(old: Release, new: Release, directory: Path) -> None:
             session = login(first, someone)
             me(first, session)
             second = stack.enter_context(serving(new, environment, directory, ready=False))
-            say(f"  {second.name}: not ready before its migrations")
+            early = second.ask("GET", "/me", session["access_token"])
+            if early.status_code != 503 and (early.status_code, early.json()) != (200, me(first, session)):
+                raise Broken(
+                    f"{second.name} answers {early.status_code}: {early.text} on a schema without its migrations"
+                )
+            say(f"  {second.name}: not ready before its migrations, and answers as {first.name} or 503")
             say(f"  {first.name}: {migrate(new, environment, directory)}, under its feet")
             expect(first, 200)
             me(first, session)
