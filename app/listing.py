@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import asyncpg
 from msgspec import Meta, Struct
@@ -14,7 +14,7 @@ from app.keys.cursors import Cursors
 from app.settings import Settings
 from app.statements import MOST_ROWS, NOTHING, Listing, Order, Snapshot
 
-FAR_BEYOND = 4 * MOST_ROWS  # rows: where the planner sees as many, there are more than MOST_ROWS
+FAR_BEYOND = 3 * MOST_ROWS  # rows: where the planner sees as many, there are more than MOST_ROWS
 MOST_PER_PAGE = 200  # rows
 LONGER = 8  # times as long is the next stretch, where one did not hold the page
 MOST_COLLECTED = 2 * MOST_ROWS  # rows, as soon as walking seems in vain: some 30 ms
@@ -39,7 +39,8 @@ PLANNING = {
 }
 
 Total: TypeAlias = tuple[int, bool]  # how many rows, and whether that is exact
-Places: TypeAlias = tuple[Sequence[asyncpg.Record], Total | None]  # of rows in the order, with their ids; the total
+Rows: TypeAlias = Sequence[asyncpg.Record]  # a list's columns, and `place` in its order, `key` and maybe `number`
+Found: TypeAlias = tuple[Rows, Total | None]  # of a page; the total
 LetGo: TypeAlias = Callable[[], Awaitable[None]]
 PageNumber = Annotated[int, Meta(ge=1, description="With `page_size` it reaches 10,000 rows; beyond, take `cursor`.")]
 PageSize = Annotated[int, Meta(ge=1, le=MOST_PER_PAGE, description="Rows of a page, at most 200.")]
@@ -84,7 +85,7 @@ class Begin(Struct, frozen=True):
 class Page(Struct, frozen=True):
     """Rows of a statement's columns."""
 
-    rows: Sequence[asyncpg.Record]
+    rows: Sequence[tuple[Any, ...]]
     total: int  # over all pages
     total_exact: bool  # or else the planner's estimate
     number: int
@@ -146,21 +147,23 @@ class Lists:
         reach = begin.offset + begin.most
         values = {**values, **begin.after, "offset": begin.offset, "most": begin.most, "reach": reach}
         total = begin.total
-        seen = await snapshot.estimate(listing.estimated, values) if total is None or not listing.by_plan else 0
-        places, counted = await _places(snapshot, listing, begin, values, seen, let_go)
-        is_last = len(places) < begin.most
-        places = places[: begin.page_size]
-        keys = [row["key"] for row in places]
-        rows = await snapshot.rows(listing.shown, {"keys": keys}) if places else []
+        if listing.by_plan:
+            seen = await snapshot.estimate(listing.estimated, values) if total is None else 0
+            rows, counted = await _planned(snapshot, listing, begin, values, seen)
+        else:
+            all_rows, seen = await snapshot.estimates(listing.sizes, values)
+            rows, counted = await _found(snapshot, listing, begin, values, seen, all_rows, let_go)
+        is_last = len(rows) < begin.most
+        rows = rows[: begin.page_size]
         if total is None and is_last and (rows or begin.number == 1):  # the last page tells the total
             total = begin.offset + len(rows), True
         elif total is None:
             total = counted or await _count(snapshot, listing, begin, values, seen)
         next_cursor = None
         if not is_last:
-            end = (begin.number + 1, places[-1]["place"], places[-1]["key"], *total)
+            end = (begin.number + 1, rows[-1]["place"], rows[-1]["key"], *total)
             next_cursor = self._cursors.seal(begin.about, end)
-        return Page(rows, *total, begin.number, next_cursor)
+        return Page([row[: listing.width] for row in rows], *total, begin.number, next_cursor)
 
 
 async def _count(
@@ -181,48 +184,53 @@ def _total(counted: int, estimated: int) -> Total:
     return (counted, True) if counted <= MOST_ROWS else (max(counted, estimated), False)
 
 
-async def _places(
+async def _planned(
+    snapshot: Snapshot, listing: Listing, begin: Begin, values: Mapping[str, object], estimated: int
+) -> Found:
+    """The rows of a page to which the planner finds the way; and how many there are, if we came to know."""
+    # A page far on is as far to go as to count; a first page is soon found, unless all are collected for it.
+    most_counted = MOST_COLLECTED if begin.offset or listing.has_few else MOST_ROWS
+    if begin.total is not None or estimated > most_counted:
+        return await snapshot.rows(listing.planned, values), None
+    rows = await snapshot.rows(listing.counted, values)
+    return rows, _total(rows[0]["number"], estimated) if rows else None
+
+
+async def _found(
     snapshot: Snapshot,
     listing: Listing,
     begin: Begin,
     values: Mapping[str, object],
     estimated: int,
+    all_rows: int,
     let_go: LetGo,
-) -> Places:
-    """Where the rows of a page are; and how many there are, if that is not known and we came to know.
+) -> Found:
+    """The rows of a page; and how many there are, if that is not known and we came to know.
 
     One can walk along the order and look at each row, or collect what fits the filters and sort it. The first costs
     more the rarer such rows are, the second the more there are. The planner would choose as well, but not know what we
     know: names that begin alike stand side by side. So no more is walked than could have been collected.
     """
     offset, known = begin.offset, begin.total is not None
-    if listing.by_plan:
-        # A page far on is as far to go as to count; a first page is soon found, unless all are collected for it.
-        most_counted = MOST_COLLECTED if offset or listing.has_few else MOST_ROWS
-        if known or estimated > most_counted:
-            return await snapshot.rows(listing.planned, values), None
-        places = await snapshot.rows(listing.counted, values)
-        return places, _total(places[0]["number"], estimated) if places else None
-    all_rows = await snapshot.estimate(listing.all_rows)
     evenly = (offset + begin.most) * all_rows // estimated  # rows that hold the page, were they evenly spread
     stretch, worth = SLACK * evenly, CHEAPER * SLACK * estimated
-    if offset and stretch < worth:  # far on a walk in vain is long, and a part of it tells
+    if offset and MOST_ROWS < stretch < worth:  # far on a walk in vain is long, and a part of it tells
         part = evenly // LONGER
         met = await snapshot.value(listing.met, {**values, "stretch": part})
         worth = worth if SLACK * met * all_rows > part * estimated else 0
     while stretch < worth:
         walk = {**values, "stretch": stretch}
-        places = await snapshot.rows(listing.walked, walk)
+        rows = await snapshot.rows(listing.walked, walk)
         # whether it went to the end is only asked where it may have
         may_end = stretch >= all_rows // LONGER
-        if len(places) == begin.most or (may_end and not await snapshot.rows(listing.beyond, walk)):
-            return places, None
-        if not offset and LONGER * len(places) < stretch * estimated // all_rows and estimated < MOST_COLLECTED:
+        if len(rows) == begin.most or (may_end and not await snapshot.rows(listing.beyond, walk)):
+            return rows, None
+        if not offset and LONGER * len(rows) < stretch * estimated // all_rows and estimated < MOST_COLLECTED:
             break  # either there are far fewer than it seemed, or they are all together somewhere else
         stretch, worth = stretch * LONGER, estimated
     if estimated > FAR_BEYOND:
         await let_go()
     if known or estimated > FAR_BEYOND:
         return await snapshot.rows(listing.collected, values), None
-    places = await snapshot.rows(listing.collected_and_counted, values)
-    return places, (places[0]["number"], True) if places else None
+    rows = await snapshot.rows(listing.collected_and_counted, values)
+    return rows, (rows[0]["number"], True) if rows else None

@@ -12,13 +12,13 @@ from typing import Any
 
 import asyncpg
 import msgspec
+from msgspec import Struct, field
 from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
     Select,
     Subquery,
-    any_,
     bindparam,
     func,
     select,
@@ -26,7 +26,6 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -37,6 +36,7 @@ DIALECT = dialect()  # type: ignore[no-untyped-call]
 SHAPES = 200  # of a list are kept, by the words that are said: some 30 kB each, which take longer to make than a page
 
 OFFSET, MOST, REACH, STRETCH = (bindparam(name, type_=BigInteger) for name in ("offset", "most", "reach", "stretch"))
+COUNTED = func.count().over().label("number")  # of all rows, beside each
 NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -110,6 +110,7 @@ class Listing:
         estimated: Select[Any] | None = None,
     ) -> None:
         self.order = order
+        self.width = len(rows.selected_columns)
         self.has_few = few is not None
         self.by_plan = bool(parts) or rows.whereclause is None
         self._rows = rows
@@ -134,29 +135,21 @@ class Listing:
         return Statement(self._estimated)
 
     @cached_property
-    def all_rows(self) -> Statement:
-        """And how many there would be without filters."""
-        return Statement(self._everything)
-
-    @cached_property
-    def shown(self) -> Statement:
-        """The columns of the rows with these `keys`."""
-        keys = bindparam("keys", type_=ARRAY(self.order.key.type))
-        rows = select(*self._rows.selected_columns).where(self.order.key == any_(keys))
-        return Statement(rows.order_by(*self.order.by()))
+    def sizes(self) -> Statement:
+        """The same, and before that how many there would be without filters."""
+        return Statement(select(union_all(self._everything, self._estimated).subquery()))
 
     @cached_property
     def planned(self) -> Statement:
-        """The places of a page, where the planner finds the way."""
+        """A page, where the planner finds the way."""
         walks = [part.where(self._after) for part in self._parts]
-        return Statement(self._first(walks, REACH).offset(OFFSET).limit(MOST))
+        return self._page(self._first(walks, REACH))
 
     @cached_property
     def counted(self) -> Statement:
-        """The places of a page, each with the `number` of rows to MOST_ROWS and one."""
+        """The same, and how many rows there are to MOST_ROWS and one."""
         first = self._first(self._few, MOST_ROWS + 1).subquery()
-        rows = select(first.c.place, first.c.key, func.count().over().label("number"))
-        return Statement(rows.order_by(*self.order.of(first).by()).offset(OFFSET).limit(MOST))
+        return self._page(select(first, COUNTED).order_by(*self.order.of(first).by()))
 
     @cached_property
     def count(self) -> Statement:
@@ -179,9 +172,8 @@ class Listing:
 
     @cached_property
     def walked(self) -> Statement:
-        """The places of a page of these."""
-        rows = select(self._walk).order_by(*self.order.of(self._walk).by())
-        return Statement(rows.offset(OFFSET).limit(MOST))
+        """A page of these."""
+        return self._page(select(self._walk).order_by(*self.order.of(self._walk).by()))
 
     @cached_property
     def beyond(self) -> Statement:
@@ -190,18 +182,23 @@ class Listing:
 
     @cached_property
     def collected(self) -> Statement:
-        """The places of a page, of all rows that fit."""
+        """A page of all rows that fit."""
         return self._sorted()
 
     @cached_property
     def collected_and_counted(self) -> Statement:
-        """The same, each with the `number` of all that fit."""
-        return self._sorted(func.count().over().label("number"))
+        """The same, and how many fit."""
+        return self._sorted(COUNTED)
 
     def _sorted(self, *more: ColumnElement[Any]) -> Statement:
         found = self._keys(self._rows).where(self._after).offset(0).subquery()  # an offset, or the planner might walk
-        page = select(found.c.place, found.c.key, *more).order_by(*self.order.of(found).by())
-        return Statement(page.offset(OFFSET).limit(MOST))
+        return self._page(select(found, *more).order_by(*self.order.of(found).by()))
+
+    def _page(self, places: Select[Any]) -> Statement:
+        """The columns of a page of these, with what else is known of them: `place` and `key`, and `number`."""
+        page = places.offset(OFFSET).limit(MOST).subquery()
+        rows = select(*self._rows.selected_columns, *page.c).where(self.order.key == page.c.key)
+        return Statement(rows.order_by(*self.order.of(page).by()))
 
     def _first(self, walks: Sequence[Select[Any]], most: int | BindParameter[int]) -> Select[Any]:
         """The first rows of all these.
@@ -215,6 +212,22 @@ class Listing:
         read = [select(each.cte().prefix_with("MATERIALIZED")) for each in others]
         rows = union_all(*read, last).subquery()
         return select(rows).order_by(*self.order.of(rows).by()).limit(most)
+
+
+class Plan(Struct, frozen=True):
+    """A node of what the planner means to do, as EXPLAIN says it."""
+
+    seen: int = field(name="Plan Rows")
+    relation: str = field(name="Parent Relationship", default="")
+    parts: Sequence["Plan"] = field(name="Plans", default=())
+
+    @property
+    def rows(self) -> int:
+        return max(1, self.seen)
+
+
+class Explained(Struct, frozen=True):
+    plan: Plan = field(name="Plan")
 
 
 class Snapshot:
@@ -232,8 +245,16 @@ class Snapshot:
 
     async def estimate(self, statement: Statement, values: Mapping[str, object] = NOTHING) -> int:
         """How many rows the planner sees, one at least."""
+        return (await self._plan(statement, values)).rows
+
+    async def estimates(self, union: Statement, values: Mapping[str, object] = NOTHING) -> tuple[int, int]:
+        """The same of either part; of the second it may see that there are none."""
+        plan = await self._plan(union, values)
+        first, *second = [part for part in plan.parts if part.relation == "Member"] or [plan]
+        return first.rows, second[0].rows if second else 1
+
+    async def _plan(self, statement: Statement, values: Mapping[str, object]) -> "Plan":
         explained = await self._transaction.fetchval(
             f"EXPLAIN (FORMAT JSON) {statement.words}", *statement.values(values)
         )
-        rows: int = msgspec.json.decode(explained)[0]["Plan"]["Plan Rows"]
-        return max(1, rows)
+        return msgspec.json.decode(explained, type=list[Explained])[0].plan

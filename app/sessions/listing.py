@@ -5,7 +5,6 @@ from functools import cache, lru_cache
 from typing import Any, Literal
 from uuid import UUID
 
-import asyncpg
 import msgspec
 from msgspec import Struct
 from sqlalchemy import BigInteger, Select, bindparam, column, exists, func, or_, select, table, true
@@ -136,6 +135,6 @@ def _shown() -> Select[Any]:
     return select(*(made[name] if name in made else getattr(SessionRow, name) for name in FIELDS))
 
 
-def _entry(row: asyncpg.Record, current: UUID) -> Session:
+def _entry(row: Sequence[Any], current: UUID) -> Session:
     shown = dict(zip(FIELDS, row, strict=True))
     return Session(**shown, current=shown["id"] == current)
