@@ -14,13 +14,14 @@ WAITS = {
     "ACCESS EXCLUSIVE": "everybody who uses it waits",
 }
 NAME = r'(?:IF (?:NOT )?EXISTS )?(?:ONLY )?"?(\w+)"?'
+UNFELT = r"(?:ALTER (?:COLUMN )?\w+ SET STATISTICS|SET \()"  # only another migration, index or clean-up waits
 NEW_TABLE = re.compile(rf"\bCREATE (?:UNLOGGED )?TABLE {NAME}")
 NEW_INDEX = re.compile(rf"\bCREATE (?:UNIQUE )?INDEX {NAME} ON {NAME}")
 TAKEN = (
     ("SHARE", re.compile(rf"\bCREATE (?:UNIQUE )?INDEX (?:IF NOT EXISTS )?\w+ ON {NAME}")),
     ("SHARE ROW EXCLUSIVE", re.compile(rf"\bREFERENCES {NAME}")),
     ("SHARE ROW EXCLUSIVE", re.compile(rf"\bCREATE (?:OR REPLACE )?(?:CONSTRAINT )?TRIGGER \w+ .*? ON {NAME}")),
-    ("ACCESS EXCLUSIVE", re.compile(rf"\b(?:ALTER|DROP|LOCK|TRUNCATE) TABLE {NAME}")),
+    ("ACCESS EXCLUSIVE", re.compile(rf"\b(?:ALTER|DROP|LOCK|TRUNCATE) TABLE {NAME}(?! {UNFELT})\b")),
     ("ACCESS EXCLUSIVE", re.compile(rf"\bPARTITION OF {NAME}")),
 )
 DROPPED_INDEX = re.compile(rf"\bDROP INDEX {NAME}")

@@ -197,6 +197,25 @@ async def test_the_parameters_of_a_table_are_those_of_its_model(own_database: st
         assert sorted(row["reloptions"] or []) == sorted(f"{name}={value}" for name, value in said.items())
 
 
+async def test_the_statistics_of_a_column_are_those_of_its_model(own_database: str) -> None:
+    connection = await asyncpg.connect(own_database)
+    rows = await connection.fetch(
+        """
+        SELECT relname, attname, attstattarget FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relname = ANY($1::text[]) AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
+        """,
+        list(metadata.tables),
+    )
+    await connection.close()
+
+    said = {
+        (name, column.key): column.info.get("statistics")
+        for name, table in metadata.tables.items()
+        for column in table.columns
+    }
+    assert {(row["relname"], row["attname"]): row["attstattarget"] for row in rows} == said
+
+
 async def indexes(url: str) -> dict[str, str]:
     connection = await asyncpg.connect(url)
     rows = await connection.fetch(
