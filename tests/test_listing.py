@@ -7,7 +7,7 @@ from unittest.mock import AsyncMock
 import asyncpg
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import column, false, func, insert, literal, select, table, union_all
+from sqlalchemy import BigInteger, column, false, func, insert, literal, select, table, union_all
 
 from app import database, listing
 from app.database import DatabaseUnavailable
@@ -63,7 +63,7 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
 
 
 async def test_of_what_the_planner_knows_to_be_none_it_sees_one(lists: Lists) -> None:
-    users = select(column("id")).select_from(table("users"))
+    users = select(column("id", BigInteger)).select_from(table("users"))
     both, half = (Statement(select(union_all(users, rest).subquery())) for rest in (users, users.where(false())))
 
     async with lists.reading() as snapshot:
