@@ -25,11 +25,11 @@ from db import schema
 SERVING = ("shared_buffers=4GB", "max_wal_size=4GB")  # what the lists read fits, as it should: docs/operations.md
 FILLING = (*SERVING, "fsync=off", "full_page_writes=off", "maintenance_work_mem=512MB")
 CHECKPOINT_SECONDS = 600.0
-# As they are half-way between two clean-ups (autovacuum: of a million users after 4,000 changes, of sessions after a
+# As they are half-way between two clean-ups (autovacuum: of a million users after 1,500 changes, of sessions after a
 # fifth), and those before have left gaps everywhere: an index answers by itself only for pages that are as they were.
-SIGNED_IN = "UPDATE users SET last_login = now() WHERE random() < 0.002"
+SIGNED_IN = "UPDATE users SET last_login = now() WHERE random() < 0.00075"
 SEEN = "UPDATE sessions SET last_accessed = now() WHERE revoked_at IS NULL AND expires_at > now() AND random() < 0.15"
-STIRRED = (SIGNED_IN, SIGNED_IN, "VACUUM ANALYZE", SIGNED_IN, SEEN, "CHECKPOINT")
+STIRRED = (SIGNED_IN, SIGNED_IN, SIGNED_IN, SIGNED_IN, "VACUUM ANALYZE", SIGNED_IN, SEEN, "CHECKPOINT")
 COUNTED = "SELECT p.folded >= (SELECT max(id) FROM audit_events) - 1000 FROM activity_progress p"
 LONG_AGO = 75  # days since the last of the sessions began that are expired: for 45, and kept for 30
 TOKEN_MINUTES = 240  # an access token lasts: longer than all of it

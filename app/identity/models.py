@@ -69,9 +69,9 @@ class User(Model):
         # They answer by themselves for pages of the table that are as they were when it was last cleaned up.
         {
             "postgresql_with": {
-                "autovacuum_vacuum_scale_factor": 0.003,
-                "autovacuum_vacuum_threshold": 1000,
-                "autovacuum_vacuum_insert_scale_factor": 0.003,
+                "autovacuum_vacuum_scale_factor": 0.001,
+                "autovacuum_vacuum_threshold": 500,
+                "autovacuum_vacuum_insert_scale_factor": 0.001,
             }
         },
     )
