@@ -157,6 +157,8 @@ class Lists:
         rows = rows[: begin.page_size]
         if total is None and is_last and (rows or begin.number == 1):  # the last page tells the total
             total = begin.offset + len(rows), True
+        elif total is None and is_last:  # they end before it
+            total = await snapshot.value(listing.count, values), True
         elif total is None:
             total = counted or await _count(snapshot, listing, begin, values, seen)
         next_cursor = None

@@ -108,10 +108,21 @@ async def test_who_comes_in_between_shifts_nobody(admin: SignedIn, parts: Parts)
     assert [item["id"] for item in first["items"] + second["items"]] == old[::-1]
 
 
-async def test_a_page_beyond_the_end_is_empty(admin: SignedIn, crowd: str) -> None:
-    body = await page(admin, search=crowd, page=5, page_size=2)
+@pytest.mark.parametrize(("number", "size"), [(5, 2), (200, 50), (50, 200)])
+@pytest.mark.parametrize("sort", SORTS)
+async def test_a_page_beyond_the_end_is_empty(admin: SignedIn, crowd: str, number: int, size: int, sort: str) -> None:
+    body = await page(admin, search=crowd, page=number, page_size=size, sort=sort)
 
-    assert (body["items"], body["total"], body["next_cursor"]) == ([], 7, None)
+    assert (body["items"], body["next_cursor"]) == ([], None)
+    assert (body["total"], body["total_exact"]) == (7, True)
+
+
+@pytest.mark.parametrize("query", [{}, {"search": "ro", "sort": "username"}, {"is_active": "true"}])
+async def test_a_page_beyond_the_end_of_any_list_has_counted_it(admin: SignedIn, query: dict[str, str]) -> None:
+    first = await page(admin, **query)
+    last = await page(admin, **query, page=50, page_size=200)
+
+    assert (last["items"], last["total"], last["total_exact"]) == ([], first["total"], True)
 
 
 # ---- bounds -------------------------------------------------------------------------------------------------------
