@@ -14,16 +14,17 @@ WAITS = {
     "ACCESS EXCLUSIVE": "everybody who uses it waits",
 }
 NAME = r'(?:IF (?:NOT )?EXISTS )?(?:ONLY )?"?(\w+)"?'
-UNFELT = r"(?:ALTER (?:COLUMN )?\w+ SET STATISTICS|SET \()"  # only another migration, index or clean-up waits
 NEW_TABLE = re.compile(rf"\bCREATE (?:UNLOGGED )?TABLE {NAME}")
 NEW_INDEX = re.compile(rf"\bCREATE (?:UNIQUE )?INDEX {NAME} ON {NAME}")
 TAKEN = (
     ("SHARE", re.compile(rf"\bCREATE (?:UNIQUE )?INDEX (?:IF NOT EXISTS )?\w+ ON {NAME}")),
     ("SHARE ROW EXCLUSIVE", re.compile(rf"\bREFERENCES {NAME}")),
     ("SHARE ROW EXCLUSIVE", re.compile(rf"\bCREATE (?:OR REPLACE )?(?:CONSTRAINT )?TRIGGER \w+ .*? ON {NAME}")),
-    ("ACCESS EXCLUSIVE", re.compile(rf"\b(?:ALTER|DROP|LOCK|TRUNCATE) TABLE {NAME}(?! {UNFELT})\b")),
+    ("ACCESS EXCLUSIVE", re.compile(rf"\b(?:ALTER|DROP|LOCK|TRUNCATE) TABLE {NAME}")),
     ("ACCESS EXCLUSIVE", re.compile(rf"\bPARTITION OF {NAME}")),
 )
+# By these only another migration, a new index or a clean-up is kept waiting.
+UNFELT = re.compile(rf"ALTER TABLE {NAME} (?:ALTER (?:COLUMN )?\w+ SET STATISTICS -?\d+|SET \([^()]*\))")
 DROPPED_INDEX = re.compile(rf"\bDROP INDEX {NAME}")
 
 
@@ -49,6 +50,8 @@ def locked(statements: Iterable[str], tables_of_indexes: Mapping[str, str]) -> d
     statements = list(statements)
     found: dict[str, str] = {}
     for statement in map(plain, statements):
+        if UNFELT.fullmatch(statement):
+            continue
         taken = [(mode, table) for mode, pattern in TAKEN for table in pattern.findall(statement)]
         taken += [("ACCESS EXCLUSIVE", tables_of_indexes.get(name, name)) for name in DROPPED_INDEX.findall(statement)]
         for mode, table in taken:
