@@ -253,7 +253,7 @@ class Snapshot:
         first, *second = [part for part in plan.parts if part.relation == "Member"] or [plan]
         return first.rows, second[0].rows if second else 1
 
-    async def _plan(self, statement: Statement, values: Mapping[str, object]) -> "Plan":
+    async def _plan(self, statement: Statement, values: Mapping[str, object]) -> Plan:
         explained = await self._transaction.fetchval(
             f"EXPLAIN (FORMAT JSON) {statement.words}", *statement.values(values)
         )

@@ -72,6 +72,18 @@ async def test_of_what_the_planner_knows_to_be_none_it_sees_one(lists: Lists) ->
         assert await snapshot.estimates(half) == (seen, 1)
 
 
+async def test_sizes_are_of_the_order_and_of_the_list(lists: Lists) -> None:
+    searched = user_listing._listing(
+        Said(search="part", is_active=True, is_admin=False, role="each"), "username", behind=False
+    )
+    values = {**user_listing._patterns("many"), "role": "admin"}
+    everybody = Statement(select(column("id", BigInteger)).select_from(table("users")))
+
+    async with lists.reading() as snapshot:
+        sizes = await snapshot.estimates(searched.sizes, values)
+        assert sizes == (await snapshot.estimate(everybody), await snapshot.estimate(searched.estimated, values))
+
+
 @pytest.mark.parametrize(
     ("asked", "refused"), [(Asked(201, 50, None), UseCursor), (Asked(1, 50, "bm9uZSBvZiBpdHM"), ValidationFailed)]
 )

@@ -62,7 +62,7 @@ def upgrade(old: Release, new: Release, directory: Path) -> None:
             me(first, session)
             second = stack.enter_context(serving(new, environment, directory, ready=False))
             early = second.ask("GET", "/me", session["access_token"])
-            if early.status_code != 503 and (early.status_code, early.json()) != (200, me(first, session)):
+            if early.status_code != 503 and not (early.status_code == 200 and early.json() == me(first, session)):
                 raise Broken(
                     f"{second.name} answers {early.status_code}: {early.text} on a schema without its migrations"
                 )
