@@ -81,6 +81,11 @@ class Begin(Struct, frozen=True):
         """Rows that are read: one more tells that the page is not the last."""
         return self.page_size + 1
 
+    @property
+    def reach(self) -> int:
+        """Rows to the end of these, counted from where the list or what is behind the cursor begins."""
+        return self.offset + self.most
+
 
 class Page(Struct, frozen=True):
     """Rows of a statement's columns."""
@@ -144,8 +149,7 @@ class Lists:
         self, snapshot: Snapshot, listing: Listing, begin: Begin, values: Mapping[str, object], let_go: LetGo
     ) -> Page:
         """A page of a list that is filtered by these values; before it collects very many it lets its turn go."""
-        reach = begin.offset + begin.most
-        values = {**values, **begin.after, "offset": begin.offset, "most": begin.most, "reach": reach}
+        values = {**values, **begin.after, "offset": begin.offset, "most": begin.most, "reach": begin.reach}
         total = begin.total
         if listing.by_plan:
             seen = await snapshot.estimate(listing.estimated, values) if total is None else 0
@@ -177,8 +181,8 @@ async def _count(
     """
     if estimated > FAR_BEYOND:
         return estimated, False
-    met = begin.offset + begin.most
-    return _total(met if met > MOST_ROWS else await snapshot.value(listing.count, values), estimated)
+    counted = begin.reach if begin.reach > MOST_ROWS else await snapshot.value(listing.count, values)
+    return _total(counted, estimated)
 
 
 def _total(counted: int, estimated: int) -> Total:
@@ -214,7 +218,7 @@ async def _found(
     know: names that begin alike stand side by side. So no more is walked than could have been collected.
     """
     offset, known = begin.offset, begin.total is not None
-    evenly = (offset + begin.most) * all_rows // estimated  # rows that hold the page, were they evenly spread
+    evenly = begin.reach * all_rows // estimated  # rows that hold the page, were they evenly spread
     stretch, worth = SLACK * evenly, CHEAPER * SLACK * estimated
     if offset and MOST_ROWS < stretch < worth:  # far on a walk in vain is long, and a part of it tells
         part = evenly // LONGER

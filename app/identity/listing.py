@@ -216,10 +216,11 @@ def _conditions(said: Said, begins: ColumnElement[bool]) -> Iterator[ColumnEleme
 
 
 def _roles(said: Said, user_id: ColumnElement[int]) -> Iterator[ColumnElement[bool]]:
+    of_his = select(UserRole.role).where(UserRole.user_id == user_id)
     if said.is_admin is not None:
-        is_admin = exists(select(UserRole.role).where(UserRole.user_id == user_id, UserRole.role == ADMIN))
+        is_admin = exists(of_his.where(UserRole.role == ADMIN))
         yield is_admin if said.is_admin else ~is_admin
     if said.role == "those":
         yield user_id == any_(func.array(HOLDERS.scalar_subquery()))
     elif said.role == "each":
-        yield exists(select(UserRole.role).where(UserRole.user_id == user_id, UserRole.role == ROLE))
+        yield exists(of_his.where(UserRole.role == ROLE))
